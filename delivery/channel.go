@@ -1,0 +1,63 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Channel is a chat service. Send makes one attempt, at most once, and returns
+// a *SendError for anything but success. It may be called by many goroutines.
+type Channel interface {
+	Send(ctx context.Context, p Parcel) (Receipt, error)
+}
+
+// Checker is a channel that can prove its credentials without sending a note.
+type Checker interface {
+	Check(ctx context.Context) error
+}
+
+// Parcel is one attempt at one target.
+type Parcel struct {
+	Key     string // the job's id, the same on every attempt
+	Note    Note
+	Address string // the part of the target after the colon
+	Attempt int
+	Repeat  bool // an earlier attempt may have arrived: say so where the service cannot tell
+
+	// Open reads the note's file; nil for a missed note.
+	Open func(ctx context.Context) (io.ReadSeekCloser, error)
+	// Link signs a URL to the file that works until it expires; "" when the
+	// gateway has no public URL. nil for a missed note.
+	Link func(expires time.Time) string
+}
+
+// Receipt is a service's word that it has the note.
+type Receipt struct {
+	ID     string // the service's id of the message, "" when it gives none
+	Detail string // for `note show`, like "200 OK"
+}
+
+// SendError says how an attempt failed. Its text carries no secret, number or
+// name.
+type SendError struct {
+	Outcome Outcome       // Retry, Unknown or Dead
+	After   time.Duration // the service's Retry-After, 0 when it gave none
+	Status  int           // the service's status code, 0 when there was none
+	// Credentials says that the failure concerns the channel, not the
+	// recipient: every note to it would fail alike.
+	Credentials bool
+	Err         error
+}
+
+// Error describes the failure.
+func (e *SendError) Error() string {
+	if e.Status != 0 {
+		return fmt.Sprintf("%s (status %d): %v", e.Outcome, e.Status, e.Err)
+	}
+	return fmt.Sprintf("%s: %v", e.Outcome, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *SendError) Unwrap() error { return e.Err }

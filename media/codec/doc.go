@@ -1,0 +1,2 @@
+// Package codec holds the audio codecs, one file each, and one table of them.
+package codec

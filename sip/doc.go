@@ -1,0 +1,13 @@
+// Package sip is the signalling edge: who called whom and why, may they, and
+// the dialog from the INVITE to the BYE.
+//
+// In: datagrams and connections from configured trunks. Out: one [Call] for
+// each INVITE, handed to a [Handler] on a goroutine of its own, whose context
+// ends with the dialog. Session descriptions (SDP) pass through as opaque
+// bytes. It is the only room that imports sipgo, which does transport, parser
+// and transactions; dialog state is kept here.
+//
+// RFC 3261 (SIP), 3264 (offer/answer, the signalling half), 3323/3325 (privacy,
+// asserted identity), 3326 (Reason), 4458 (voicemail URI), 5806 (Diversion),
+// 7044 (History-Info), 7315 (P-Called-Party-ID).
+package sip
