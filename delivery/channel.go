@@ -8,7 +8,8 @@ import (
 )
 
 // Channel is a chat service. Send makes one attempt, at most once, and returns
-// a *SendError for anything but success. It may be called by many goroutines.
+// a *SendError for anything but success; the Detail of the receipt beside an
+// error is what the service answered. It may be called by many goroutines.
 type Channel interface {
 	Send(ctx context.Context, p Parcel) (Receipt, error)
 }
@@ -16,6 +17,12 @@ type Channel interface {
 // Checker is a channel that can prove its credentials without sending a note.
 type Checker interface {
 	Check(ctx context.Context) error
+}
+
+// Patient is a channel that says how long a chain waits for it before the next
+// target has its turn; for the others it is ten minutes.
+type Patient interface {
+	Within() time.Duration
 }
 
 // Parcel is one attempt at one target.

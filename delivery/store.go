@@ -12,6 +12,7 @@ var (
 	ErrNotFound = errors.New("no such note")
 	ErrFull     = errors.New("the store cannot keep another recording") // disk full or failing: 503, never a 200
 	ErrLocked   = errors.New("the store is in use by another process")
+	ErrFenced   = errors.New("the lease is no longer held") // finished or given back already
 )
 
 // Drafts keeps recordings safe from before the 200 OK until they are rendered.
@@ -103,14 +104,19 @@ type Result struct {
 
 // Queue hands out jobs and keeps what came of them.
 type Queue interface {
-	// Claim leases up to max jobs whose time has come: the oldest of each
+	// Claim leases up to limit jobs whose time has come: the oldest of each
 	// thread only. The attempts are on disk when it returns.
-	Claim(ctx context.Context, max int) ([]Lease, error)
+	Claim(ctx context.Context, limit int) ([]Lease, error)
 	// Finish keeps an attempt's result. Dead moves the job to the next target
 	// of its chain, or ends it when there is none.
 	Finish(ctx context.Context, l Lease, r Result) error
 	// Release gives a lease back unused: no attempt was made.
 	Release(ctx context.Context, l Lease) error
+	// PutOff gives a lease back unused, as Release does, but it is not claimed
+	// again before wait is over: its channel takes nothing now. The attempt is
+	// not counted, no event is kept, the job keeps its place in its thread,
+	// and First of the next lease is still this one's.
+	PutOff(ctx context.Context, l Lease, wait time.Duration) error
 	// NextDue is when the next waiting job falls due; zero when none waits.
 	NextDue(ctx context.Context) (time.Time, error)
 	// Wake returns a channel that gets a value when a job became due early

@@ -31,6 +31,8 @@ type Call struct {
 	Callees []Callee // who was called: candidates in the trunk's order, best first
 	Caller  Caller
 	Offer   []byte // the SDP offer; nil when the INVITE carried none (RFC 3264: then Answer carries ours)
+
+	dialog *dialog
 }
 
 // Callee is a candidate for the mailbox that was called.

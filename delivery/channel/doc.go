@@ -1,3 +1,12 @@
 // Package channel holds the chat services, one file each, and one table of
 // them.
+//
+// In: a parcel, which is one attempt at one target. Out: a receipt, or a
+// *delivery.SendError that says whether the note may be sent again. What an
+// answer means stands in one table of statuses a channel; what is common to the
+// services over HTTP (the guard against private addresses, what a lost answer
+// means, Retry-After, redaction) stands in http.go, guard.go and redact.go.
+//
+// RFC 9110 (HTTP), RFC 7578 (multipart/form-data), RFC 6890 (special-purpose
+// addresses), Standard Webhooks 1.0.
 package channel

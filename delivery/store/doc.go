@@ -1,5 +1,28 @@
-// Package store keeps drafts, notes and jobs on this machine: an embedded
-// database (sqlite in WAL mode, synchronous=FULL, one writer that commits many
-// operations together), and tapes and note files beside it. One process holds
-// it at a time.
+// Package store keeps drafts, notes and jobs on this machine. It implements
+// every interface of delivery/store.go.
+//
+// # What lies where
+//
+// Below Options.Path:
+//
+//	lock             held by the one process that has the store open; its pid
+//	store.db         rows of notes, jobs, events and links (sqlite, WAL, synchronous=FULL)
+//	tapes/XXXXX/ID   what arrived on a call, record by record (see frame.go)
+//	notes/XXXXX/ID   the rendered file of a note
+//
+// XXXXX are the first five characters of the id: one folder for each 2.3 hours.
+// A row is the truth, a file alone means nothing: a note's file counts from
+// the commit that makes its row rendered.
+//
+// # What is safe when
+//
+//	Begin     the row is on disk, the tape's room is reserved
+//	Append    the record survives the process at once, a power cut after a second
+//	Recorded  the tape and its row are on disk
+//	Rendered  the file, the row, its jobs and their first attempts are on disk
+//
+// Rows are written by one goroutine that commits up to 64 waiting operations
+// together (writer.go). Files are made durable by one syncfs(2) for all who
+// wait (barrier.go). The disk's first refusal to sync ends the store's work:
+// what a failed fsync dropped, a second one reports as written.
 package store

@@ -1,5 +1,12 @@
 package codec
 
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // Codec is an audio codec that a leg can answer with.
 type Codec struct {
 	Name        string // SDP encoding name (RFC 3551, 7587), matched without regard to case
@@ -19,8 +26,9 @@ type Codec struct {
 // Decoder turns payloads into mono 16-bit PCM. It keeps state from one payload
 // to the next and belongs to one goroutine.
 type Decoder interface {
-	// Decode appends the samples of one payload to pcm. A damaged payload is an
-	// error and leaves pcm as it was.
+	// Decode appends the samples of one payload to pcm. A damaged payload is
+	// [ErrPayload] and leaves pcm as it was; so is an empty one. It allocates
+	// only where pcm lacks the room.
 	Decode(pcm []int16, payload []byte) ([]int16, error)
 }
 
@@ -28,4 +36,34 @@ type Decoder interface {
 type Encoder interface {
 	// Encode appends the payload of one frame to payload.
 	Encode(payload []byte, pcm []int16) ([]byte, error)
+}
+
+// ErrPayload says that a payload cannot have come from an encoder.
+var ErrPayload = errors.New("codec: the payload is damaged")
+
+// Codecs is the table, the one that sounds best first.
+func Codecs() []Codec {
+	return []Codec{opus(), g722(), pcmu(), pcma()}
+}
+
+// Find looks a codec up by the encoding name and clock rate (Hz) of an rtpmap.
+func Find(name string, clockRate int) (Codec, bool) {
+	all := Codecs()
+	i := slices.IndexFunc(all, func(c Codec) bool {
+		return strings.EqualFold(c.Name, name) && c.ClockRate == clockRate // RFC 4855 §3: names know no case
+	})
+	if i < 0 {
+		return Codec{}, false
+	}
+	return all[i], true
+}
+
+// rateError says that a codec cannot decode to the rate asked for.
+func rateError(name string, sampleRate int) error {
+	return fmt.Errorf("codec: %s does not decode to %d Hz", name, sampleRate)
+}
+
+// frameError says that an encoder was given a frame of the wrong length.
+func frameError(name string, samples int) error {
+	return fmt.Errorf("codec: %s does not encode a frame of %d samples", name, samples)
 }

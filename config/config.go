@@ -1,0 +1,165 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/store"
+	"github.com/afterbeep/afterbeep/media"
+	"github.com/afterbeep/afterbeep/sip"
+)
+
+// Config is the whole configuration file.
+type Config struct {
+	SIP       sip.Options        `yaml:"sip" help:"signalling: where calls come in, and from whom"`
+	Media     media.Options      `yaml:"media" help:"the caller's audio"`
+	Store     store.Options      `yaml:"store" help:"where recordings, notes and the queue are kept"`
+	HTTP      HTTP               `yaml:"http" help:"the inbox page, media links, health and metrics"`
+	Log       Log                `yaml:"log" help:"what is written about calls; never a number or a name, but in call records when asked for"`
+	Channels  map[string]Channel `yaml:"channels" help:"chat services by a name of your choice; \"inbox\" is always there"`
+	Mailboxes []Mailbox          `yaml:"mailboxes" help:"whose calls are taken, and where their notes go"`
+}
+
+// HTTP is the `http` part of the file.
+type HTTP struct {
+	Listen     netip.AddrPort `yaml:"listen" help:"address and port of the inbox page, media links, /healthz, /readyz and /metrics"`
+	PublicURL  string         `yaml:"public_url" help:"how recipients and chat services reach this page from outside, like https://notes.example"`
+	AdminToken string         `yaml:"admin_token" secret:"true" help:"opens every mailbox's inbox; without it only their secret links do"`
+}
+
+// Log is the `log` part of the file.
+type Log struct {
+	Level         string `yaml:"level" enum:"debug|info|warn|error" help:"how much the log says"`
+	Format        string `yaml:"format" enum:"text|json" help:"text for a terminal, json for a log store"`
+	CallRecords   string `yaml:"call_records" path:"true" help:"a file that gets one JSON line for each call (CDR); empty for none, - for standard output"`
+	RecordNumbers string `yaml:"record_numbers" enum:"hash|plain" help:"numbers in call records: a keyed hash, or as they are"`
+}
+
+// Mailbox is one number whose unanswered calls are taken.
+type Mailbox struct {
+	Number   string            `yaml:"number" required:"true" help:"E.164 with +, an extension, or any SIP user part; in quotes"`
+	Name     string            `yaml:"name" help:"shown to the recipient"`
+	Language string            `yaml:"language" help:"of the texts, like en or de"`
+	Timezone string            `yaml:"timezone" help:"of the times shown, like Europe/Berlin"`
+	Deliver  delivery.Chain    `yaml:"deliver" help:"a chain: the next one only when the one before failed or was not acknowledged in time"`
+	Also     []delivery.Target `yaml:"also" help:"copies, each a chain of its own"`
+}
+
+// Chains are the mailbox's chain and its copies.
+func (m *Mailbox) Chains() []delivery.Chain {
+	chains := []delivery.Chain{m.Deliver}
+	for _, t := range m.Also {
+		chains = append(chains, delivery.Chain{t})
+	}
+	return chains
+}
+
+// Recipient is the mailbox as a note names it.
+func (m *Mailbox) Recipient() delivery.Recipient {
+	return delivery.Recipient{Number: m.Number, Name: m.Name, Language: m.Language, Timezone: m.Timezone}
+}
+
+// Inbox is the channel that is always there.
+const Inbox = "inbox"
+
+// Default is the configuration of an empty file.
+func Default() Config {
+	return Config{
+		SIP:   sip.DefaultOptions(),
+		Media: media.DefaultOptions(),
+		Store: store.DefaultOptions(),
+		HTTP:  HTTP{Listen: netip.MustParseAddrPort("127.0.0.1:8080")},
+		Log:   Log{Level: "info", Format: "text", RecordNumbers: "hash"},
+	}
+}
+
+// Load reads the file at path. All its mistakes come back at once, as
+// [Problems].
+func Load(path string) (*Config, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s is not there: write one with `afterbeep example-config > %s` and edit it", path, path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the configuration file cannot be read: %w", err)
+	}
+	return Parse(path, text, os.LookupEnv)
+}
+
+// Parse reads a file's text. path is named in the mistakes, and relative paths
+// in the file count from its folder; getenv resolves ${ENV}.
+func Parse(path string, text []byte, getenv func(string) (string, bool)) (*Config, error) {
+	c := Default()
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("the folder of %s: %w", path, err)
+	}
+	d := decoder{file: path, dir: dir, getenv: getenv, at: map[string]position{}}
+	d.document(text, &c)
+	c.fill(dir)
+	d.check(&c)
+	if err := d.problems(); err != nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+// fill sets what follows from the rest of the file.
+func (c *Config) fill(dir string) {
+	c.Store.Path = absolute(dir, c.Store.Path)
+	for i := range c.Mailboxes {
+		if len(c.Mailboxes[i].Deliver) == 0 {
+			c.Mailboxes[i].Deliver = delivery.Chain{{Channel: Inbox}}
+		}
+	}
+}
+
+// check finds what is wrong between the parts of the file.
+func (d *decoder) check(c *Config) {
+	seen := map[string]int{}
+	for i := range c.Mailboxes {
+		m := &c.Mailboxes[i]
+		key := fmt.Sprintf("mailboxes[%d]", i)
+		if first, twice := seen[m.Number]; twice && m.Number != "" {
+			d.problem(key+".number", "this number is taken by mailboxes[%d]; each mailbox needs its own", first)
+		}
+		seen[m.Number] = i
+		if _, err := time.LoadLocation(m.Timezone); err != nil {
+			d.problem(key+".timezone", "expected a time zone like Europe/Berlin")
+		}
+		for j, t := range m.Deliver {
+			d.checkTarget(c, fmt.Sprintf("%s.deliver[%d]", key, j), t)
+		}
+		for j, t := range m.Also {
+			d.checkTarget(c, fmt.Sprintf("%s.also[%d]", key, j), t)
+		}
+	}
+	if _, taken := c.Channels[Inbox]; taken {
+		d.problem("channels."+Inbox, "this name belongs to the inbox that is always there; choose another")
+	}
+}
+
+func (d *decoder) checkTarget(c *Config, key string, t delivery.Target) {
+	if t.Channel == "" || t.Channel == Inbox {
+		return
+	}
+	if _, ok := c.Channels[t.Channel]; !ok {
+		names := []string{Inbox}
+		for name := range c.Channels {
+			names = append(names, name)
+		}
+		d.problem(key, "there is no channel %q%s", t.Channel, oneOf(t.Channel, names))
+	}
+}
+
+func absolute(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}

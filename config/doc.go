@@ -1,0 +1,18 @@
+// Package config turns one YAML file into a typed, validated [Config], and
+// holds the directory: number -> mailbox.
+//
+// In: the file's bytes, the environment, secret files. Out: a Config whose
+// parts are the option types of the rooms themselves, or all mistakes at once,
+// each with line, column and what was expected. It knows no channel by name:
+// channel.Table gives the options to fill in.
+//
+// The types' tags carry what the reader and the commented example need:
+//
+//	yaml      the key
+//	help      the comment in the example
+//	example   a value for the example, where there is no default
+//	enum      the values allowed, separated by |
+//	required  "true": must be there
+//	secret    "true": inline, ${ENV}, or KEY_file; never printed
+//	path      "true": a relative path counts from the file's folder
+package config

@@ -1,0 +1,108 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Problem is one mistake in the file.
+type Problem struct {
+	File         string
+	Line, Column int    // from 1; 0 when the mistake is something that is not there
+	Key          string // like sip.trunks[0].from
+	Text         string // what was expected
+}
+
+// Error writes file:line:column: key: what was expected.
+func (p Problem) Error() string {
+	where := p.File
+	if p.Line > 0 {
+		where = fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
+	}
+	if p.Key == "" {
+		return where + ": " + p.Text
+	}
+	return where + ": " + p.Key + ": " + p.Text
+}
+
+// Problems is every mistake in a file, in the order of its lines.
+type Problems []Problem
+
+// Error writes one mistake a line.
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+type position struct{ line, column int }
+
+// problem notes a mistake at the key.
+func (d *decoder) problem(key, format string, args ...any) {
+	at := d.position(key)
+	d.found = append(d.found, Problem{File: d.file, Line: at.line, Column: at.column, Key: key, Text: fmt.Sprintf(format, args...)})
+}
+
+// position is where the key stands, or the nearest key above it that does.
+func (d *decoder) position(key string) position {
+	for {
+		if at, ok := d.at[key]; ok || key == "" {
+			return at
+		}
+		key = key[:max(0, strings.LastIndexAny(key, ".["))]
+	}
+}
+
+// problems returns what was found, or nil.
+func (d *decoder) problems() error {
+	if len(d.found) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(d.found, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return d.found
+}
+
+// oneOf says what could have been meant: the nearest name, or all of them.
+func oneOf(got string, known []string) string {
+	slices.Sort(known)
+	best, distance := "", len(got)/2+1
+	for _, k := range known {
+		if n := edits(got, k); n < distance {
+			best, distance = k, n
+		}
+	}
+	switch {
+	case best != "":
+		return fmt.Sprintf("; did you mean %q?", best)
+	case len(known) == 0:
+		return ""
+	default:
+		return "; known here: " + strings.Join(known, ", ")
+	}
+}
+
+// edits is the Levenshtein distance.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,132 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"time"
+)
+
+// more says that the chain has a target after this one.
+func (l Lease) more() bool { return l.Step+1 < len(l.Chain) }
+
+// left is what is left of the lease's time at its target.
+func (ln *lane) left(l Lease) time.Duration {
+	if l.more() {
+		return ln.within - time.Since(l.First)
+	}
+	return giveUpAfter - time.Since(l.First)
+}
+
+// send makes one attempt and keeps what came of it.
+func (w *Worker) send(ctx context.Context, t ticket) {
+	name, began := t.Target().Channel, time.Now()
+	log := w.log.With("note_id", t.Note.ID, "job_id", t.Job, "channel", name, "attempt", t.Attempt)
+	receipt, failed := w.attempt(ctx, t, log)
+	took := time.Since(began)
+	if failed == nil {
+		w.lanes.done(t, nil)
+		w.o.Observer.Attempt(name, Done, took)
+		w.finish(ctx, t.Lease, Result{Outcome: Done, Receipt: receipt, Detail: receipt.Detail})
+		w.o.Observer.Delivered(t.Note, name, t.Waited+time.Since(t.at))
+		log.Info("note delivered", "took_ms", took.Milliseconds())
+		return
+	}
+	w.lanes.done(t, verdict(ctx, failed))
+	w.o.Observer.Attempt(name, failed.Outcome, took)
+	log.Warn("note not delivered", "took_ms", took.Milliseconds(), "error", failed)
+	if ctx.Err() != nil && failed.Outcome == Retry { // not the service's doing
+		w.release(ctx, t.Lease)
+		return
+	}
+	w.finish(ctx, t.Lease, t.lane.judge(t.Lease, receipt, failed))
+}
+
+// verdict is what a failure says about the channel: a service that refuses one
+// note is well.
+func verdict(ctx context.Context, failed *SendError) error {
+	switch {
+	case ctx.Err() != nil:
+		return errCutShort
+	case failed.Credentials:
+		return errCredentials
+	case failed.Outcome == Dead:
+		return nil
+	default:
+		return errFailed
+	}
+}
+
+// attempt calls the channel. Whatever happens in there, it comes back as a
+// *SendError with one of the three outcomes of a failure.
+func (w *Worker) attempt(ctx context.Context, t ticket, log *slog.Logger) (receipt Receipt, failed *SendError) {
+	ctx, cancel := context.WithTimeout(ctx, w.o.Attempt)
+	defer cancel()
+	defer func() {
+		if cause := recover(); cause != nil {
+			log.Error("channel panicked", "stack", string(debug.Stack()))
+			failed = &SendError{Outcome: Unknown, Err: panicked(cause)}
+		}
+	}()
+	receipt, err := t.lane.channel.Send(ctx, w.parcel(t.Lease))
+	if err == nil {
+		return receipt, nil
+	}
+	if !errors.As(err, &failed) || failed.Outcome == Done {
+		failed = &SendError{Outcome: Unknown, Err: err}
+	}
+	return receipt, failed
+}
+
+// panicked describes a panic. Only the runtime's own words are certain to
+// carry nothing of the note.
+func panicked(cause any) error {
+	if err, ok := cause.(runtime.Error); ok {
+		return fmt.Errorf("the channel panicked: %w", err)
+	}
+	return fmt.Errorf("the channel panicked with a %T", cause)
+}
+
+func (w *Worker) parcel(l Lease) Parcel {
+	p := Parcel{Key: l.Job, Note: l.Note, Address: l.Target().Address, Attempt: l.Attempt, Repeat: l.Unknown}
+	if l.Note.Kind != Missed {
+		p.Open = func(ctx context.Context) (io.ReadSeekCloser, error) {
+			file, _, err := w.files.Open(ctx, l.Note.ID)
+			return file, err
+		}
+		p.Link = func(expires time.Time) string { return w.o.Link(l.Note.ID, expires) }
+	}
+	return p
+}
+
+// judge turns a failure into what the queue keeps: another try while there is
+// time, and the next target at once when the channel itself is refused.
+func (ln *lane) judge(l Lease, receipt Receipt, failed *SendError) Result {
+	r := Result{Outcome: failed.Outcome, Status: failed.Status, Detail: failed.Err.Error()}
+	if receipt.Detail != "" {
+		r.Detail += ": " + receipt.Detail
+	}
+	if r.Outcome == Dead || (failed.Credentials && l.more()) {
+		r.Outcome = Dead
+		return r
+	}
+	wait, ok := nextTry(l.Attempt, failed.After, ln.left(l))
+	if !ok {
+		r.Outcome = Dead
+		r.Detail = "no time is left for another attempt: " + r.Detail
+	}
+	r.Wait = wait
+	return r
+}
+
+// unconfigured stands for the channels that jobs name and the configuration
+// does not have.
+type unconfigured struct{}
+
+func (unconfigured) Send(context.Context, Parcel) (Receipt, error) {
+	return Receipt{}, &SendError{Outcome: Dead, Err: errors.New("the configuration has no channel of this name; add it and redrive the note")}
+}

@@ -1,0 +1,231 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// memoryQueue keeps jobs in memory as [Queue] says a store must.
+type memoryQueue struct {
+	mu     sync.Mutex
+	jobs   []*memoryJob
+	wake   chan struct{}
+	claims int // calls
+	putOff int
+	broken []error // what Finish fails with
+}
+
+type memoryJob struct {
+	Lease
+	state    JobState
+	at       time.Time
+	rendered time.Time
+	ended    time.Time
+	results  []Result
+}
+
+func newMemoryQueue() *memoryQueue { return &memoryQueue{wake: make(chan struct{}, 1)} }
+
+// put queues a job; notes of the same mailbox are one thread.
+func (q *memoryQueue) put(mailbox string, chain ...string) (id string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.poke()
+	return q.add(mailbox, chain).Job
+}
+
+func (q *memoryQueue) add(mailbox string, chain []string) *memoryJob {
+	j := &memoryJob{state: JobQueued, at: time.Now(), rendered: time.Now()}
+	j.Job = fmt.Sprintf("job-%d", len(q.jobs)+1)
+	j.Note = Note{ID: NewID(), Kind: Voice, Recipient: Recipient{Number: mailbox}}
+	for _, name := range chain {
+		j.Chain = append(j.Chain, Target{Channel: name})
+	}
+	q.jobs = append(q.jobs, j)
+	return j
+}
+
+// render queues a job as [Draft].Rendered does, and leases it.
+func (q *memoryQueue) render(mailbox string, chain ...string) []Lease {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	j := q.add(mailbox, chain)
+	if q.blocked(j) {
+		return nil
+	}
+	return []Lease{q.lease(j)}
+}
+
+func (q *memoryQueue) poke() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (q *memoryQueue) blocked(j *memoryJob) bool {
+	for _, older := range q.jobs {
+		if older == j {
+			return false
+		}
+		if older.Note.Recipient.Number == j.Note.Recipient.Number && older.ended.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+func (q *memoryQueue) lease(j *memoryJob) Lease {
+	j.state = JobSending
+	j.Attempt++
+	if j.First.IsZero() {
+		j.First = time.Now()
+	}
+	j.Waited = time.Since(j.rendered)
+	return j.Lease
+}
+
+func (q *memoryQueue) Claim(_ context.Context, limit int) ([]Lease, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.claims++
+	due := slices.Clone(q.jobs)
+	slices.SortStableFunc(due, func(a, b *memoryJob) int { return a.at.Compare(b.at) })
+	var out []Lease
+	for _, j := range due {
+		if len(out) < limit && j.state == JobQueued && !j.at.After(time.Now()) && !q.blocked(j) {
+			out = append(out, q.lease(j))
+		}
+	}
+	return out, nil
+}
+
+var errDisk = errors.New("disk full")
+
+func (q *memoryQueue) Finish(_ context.Context, l Lease, r Result) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.broken) > 0 {
+		err := q.broken[0]
+		q.broken = q.broken[1:]
+		return err
+	}
+	j := q.job(l)
+	j.results = append(j.results, r)
+	switch {
+	case r.Outcome == Done:
+		j.state, j.ended = JobDelivered, time.Now()
+	case r.Outcome == Dead && j.Step+1 < len(j.Chain):
+		j.state, j.at, j.Step, j.Attempt, j.First, j.Unknown = JobQueued, time.Now(), j.Step+1, 0, time.Time{}, false
+	case r.Outcome == Dead:
+		j.state, j.ended = JobDead, time.Now()
+	default:
+		j.state, j.at = JobQueued, time.Now().Add(r.Wait)
+		j.Unknown = j.Unknown || r.Outcome == Unknown
+	}
+	if !j.ended.IsZero() {
+		q.poke()
+	}
+	return nil
+}
+
+func (q *memoryQueue) Release(ctx context.Context, l Lease) error { return q.PutOff(ctx, l, 0) }
+
+func (q *memoryQueue) PutOff(_ context.Context, l Lease, wait time.Duration) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	j := q.job(l)
+	j.state, j.at = JobQueued, time.Now().Add(wait)
+	j.Attempt--
+	q.putOff++
+	return nil
+}
+
+// look is the job as it stands.
+func (q *memoryQueue) look(id string) memoryJob {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, j := range q.jobs {
+		if j.Job == id {
+			return *j
+		}
+	}
+	panic("no job " + id)
+}
+
+// all are the jobs as they stand.
+func (q *memoryQueue) all() []memoryJob {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []memoryJob
+	for _, j := range q.jobs {
+		out = append(out, *j)
+	}
+	return out
+}
+
+// job finds the job of a lease; one that is not leased is the worker's mistake.
+func (q *memoryQueue) job(l Lease) *memoryJob {
+	for _, j := range q.jobs {
+		if j.Job == l.Job {
+			if j.state != JobSending || j.Attempt != l.Attempt {
+				panic("the lease of " + l.Job + " is given back twice")
+			}
+			return j
+		}
+	}
+	panic("no job " + l.Job)
+}
+
+func (q *memoryQueue) NextDue(context.Context) (time.Time, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var due time.Time
+	for _, j := range q.jobs {
+		if j.state == JobQueued && !q.blocked(j) && (due.IsZero() || j.at.Before(due)) {
+			due = j.at
+		}
+	}
+	return due, nil
+}
+
+func (q *memoryQueue) Wake() <-chan struct{} { return q.wake }
+
+func (q *memoryQueue) Depth(context.Context) (map[string]int, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	depth := map[string]int{}
+	for _, j := range q.jobs {
+		depth[string(j.state)]++
+	}
+	return depth, nil
+}
+
+// expect fails the test unless so many jobs are in each state.
+func (q *memoryQueue) expect(t *testing.T, want map[JobState]int) {
+	t.Helper()
+	depth, _ := q.Depth(t.Context())
+	for _, state := range []JobState{JobQueued, JobSending, JobDelivered, JobDead} {
+		if depth[string(state)] != want[state] {
+			t.Fatalf("jobs: %v, want %v", depth, want)
+		}
+	}
+}
+
+// memoryFiles opens every note's file.
+type memoryFiles struct{}
+
+func (memoryFiles) Open(_ context.Context, id string) (io.ReadSeekCloser, Note, error) {
+	return file{strings.NewReader(id)}, Note{ID: id}, nil
+}
+
+type file struct{ *strings.Reader }
+
+func (file) Close() error { return nil }

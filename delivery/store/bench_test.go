@@ -1,0 +1,157 @@
+package store
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// second is a record: a second of G.711 in RTP packets of 20 ms.
+func second() []byte { return make([]byte, 50*(160+12+7)) }
+
+func BenchmarkAppend(b *testing.B) {
+	s := openAt(b, b.TempDir())
+	d := begin(b, s, newNote("101", "201"))
+	record := second()
+	check(b, d.Append(record))
+	b.SetBytes(int64(len(record)))
+	b.ReportAllocs()
+	for b.Loop() {
+		check(b, d.Append(record))
+	}
+}
+
+// BenchmarkNote is a note's whole way with 20 records, by many calls at once.
+func BenchmarkNote(b *testing.B) {
+	s := openAt(b, b.TempDir())
+	record, file := second(), make([]byte, 60<<10)
+	b.SetParallelism(16)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			n := newNote("101", delivery.NewID())
+			d := begin(b, s, n)
+			for range 20 {
+				check(b, d.Append(record))
+			}
+			check(b, d.Recorded(b.Context(), false))
+			leases, err := d.Rendered(b.Context(), d.Note(), file, []delivery.Chain{chainTo("crm")})
+			check(b, err)
+			finish(b, s, leases[0], delivery.Result{Outcome: delivery.Done})
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "notes/s")
+}
+
+// BenchmarkQueue is a turn of the queue: claim, retry, claim, done.
+func BenchmarkQueue(b *testing.B) {
+	s := openAt(b, b.TempDir())
+	fill(b, s, b.N)
+	b.SetParallelism(16)
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			for _, l := range claim(b, s, 1) {
+				finish(b, s, l, delivery.Result{Outcome: delivery.Done})
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jobs/s")
+}
+
+// BenchmarkOpen opens a store with 100,000 jobs waiting.
+func BenchmarkOpen(b *testing.B) {
+	path := b.TempDir()
+	s := openAt(b, path)
+	fill(b, s, 100_000)
+	check(b, s.Close())
+	for b.Loop() {
+		s, err := Open(Options{Path: path}, quiet())
+		check(b, err)
+		claim(b, s, 1)
+		check(b, s.Close())
+	}
+}
+
+// fill puts n queued jobs of n callers into the store.
+func fill(b *testing.B, s *Store, n int) {
+	b.Helper()
+	for part := range slices.Chunk(make([]struct{}, n), 1000) {
+		_, err := write(b.Context(), s, func(tx *txn) (any, error) {
+			for range part {
+				n := newNote("101", delivery.NewID())
+				n.State = delivery.Recorded
+				if err := tx.begin(n); err != nil {
+					return nil, err
+				}
+				n.State = delivery.Rendered
+				if _, err := tx.exec("UPDATE note SET state = 'rendered', rendered_at = 1 WHERE id = ?", n.ID); err != nil {
+					return nil, err
+				}
+				if _, _, err := tx.addJob(n, chainTo("crm"), time.Now()); err != nil {
+					return nil, err
+				}
+			}
+			return nil, nil
+		})
+		check(b, err)
+	}
+}
+
+// BenchmarkEndings is what a caller's BYE waits for at 25 endings a second
+// beside 100 tapes that are being written: Recorded and Rendered together.
+func BenchmarkEndings(b *testing.B) {
+	s := openAt(b, b.TempDir())
+	record, file := second(), make([]byte, 60<<10)
+	stop := make(chan struct{})
+	var open, ending sync.WaitGroup
+	defer func() { close(stop); open.Wait() }()
+	for range 100 {
+		d := begin(b, s, newNote("101", "201"))
+		open.Go(func() {
+			for tick := time.NewTicker(time.Second); ; {
+				select {
+				case <-stop:
+					tick.Stop()
+					return
+				case <-tick.C:
+					if err := d.Append(record); err != nil {
+						b.Error(err)
+					}
+				}
+			}
+		})
+	}
+	var mu sync.Mutex
+	var took []time.Duration
+	tick := time.NewTicker(time.Second / 25)
+	defer tick.Stop()
+	for b.Loop() {
+		<-tick.C
+		d := begin(b, s, newNote("101", fmt.Sprint(b.N)))
+		for range 20 {
+			check(b, d.Append(record))
+		}
+		ending.Go(func() {
+			began := time.Now()
+			err := d.Recorded(b.Context(), false)
+			if err == nil {
+				_, err = d.Rendered(b.Context(), d.Note(), file, []delivery.Chain{chainTo("crm")})
+			}
+			if err != nil {
+				b.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			took = append(took, time.Since(began))
+		})
+	}
+	ending.Wait()
+	slices.Sort(took)
+	for _, p := range []int{50, 95, 99} {
+		b.ReportMetric(float64(took[(len(took)-1)*p/100].Microseconds())/1000, fmt.Sprintf("p%d-ms", p))
+	}
+}

@@ -1,0 +1,29 @@
+package store
+
+import "time"
+
+// Options is the `store` part of the configuration file.
+type Options struct {
+	Path string `yaml:"path" help:"folder of the database, the tapes and the notes; created when missing"`
+
+	// Wait is how long Open waits for another process to leave the store.
+	Wait time.Duration `yaml:"-"`
+}
+
+// DefaultOptions keeps the store beside the configuration file.
+func DefaultOptions() Options { return Options{Path: "./data"} }
+
+const (
+	// spaceFloor is what Begin leaves free: room for the database to grow and
+	// for the notes of the calls that are being recorded.
+	spaceFloor = 64 << 20
+
+	// flushEvery is how old a record of a tape can get before it is on disk.
+	flushEvery = time.Second
+
+	// maxBatch is how many operations one commit carries.
+	maxBatch = 64
+
+	// maxReaders is how many connections read beside the writer.
+	maxReaders = 4
+)

@@ -1,0 +1,164 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// Claim implements delivery.Queue. It takes by turns the job that fell due
+// last among those never tried, and the one that has been due for longest: a
+// new note goes out at once while a backlog drains from its old end.
+func (s *Store) Claim(ctx context.Context, limit int) ([]delivery.Lease, error) {
+	return write(ctx, s, func(tx *txn) ([]delivery.Lease, error) { return tx.claim(limit, time.Now()) })
+}
+
+func (t *txn) claim(limit int, now time.Time) ([]delivery.Lease, error) {
+	fresh, err := t.ids(`SELECT id FROM job WHERE state = 'queued' AND head = 1 AND attempt = 0 AND next_at <= ?
+		ORDER BY next_at DESC LIMIT ?`, micros(now), limit)
+	if err != nil {
+		return nil, err
+	}
+	backlog, err := t.ids("SELECT id FROM job WHERE state = 'queued' AND head = 1 AND next_at <= ? ORDER BY next_at LIMIT ?",
+		micros(now), limit)
+	if err != nil {
+		return nil, err
+	}
+	var leases []delivery.Lease
+	for _, id := range byTurns(fresh, backlog, limit) {
+		l, err := t.attempt(id, now)
+		if err != nil {
+			return nil, err
+		}
+		leases = append(leases, l)
+	}
+	return leases, nil
+}
+
+// byTurns takes up to limit ids from a and b in turn, each id once.
+func byTurns(a, b []string, limit int) []string {
+	var taken []string
+	for len(taken) < limit && len(a)+len(b) > 0 {
+		if len(a) == 0 {
+			a, b = b, a
+		}
+		if !slices.Contains(taken, a[0]) {
+			taken = append(taken, a[0])
+			a, b = b, a[1:]
+			continue
+		}
+		a = a[1:]
+	}
+	return taken
+}
+
+// attempt begins an attempt at a queued job and returns the lease of it.
+func (t *txn) attempt(id string, now time.Time) (l delivery.Lease, err error) {
+	_, err = t.exec(`UPDATE job SET state = 'sending', attempt = attempt + 1,
+		first_at = CASE first_at WHEN 0 THEN ?2 ELSE first_at END WHERE id = ?1`, id, micros(now))
+	if err != nil {
+		return l, err
+	}
+	var (
+		chain           []byte
+		first, rendered int64
+	)
+	l.Job = id
+	l.Note, err = scanNote(t.row("SELECT "+noteColumns+`,
+		job.chain, job.step, job.attempt, (job.unknown >> job.step) & 1, job.first_at, note.rendered_at
+		FROM job JOIN note ON note.id = job.note WHERE job.id = ?`, id),
+		&chain, &l.Step, &l.Attempt, &l.Unknown, &first, &rendered)
+	if err != nil {
+		return l, err
+	}
+	l.First, l.Waited = instant(first), now.Sub(instant(rendered))
+	if l.Chain, err = parseChain(chain); err != nil {
+		return l, err
+	}
+	return l, t.event(l.Note.ID, delivery.Event{
+		At: now, Job: id, Name: string(delivery.JobSending), Target: l.Target().String(),
+		Detail: fmt.Sprintf("attempt %d", l.Attempt),
+	})
+}
+
+// Release implements delivery.Queue. The job is due as it was before.
+func (s *Store) Release(ctx context.Context, l delivery.Lease) error {
+	return s.giveBack(ctx, l, func(*txn) error { return nil })
+}
+
+// PutOff implements delivery.Queue.
+func (s *Store) PutOff(ctx context.Context, l delivery.Lease, wait time.Duration) error {
+	due := time.Now().Add(wait)
+	return s.giveBack(ctx, l, func(tx *txn) error {
+		_, err := tx.exec("UPDATE job SET next_at = ? WHERE id = ?", micros(due), l.Job)
+		return err
+	})
+}
+
+// giveBack undoes the attempt of a lease, its event included, and then does
+// what else there is to do.
+func (s *Store) giveBack(ctx context.Context, l delivery.Lease, then func(*txn) error) error {
+	_, err := write(ctx, s, func(tx *txn) (any, error) {
+		changed, err := tx.exec(`UPDATE job SET state = 'queued', attempt = attempt - 1
+			WHERE id = ? AND state = 'sending' AND step = ? AND attempt = ?`, l.Job, l.Step, l.Attempt)
+		if err == nil && changed == 0 {
+			err = delivery.ErrFenced
+		}
+		if err != nil {
+			return nil, err
+		}
+		_, err = tx.exec("DELETE FROM event WHERE seq = (SELECT max(seq) FROM event WHERE note = ? AND job = ? AND name = 'sending')",
+			l.Note.ID, l.Job)
+		if err != nil {
+			return nil, err
+		}
+		return nil, then(tx)
+	})
+	if err != nil {
+		return fmt.Errorf("give back job %s: %w", l.Job, err)
+	}
+	return nil
+}
+
+// NextDue implements delivery.Queue.
+func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
+	var next int64
+	err := found(s.readers.QueryRowContext(ctx,
+		"SELECT next_at FROM job WHERE state = 'queued' AND head = 1 ORDER BY next_at LIMIT 1").Scan(&next))
+	if errors.Is(err, delivery.ErrNotFound) {
+		return time.Time{}, nil
+	}
+	return instant(next), err
+}
+
+// Wake implements delivery.Queue.
+func (s *Store) Wake() <-chan struct{} { return s.wake }
+
+// wakeUp says that a job became due early.
+func (s *Store) wakeUp() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Depth implements delivery.Queue. It counts what is not delivered: queued,
+// sending and dead.
+func (s *Store) Depth(ctx context.Context) (map[string]int, error) {
+	depth := map[string]int{string(delivery.JobQueued): 0, string(delivery.JobSending): 0, string(delivery.JobDead): 0}
+	rows, err := s.readers.QueryContext(ctx, "SELECT state, count(*) FROM job WHERE state <> 'delivered' GROUP BY state")
+	_, err = collect(rows, err, func(r scanner) (any, error) {
+		var (
+			state string
+			n     int
+		)
+		err := r.Scan(&state, &n)
+		depth[state] = n
+		return nil, err
+	})
+	return depth, err
+}

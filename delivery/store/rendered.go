@@ -1,0 +1,144 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// Rendered implements delivery.Draft. For a note that is rendered already it
+// returns no leases and no error: its jobs are the queue's.
+func (d *draft) Rendered(ctx context.Context, n delivery.Note, file []byte, chains []delivery.Chain) ([]delivery.Lease, error) {
+	d.step.Lock()
+	defer d.step.Unlock()
+	now := d.Note()
+	switch {
+	case n.ID != now.ID:
+		return nil, fmt.Errorf("keep note %s: the draft is that of %s", n.ID, now.ID)
+	case now.State == delivery.Rendered:
+		return nil, nil
+	case now.State != delivery.Recorded:
+		return nil, fmt.Errorf("keep note %s: %w: it is %s", n.ID, errState, now.State)
+	}
+	leases, err := d.store.keep(ctx, &n, file, chains)
+	if err != nil {
+		return nil, fmt.Errorf("keep note %s: %w", n.ID, err)
+	}
+	d.set(n)
+	d.store.watches.publish(n.Recipient.Number, n.ID)
+	return leases, nil
+}
+
+// keep puts a rendered note's file and rows on disk and completes n.
+func (s *Store) keep(ctx context.Context, n *delivery.Note, file []byte, chains []delivery.Chain) ([]delivery.Lease, error) {
+	for _, c := range chains {
+		if len(c) == 0 {
+			return nil, errors.New("a chain without a target")
+		}
+	}
+	n.State = delivery.Rendered
+	if len(file) == 0 {
+		n.Media = delivery.Media{}
+	} else {
+		sum := sha256.Sum256(file)
+		n.Media.Bytes, n.Media.SHA256 = int64(len(file)), hex.EncodeToString(sum[:])
+		if err := s.keepFile(ctx, n.ID, file); err != nil {
+			return nil, err
+		}
+	}
+	return write(ctx, s, func(tx *txn) ([]delivery.Lease, error) { return tx.rendered(*n, chains, time.Now()) })
+}
+
+// keepFile puts a note's file on disk under its own name: nobody reads it
+// before its row says rendered, and a crash before that renders it again.
+func (s *Store) keepFile(ctx context.Context, id string, file []byte) error {
+	f, err := create(s.notePath(id), os.O_TRUNC)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(file)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return s.barrier.wait(ctx)
+}
+
+// rendered writes the note's row, its jobs, and the attempts that begin now.
+func (t *txn) rendered(n delivery.Note, chains []delivery.Chain, now time.Time) ([]delivery.Lease, error) {
+	body, err := noteBody(n)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := t.exec("UPDATE note SET state = ?, mailbox = ?, body = ?, rendered_at = ? WHERE id = ? AND state = 'recorded'",
+		n.State, n.Recipient.Number, body, micros(now), n.ID)
+	if err != nil {
+		return nil, err
+	}
+	if changed == 0 {
+		return nil, errState
+	}
+	err = t.event(n.ID, delivery.Event{
+		At: now, Name: string(delivery.Rendered),
+		Detail: fmt.Sprintf("%s, %s, %d bytes", n.Kind, n.Duration.Round(time.Millisecond), n.Media.Bytes),
+	})
+	if err != nil {
+		return nil, err
+	}
+	var leases []delivery.Lease
+	for _, c := range chains {
+		id, head, err := t.addJob(n, c, now)
+		if err != nil {
+			return nil, err
+		}
+		if !head {
+			continue // an older job of the thread goes first
+		}
+		lease, err := t.attempt(id, now)
+		if err != nil {
+			return nil, err
+		}
+		leases = append(leases, lease)
+	}
+	return leases, nil
+}
+
+// addJob queues a chain of the note and says whether it heads its thread.
+func (t *txn) addJob(n delivery.Note, c delivery.Chain, now time.Time) (id string, head bool, err error) {
+	chain, err := json.Marshal(c)
+	if err != nil {
+		return "", false, err
+	}
+	id = delivery.NewID()
+	thread := threadOf(n, c[0])
+	err = t.row(`INSERT INTO job (id, note, thread, chain, state, next_at, head)
+		VALUES (?1, ?2, ?3, ?4, 'queued', ?5, NOT EXISTS (SELECT 1 FROM job WHERE thread = ?3 AND head = 1))
+		RETURNING head`, id, n.ID, thread, string(chain), micros(now)).Scan(&head)
+	return id, head, err
+}
+
+// Open implements delivery.Notes.
+func (s *Store) Open(ctx context.Context, id string) (io.ReadSeekCloser, delivery.Note, error) {
+	n, err := s.note(ctx, id)
+	if err != nil {
+		return nil, n, err
+	}
+	if n.State != delivery.Rendered || n.Media.Bytes == 0 {
+		return nil, n, fmt.Errorf("note %s has no file: %w", id, delivery.ErrNotFound)
+	}
+	f, err := os.Open(s.notePath(id))
+	if errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("the file of note %s is gone: %w", id, delivery.ErrNotFound)
+	}
+	if err != nil {
+		return nil, n, err
+	}
+	return f, n, nil
+}

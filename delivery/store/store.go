@@ -1,0 +1,191 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+var (
+	_ delivery.Drafts = (*Store)(nil)
+	_ delivery.Queue  = (*Store)(nil)
+	_ delivery.Notes  = (*Store)(nil)
+	_ delivery.Inbox  = (*Store)(nil)
+	_ delivery.Links  = (*Store)(nil)
+)
+
+// errClosed is what every change gets after Close.
+var errClosed = errors.New("the store is closed")
+
+// Store is the embedded store. Its methods may be called by many goroutines.
+type Store struct {
+	path string
+	log  *slog.Logger
+	disk disk
+
+	lock    *os.File
+	dir     *os.File // path, for syncfs
+	db      *sql.DB  // the writer's one connection
+	readers *sql.DB
+	writer  *writer
+	barrier *barrier
+	failure failure
+
+	owed    atomic.Int64 // promised to open drafts where the disk cannot reserve
+	left    unfinished
+	wake    chan struct{}
+	watches watches
+}
+
+// Open opens or creates the store and takes up what an earlier process left:
+// jobs that were being sent are queued again, their outcome unknown; drafts
+// wait for Unfinished. delivery.ErrLocked when another process has it open.
+func Open(o Options, log *slog.Logger) (*Store, error) {
+	return open(o, log, realDisk())
+}
+
+func open(o Options, log *slog.Logger, d disk) (*Store, error) {
+	path, err := filepath.Abs(o.Path)
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w", o.Path, err)
+	}
+	s := &Store{path: path, log: log, disk: d, wake: make(chan struct{}, 1)}
+	if err := s.start(context.Background(), o); err != nil {
+		return nil, errors.Join(fmt.Errorf("store %s: %w", path, err), s.Close())
+	}
+	return s, nil
+}
+
+func (s *Store) start(ctx context.Context, o Options) (err error) {
+	for _, dir := range []string{s.path, filepath.Join(s.path, "tapes"), filepath.Join(s.path, "notes")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("set store.path to a folder this user may write: %w", err)
+		}
+	}
+	if s.lock, err = acquireLock(filepath.Join(s.path, "lock"), o.Wait); err != nil {
+		return err
+	}
+	if s.dir, err = os.Open(s.path); err != nil {
+		return err
+	}
+	conn, err := s.openDatabase(ctx)
+	if err != nil {
+		return err
+	}
+	if err := upgrade(ctx, conn); err != nil {
+		return err
+	}
+	s.writer = newWriter(ctx, conn, s.fail)
+	s.barrier = newBarrier(s.dir, s.disk.sync, s.fail)
+	return s.takeUp(ctx)
+}
+
+// openDatabase opens the writer's connection and the readers' pool.
+func (s *Store) openDatabase(ctx context.Context) (*sql.Conn, error) {
+	file := filepath.Join(s.path, "store.db")
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600) // sqlite gives its other files the same mode
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	dsn := "file:" + (&url.URL{Path: file}).EscapedPath() + "?_busy_timeout=5000"
+	if s.db, err = sql.Open("sqlite", dsn+"&_journal_mode=WAL&_synchronous=FULL"); err != nil {
+		return nil, err
+	}
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	if s.readers, err = sql.Open("sqlite", dsn+"&_query_only=1"); err != nil {
+		return nil, err
+	}
+	s.readers.SetMaxOpenConns(maxReaders)
+	s.readers.SetMaxIdleConns(maxReaders)
+	return conn, nil
+}
+
+// Close writes out what is left and gives the store free for another process.
+// Drafts that are still open are taken up by the next Open.
+func (s *Store) Close() error {
+	s.watches.close()
+	if s.barrier != nil {
+		s.barrier.close()
+	}
+	if s.writer != nil {
+		s.writer.close()
+	}
+	var errs []error
+	for _, db := range []*sql.DB{s.readers, s.db} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	for _, f := range []*os.File{s.dir, s.lock} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Ready says whether the store can keep another recording: it writes to the
+// database and looks for free space.
+func (s *Store) Ready(ctx context.Context) error {
+	if err := s.checkSpace(0); err != nil {
+		return err
+	}
+	_, err := write(ctx, s, func(tx *txn) (int64, error) {
+		return tx.exec("INSERT INTO setting (name, value) VALUES ('ready', x'') ON CONFLICT (name) DO UPDATE SET value = x''")
+	})
+	return err
+}
+
+// checkSpace returns delivery.ErrFull unless bytes more fit above the floor.
+func (s *Store) checkSpace(bytes int64) error {
+	if err := s.failure.get(); err != nil {
+		return fmt.Errorf("%w: %w", delivery.ErrFull, err)
+	}
+	free, err := s.disk.free(s.path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", delivery.ErrFull, err)
+	}
+	if need := bytes + s.owed.Load() + spaceFloor; free < need {
+		return fmt.Errorf("%w: %s MB are free below %s, %s are needed: make room there",
+			delivery.ErrFull, megabytes(free), s.path, megabytes(need))
+	}
+	return nil
+}
+
+func megabytes(n int64) string { return strconv.FormatInt(n>>20, 10) }
+
+// fail ends the store's work after the disk failed.
+func (s *Store) fail(err error) {
+	if s.failure.set(err) {
+		s.log.Error("the disk failed: no call is taken until a restart", "err", err)
+	}
+}
+
+// tapePath and notePath are the files of a note whose id is valid.
+func (s *Store) tapePath(id string) string { return filepath.Join(s.path, "tapes", id[:5], id) }
+func (s *Store) notePath(id string) string { return filepath.Join(s.path, "notes", id[:5], id) }
+
+// create makes an empty file and the folder it lies in.
+func create(path string, flag int) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|flag, 0o600)
+}

@@ -1,0 +1,339 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// childEnv makes the test binary run one of children instead of the tests.
+const childEnv = "AFTERBEEP_STORE_CHILD"
+
+func TestMain(m *testing.M) {
+	if run, ok := children()[os.Getenv(childEnv)]; ok {
+		run()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// openAt opens the store at path with the real disk.
+func openAt(t testing.TB, path string) *Store {
+	t.Helper()
+	s, err := Open(Options{Path: path}, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeStore(t, s) })
+	return s
+}
+
+// closeStore closes s unless the test did.
+func closeStore(t testing.TB, s *Store) {
+	t.Helper()
+	select {
+	case <-s.writer.quit:
+	default:
+		if err := s.Close(); err != nil {
+			t.Error("Close:", err)
+		}
+	}
+}
+
+func newNote(mailbox, caller string) delivery.Note {
+	return delivery.Note{
+		ID: delivery.NewID(), Kind: delivery.Voice,
+		Recipient: delivery.Recipient{Number: mailbox, Name: "Reception"},
+		Caller:    delivery.Caller{Number: caller},
+		Reason:    "missed", CalledAt: time.Now(), Trunk: "pbx",
+	}
+}
+
+func begin(t testing.TB, s *Store, n delivery.Note) delivery.Draft {
+	t.Helper()
+	d, err := s.Begin(t.Context(), n, 1<<20)
+	if err != nil {
+		t.Fatal("Begin:", err)
+	}
+	return d
+}
+
+func chainTo(targets ...string) delivery.Chain {
+	var c delivery.Chain
+	for _, text := range targets {
+		var target delivery.Target
+		if err := target.UnmarshalText([]byte(text)); err != nil {
+			panic(err)
+		}
+		c = append(c, target)
+	}
+	return c
+}
+
+// keep takes a new note through every step and returns its leases.
+func keep(t testing.TB, s *Store, n delivery.Note, chains ...delivery.Chain) []delivery.Lease {
+	t.Helper()
+	d := begin(t, s, n)
+	check(t, d.Append([]byte("hello")))
+	check(t, d.Recorded(t.Context(), false))
+	n = d.Note()
+	n.Duration, n.Media.Type = time.Second, "audio/ogg; codecs=opus"
+	leases, err := d.Rendered(t.Context(), n, []byte("OggS "+n.ID), chains)
+	check(t, err)
+	return leases
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// names lists a life's events, "name target" each.
+func names(l delivery.Life) string {
+	var all []string
+	for _, e := range l.Events {
+		all = append(all, strings.TrimSpace(e.Name+" "+e.Target))
+	}
+	return strings.Join(all, ", ")
+}
+
+func life(t testing.TB, s *Store, id string) delivery.Life {
+	t.Helper()
+	l, err := s.Life(t.Context(), id)
+	check(t, err)
+	return l
+}
+
+func TestModes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "store")
+	s := openAt(t, path)
+	keep(t, s, newNote("101", "201"), chainTo("inbox"))
+	err := filepath.WalkDir(path, func(p string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s is open to others: %s", p, info.Mode())
+		}
+		return err
+	})
+	check(t, err)
+}
+
+func TestSecondProcessIsRefused(t *testing.T) {
+	path := t.TempDir()
+	s := openAt(t, path)
+	_, err := Open(Options{Path: path}, quiet())
+	if !errors.Is(err, delivery.ErrLocked) || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
+		t.Fatalf("a second Open: %v", err)
+	}
+	go func() {
+		time.Sleep(100 * time.Millisecond)
+		_ = s.Close()
+	}()
+	waited, err := Open(Options{Path: path, Wait: 5 * time.Second}, quiet())
+	if err != nil {
+		t.Fatal("an Open that waits:", err)
+	}
+	check(t, waited.Close())
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	path := t.TempDir()
+	s := openAt(t, path)
+	_, err := write(t.Context(), s, func(tx *txn) (int64, error) { return tx.exec("PRAGMA user_version = 99") })
+	check(t, err)
+	check(t, s.Close())
+	_, err = Open(Options{Path: path}, quiet())
+	if err == nil || !strings.Contains(err.Error(), "a newer program wrote this store (schema 99") {
+		t.Fatalf("Open: %v", err)
+	}
+	if _, err = Open(Options{Path: path}, quiet()); errors.Is(err, delivery.ErrLocked) {
+		t.Fatal("a refused Open keeps the lock")
+	}
+}
+
+func TestOpenNeedsAFolder(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	check(t, os.WriteFile(file, nil, 0o600))
+	_, err := Open(Options{Path: file}, quiet())
+	if err == nil || !strings.Contains(err.Error(), "set store.path") {
+		t.Fatalf("Open: %v", err)
+	}
+}
+
+func TestPathWithOddCharacters(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "100% ?a#b &c")
+	s := openAt(t, path)
+	keep(t, s, newNote("101", "201"), chainTo("inbox"))
+	if _, err := os.Stat(filepath.Join(path, "store.db")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestReady(t *testing.T) {
+	d := realDisk()
+	full := false
+	d.free = func(path string) (int64, error) {
+		if full {
+			return spaceFloor - 1, nil
+		}
+		return freeSpace(path)
+	}
+	s, err := open(Options{Path: t.TempDir()}, quiet(), d)
+	check(t, err)
+	check(t, s.Ready(t.Context()))
+	full = true
+	if err := s.Ready(t.Context()); !errors.Is(err, delivery.ErrFull) {
+		t.Fatalf("Ready on a full disk: %v", err)
+	}
+	full = false
+	check(t, s.Close())
+	if err := s.Ready(t.Context()); !errors.Is(err, errClosed) {
+		t.Fatalf("Ready after Close: %v", err)
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	tests := map[string]func(d *disk){
+		"below the floor": func(d *disk) { d.free = func(string) (int64, error) { return spaceFloor + 1000, nil } },
+		"cannot ask":      func(d *disk) { d.free = func(string) (int64, error) { return 0, errors.New("gone") } },
+		"cannot reserve":  func(d *disk) { d.reserve = func(*os.File, int64) error { return errors.New("no space left") } },
+	}
+	for name, spoil := range tests {
+		t.Run(name, func(t *testing.T) {
+			d := realDisk()
+			spoil(&d)
+			s, err := open(Options{Path: t.TempDir()}, quiet(), d)
+			check(t, err)
+			defer closeStore(t, s)
+			n := newNote("101", "201")
+			if _, err := s.Begin(t.Context(), n, 1<<20); !errors.Is(err, delivery.ErrFull) {
+				t.Fatalf("Begin: %v", err)
+			}
+			if _, err := s.Life(t.Context(), n.ID); !errors.Is(err, delivery.ErrNotFound) {
+				t.Errorf("a row is left: %v", err)
+			}
+			if _, err := os.Stat(s.tapePath(n.ID)); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("a tape is left: %v", err)
+			}
+		})
+	}
+}
+
+// Where the file system cannot reserve, what open drafts were promised counts
+// as taken until their tapes end.
+func TestPromisesCount(t *testing.T) {
+	d := realDisk()
+	d.reserve = func(*os.File, int64) error { return errors.ErrUnsupported }
+	d.free = func(string) (int64, error) { return spaceFloor + 1500, nil }
+	s, err := open(Options{Path: t.TempDir()}, quiet(), d)
+	check(t, err)
+	defer closeStore(t, s)
+	first, err := s.Begin(t.Context(), newNote("101", "201"), 1000)
+	check(t, err)
+	if _, err := s.Begin(t.Context(), newNote("101", "201"), 1000); !errors.Is(err, delivery.ErrFull) {
+		t.Fatalf("a second draft: %v", err)
+	}
+	check(t, first.Recorded(t.Context(), false))
+	second, err := s.Begin(t.Context(), newNote("101", "201"), 1000)
+	check(t, err)
+	check(t, second.Discard(t.Context()))
+	if owed := s.owed.Load(); owed != 0 {
+		t.Errorf("%d bytes are still promised", owed)
+	}
+}
+
+// After a sync fails nothing is taken and no second sync is tried.
+func TestFailedSync(t *testing.T) {
+	d := realDisk()
+	syncs, failing := 0, false
+	d.sync = func(f *os.File) error {
+		if syncs++; failing {
+			return errors.New("input/output error")
+		}
+		return syncFS(f)
+	}
+	s, err := open(Options{Path: t.TempDir()}, quiet(), d)
+	check(t, err)
+	defer closeStore(t, s)
+	a, b := begin(t, s, newNote("101", "201")), begin(t, s, newNote("101", "202"))
+	failing = true
+	if err := a.Recorded(t.Context(), false); err == nil {
+		t.Fatal("Recorded says that the tape is kept")
+	}
+	failing = false
+	if err := b.Recorded(t.Context(), false); err == nil {
+		t.Fatal("Recorded says that the other tape is kept")
+	}
+	if syncs != 1 {
+		t.Errorf("%d syncs, want one", syncs)
+	}
+	if _, err := s.Begin(t.Context(), newNote("101", "203"), 0); !errors.Is(err, delivery.ErrFull) {
+		t.Errorf("Begin: %v", err)
+	}
+	if err := s.Ready(t.Context()); err == nil {
+		t.Error("Ready")
+	}
+	if _, err := s.Claim(t.Context(), 1); err == nil {
+		t.Error("Claim")
+	}
+	if a.Note().State != delivery.Recording || life(t, s, a.Note().ID).Note.State != delivery.Recording {
+		t.Error("the note is promised")
+	}
+}
+
+func TestContextEndsWaiting(t *testing.T) {
+	s := openAt(t, t.TempDir())
+	ctx, cancel := context.WithCancelCause(t.Context())
+	gone := errors.New("the caller is gone")
+	cancel(gone)
+	hold, held := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(held)
+		_, _ = write(context.Background(), s, func(*txn) (any, error) { <-hold; return nil, nil })
+	}()
+	time.Sleep(10 * time.Millisecond) // the writer is busy now
+	n := newNote("101", "201")
+	if _, err := s.Begin(ctx, n, 0); !errors.Is(err, gone) || errors.Is(err, delivery.ErrFull) {
+		t.Errorf("Begin: %v", err)
+	}
+	close(hold)
+	<-held
+	if _, err := s.Life(t.Context(), n.ID); !errors.Is(err, delivery.ErrNotFound) {
+		t.Errorf("the draft is there: %v", err)
+	}
+}
+
+// read drains a reader and closes it.
+func read(t testing.TB, r delivery.RecordReader) (records []string, err error) {
+	t.Helper()
+	defer func() { check(t, r.Close()) }()
+	for {
+		b, err := r.Next(t.Context())
+		if errors.Is(err, io.EOF) {
+			return records, nil
+		}
+		if err != nil {
+			return records, err
+		}
+		records = append(records, string(b))
+	}
+}

@@ -1,0 +1,186 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+)
+
+// writer is the one goroutine that changes the database. What waits when a
+// commit ends goes into the next one together, so that the cost of a sync is
+// shared; each operation stands under a savepoint, so that one that fails
+// takes nothing from its neighbours.
+type writer struct {
+	tx     *txn
+	ops    chan operation
+	failed func(error) // told when the disk fails
+	quit   chan struct{}
+	done   chan struct{}
+}
+
+// operation is a change and where its error goes.
+type operation struct {
+	do    func(*txn) error
+	err   error // of do
+	reply chan<- error
+}
+
+func newWriter(ctx context.Context, conn *sql.Conn, failed func(error)) *writer {
+	w := &writer{
+		tx:  &txn{ctx: ctx, conn: conn, stmts: map[string]*sql.Stmt{}},
+		ops: make(chan operation), failed: failed,
+		quit: make(chan struct{}), done: make(chan struct{}),
+	}
+	go w.run()
+	return w
+}
+
+// write has the writer run do within a transaction and returns its result once
+// that is committed. ctx ends the waiting for a turn, never a change that has
+// begun: an error means that nothing was changed.
+func write[T any](ctx context.Context, s *Store, do func(*txn) (T, error)) (T, error) {
+	var result, none T
+	if err := s.failure.get(); err != nil {
+		return none, err
+	}
+	reply := make(chan error, 1)
+	op := operation{reply: reply, do: func(tx *txn) (err error) {
+		result, err = do(tx)
+		return err
+	}}
+	select {
+	case s.writer.ops <- op:
+	case <-ctx.Done():
+		return none, context.Cause(ctx)
+	case <-s.writer.quit:
+		return none, errClosed
+	}
+	if err := <-reply; err != nil {
+		return none, err
+	}
+	return result, nil
+}
+
+func (w *writer) close() {
+	close(w.quit)
+	<-w.done
+}
+
+func (w *writer) run() {
+	defer close(w.done)
+	for {
+		select {
+		case op := <-w.ops:
+			w.commit(w.gather(op))
+		case <-w.quit:
+			return
+		}
+	}
+}
+
+// gather takes the operations that wait already, up to maxBatch.
+func (w *writer) gather(first operation) []operation {
+	batch := []operation{first}
+	for len(batch) < maxBatch {
+		select {
+		case op := <-w.ops:
+			batch = append(batch, op)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit runs a batch in one transaction and answers each of its operations.
+func (w *writer) commit(batch []operation) {
+	err := w.transact(batch)
+	if err != nil {
+		_, _ = w.tx.exec("ROLLBACK") // fails when sqlite did it already: as good
+		if isDiskFailure(err) {
+			w.failed(err)
+		}
+	}
+	for _, op := range batch {
+		if err != nil {
+			op.err = fmt.Errorf("write to the database: %w", err)
+		}
+		op.reply <- op.err
+	}
+}
+
+// transact returns an error when the whole batch is lost, and leaves in each
+// operation its own.
+func (w *writer) transact(batch []operation) error {
+	if _, err := w.tx.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	for i := range batch {
+		if _, err := w.tx.exec("SAVEPOINT operation"); err != nil {
+			return err
+		}
+		if batch[i].err = batch[i].do(w.tx); batch[i].err != nil {
+			// A full or failing disk ends the transaction as a whole, and its
+			// savepoints with it (sqlite.org/lang_transaction.html, section 3).
+			if _, err := w.tx.exec("ROLLBACK TO operation"); err != nil {
+				return batch[i].err
+			}
+		}
+		if _, err := w.tx.exec("RELEASE operation"); err != nil {
+			return err
+		}
+	}
+	_, err := w.tx.exec("COMMIT")
+	return err
+}
+
+// txn is the writer's connection, within a transaction. It prepares each
+// statement once.
+type txn struct {
+	ctx   context.Context //nolint:containedctx // a commit carries many callers: none of their contexts may end it
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt
+}
+
+// exec runs a statement and says how many rows it changed.
+func (t *txn) exec(query string, args ...any) (int64, error) {
+	stmt, err := t.prepare(query)
+	if err != nil {
+		return 0, err
+	}
+	r, err := stmt.ExecContext(t.ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
+
+// row runs a query for one row.
+func (t *txn) row(query string, args ...any) *sql.Row {
+	stmt, err := t.prepare(query)
+	if err != nil {
+		return t.conn.QueryRowContext(t.ctx, query, args...) // carries the same error
+	}
+	return stmt.QueryRowContext(t.ctx, args...)
+}
+
+// ids runs a query for one column of text.
+func (t *txn) ids(query string, args ...any) ([]string, error) {
+	stmt, err := t.prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := stmt.QueryContext(t.ctx, args...)
+	return collect(rows, err, func(row scanner) (id string, err error) { return id, row.Scan(&id) })
+}
+
+func (t *txn) prepare(query string) (*sql.Stmt, error) {
+	if stmt := t.stmts[query]; stmt != nil {
+		return stmt, nil
+	}
+	stmt, err := t.conn.PrepareContext(t.ctx, query)
+	if err == nil {
+		t.stmts[query] = stmt
+	}
+	return stmt, err
+}

@@ -1,0 +1,52 @@
+#!/bin/bash
+# Installs what the tests need, then passes them all: formatting, linter,
+# build, the demo, and every test with the race detector and the real peers.
+# As root it installs Debian packages; else it lists what is missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+step() { printf '\n== %s\n' "$*"; }
+
+step "what the tests need"
+declare -A package=(
+  [sipp]=sip-tester [baresip]=baresip-core [ffmpeg]=ffmpeg [opusinfo]=opus-tools
+  [chromium]=chromium [gcc]=gcc
+)
+sounds=/usr/share/asterisk/sounds/en_US_f_Allison
+missing=()
+for program in "${!package[@]}"; do
+  command -v "$program" >/dev/null || missing+=("${package[$program]}")
+done
+[ -d "$sounds" ] || missing+=(asterisk-core-sounds-en-wav)
+if [ ${#missing[@]} -gt 0 ]; then
+  if [ "$(id -u)" != 0 ]; then
+    echo "missing: ${missing[*]}"
+    echo "as root: apt-get install ${missing[*]}"
+    exit 1
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -q >/dev/null
+  apt-get install -q -y --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+# The linter is built once, at its exact version, and kept in the user's cache.
+lint_version=v2.13.1
+lint="${XDG_CACHE_HOME:-$HOME/.cache}/afterbeep/golangci-lint-$lint_version/golangci-lint"
+if [ ! -x "$lint" ]; then
+  step "building the linter (once)"
+  GOBIN="$(dirname "$lint")" go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$lint_version"
+fi
+
+step "formatting and linter"
+"$lint" fmt --diff
+"$lint" run
+
+step "build, as a release is built"
+CGO_ENABLED=0 go build -mod=readonly -trimpath -o /dev/null ./gateway
+
+step "the demo"
+CGO_ENABLED=0 go run ./gateway demo --once
+
+step "tests"
+# A peer that is missing fails its test from here on, instead of skipping it.
+export CI=true
+CGO_ENABLED=1 go test -race -timeout 20m ./...

@@ -1,0 +1,209 @@
+// Package call is one call's path, top to bottom: whose mailbox it is, the
+// answer, the recording, and the hand-over of the note to delivery.
+//
+// In: a [sip.Call]. Out: a note with its jobs in the store, and the first
+// leases in the worker's hands. A start continues what an earlier process left
+// unfinished by the same steps.
+package call
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/afterbeep/afterbeep/config"
+	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/media"
+	"github.com/afterbeep/afterbeep/sip"
+)
+
+// Path is what a call needs on its way.
+type Path struct {
+	Directory   *config.Directory
+	Engine      *media.Engine
+	Renderers   *media.Renderers
+	Drafts      delivery.Drafts
+	Deliver     func(leases ...delivery.Lease) // the worker
+	Records     *Records                       // call records; nil for none
+	Metrics     Metrics
+	MaxDuration time.Duration
+	Log         *slog.Logger
+
+	unfinished heldUp
+}
+
+// Metrics is told what becomes of calls.
+type Metrics interface {
+	CallEnded(outcome Outcome)
+	Rendered(f media.Facts)
+}
+
+// Outcome is how a call ended, as metrics and call records name it.
+type Outcome string
+
+// The outcomes of a call.
+const (
+	Voice          Outcome = "voice"           // a voice note came of it
+	Missed         Outcome = "missed"          // nobody spoke
+	Cancelled      Outcome = "cancelled"       // CANCEL before the answer: a missed-call line
+	Elsewhere      Outcome = "elsewhere"       // somebody answered elsewhere: nothing
+	UnknownMailbox Outcome = "unknown_mailbox" // 480
+	NoCommonCodec  Outcome = "no_common_codec" // 488
+	Unavailable    Outcome = "unavailable"     // 503: no port, or no room in the store
+	Failed         Outcome = "failed"          // the note waits in the store for a later try
+)
+
+// retryAfter is what a refused peer is asked to wait.
+const retryAfter = 10 * time.Second
+
+// tapeRate is the room reserved for a second of tape, in bytes: G.711 in 20 ms
+// packets takes 9 kB with its headers.
+const tapeRate = 10_000
+
+// Handle takes one call from the INVITE to its note.
+func (p *Path) Handle(ctx context.Context, c *sip.Call) {
+	r := record{Time: time.Now(), Note: c.ID, CallID: c.CallID, Trunk: c.Trunk.Name, Caller: c.Caller.Number}
+	r.Outcome = p.take(ctx, c, &r)
+	r.Ended = ended(ctx)
+	p.Metrics.CallEnded(r.Outcome)
+	if err := p.Records.write(r); err != nil {
+		p.Log.Error("call record lost", "note_id", c.ID, "error", err)
+	}
+	p.Log.Info("call ended", "note_id", c.ID, "trunk", r.Trunk, "outcome", r.Outcome, "ended", r.Ended, "duration_ms", r.Duration)
+}
+
+func (p *Path) take(ctx context.Context, c *sip.Call, r *record) Outcome {
+	mailbox, callee, ok := p.find(c.Callees)
+	if !ok {
+		refuse(c, 480, 0)
+		return UnknownMailbox
+	}
+	r.Mailbox, r.Reason, r.Header = mailbox.Number, callee.Reason, callee.Header
+
+	leg, err := p.Engine.Open(c.Offer, c.Trunk.From)
+	if err != nil {
+		return p.refuseOffer(c, err)
+	}
+	defer func() { _ = leg.Close() }()
+
+	// What follows must not be cut short by the caller hanging up.
+	keep := context.WithoutCancel(ctx)
+	draft, err := p.Drafts.Begin(keep, delivery.Note{
+		ID: c.ID, State: delivery.Recording, Kind: delivery.Voice, Trunk: c.Trunk.Name,
+		Recipient: mailbox.Recipient(), Caller: delivery.Caller(c.Caller),
+		Reason: callee.Reason, CalledAt: r.Time,
+	}, int64(p.MaxDuration.Seconds()*tapeRate))
+	if err != nil {
+		p.Log.Error("call refused: its recording cannot be kept", "note_id", c.ID, "error", err)
+		refuse(c, 503, retryAfter)
+		return Unavailable
+	}
+	if ctx.Err() == nil {
+		err = c.Answer(leg.Description(), leg)
+	}
+	if err != nil || ctx.Err() != nil {
+		return p.cancelled(ctx, draft, mailbox)
+	}
+	r.Answered = time.Now()
+	return p.record(ctx, c, leg, draft, mailbox, r)
+}
+
+// find is the first callee who has a mailbox.
+func (p *Path) find(callees []sip.Callee) (*config.Mailbox, sip.Callee, bool) {
+	for _, callee := range callees {
+		if m, ok := p.Directory.Lookup(callee.User, callee.Number); ok {
+			return m, callee, true
+		}
+	}
+	return nil, sip.Callee{}, false
+}
+
+func (p *Path) refuseOffer(c *sip.Call, err error) Outcome {
+	if errors.Is(err, media.ErrNoPort) {
+		p.Log.Error("call refused: every RTP port is in use; widen media.ports", "note_id", c.ID)
+		refuse(c, 503, retryAfter)
+		return Unavailable
+	}
+	p.Log.Info("call refused: its offer cannot be met", "note_id", c.ID, "error", err)
+	refuse(c, 488, 0) // RFC 3261 §21.4.26
+	return NoCommonCodec
+}
+
+// cancelled leaves a missed-call line, unless somebody answered elsewhere.
+func (p *Path) cancelled(ctx context.Context, draft delivery.Draft, mailbox *config.Mailbox) Outcome {
+	keep := context.WithoutCancel(ctx)
+	if errors.Is(context.Cause(ctx), sip.ErrElsewhere) {
+		if err := draft.Discard(keep); err != nil {
+			p.Log.Error("draft not discarded", "note_id", draft.Note().ID, "error", err)
+		}
+		return Elsewhere
+	}
+	if _, _, err := p.finish(keep, draft, false, nothing(), mailbox); err != nil {
+		p.Log.Error("note held up", "note_id", draft.Note().ID, "error", err)
+		return Failed
+	}
+	return Cancelled
+}
+
+// record tapes the caller until the call ends, rendering along.
+func (p *Path) record(ctx context.Context, c *sip.Call, leg *media.Leg, draft delivery.Draft, mailbox *config.Mailbox, r *record) Outcome {
+	keep := context.WithoutCancel(ctx)
+	following, stop := context.WithCancel(keep)
+	defer stop()
+	over := make(chan struct{})
+	done := p.render(following, draft, over)
+
+	err := leg.Record(ctx, draft)
+	close(over)
+	hungUp := p.hangUp(keep, ctx, c, err)
+	defer hungUp.Wait()
+
+	r.received(leg.Stats())
+	// The end is missing when the gateway cut the caller off, not when it waited in vain for more.
+	cutOff := err != nil && !errors.Is(err, media.ErrNoRTP) || errors.Is(context.Cause(ctx), sip.ErrShutdown)
+	note, facts, err := p.finish(keep, draft, cutOff, done, mailbox)
+	if err != nil {
+		p.Log.Error("note held up", "note_id", c.ID, "error", err)
+		return Failed
+	}
+	r.finished(note, facts)
+	if note.Kind == delivery.Missed {
+		return Missed
+	}
+	return Voice
+}
+
+// hangUp ends a dialog that the leg has given up on, while the note goes on.
+func (p *Path) hangUp(keep, ctx context.Context, c *sip.Call, err error) *sync.WaitGroup {
+	var wg sync.WaitGroup
+	if err == nil || ctx.Err() != nil {
+		return &wg
+	}
+	cause := sip.CauseNetwork
+	switch {
+	case errors.Is(err, media.ErrTooLong):
+		cause = sip.CauseNormal
+	case errors.Is(err, media.ErrNoRTP):
+		cause = sip.CauseTimeout
+	default:
+		p.Log.Error("recording cut off", "note_id", c.ID, "error", err)
+	}
+	wg.Go(func() {
+		if err := c.Hangup(keep, cause); err != nil {
+			p.Log.Warn("no answer to our BYE", "note_id", c.ID, "error", err)
+		}
+	})
+	return &wg
+}
+
+func refuse(c *sip.Call, code int, after time.Duration) { _ = c.Refuse(code, after) }
+
+// ended is why the dialog is over, in a word.
+func ended(ctx context.Context) string {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause.Error()
+	}
+	return ""
+}

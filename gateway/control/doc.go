@@ -1,0 +1,28 @@
+// Package control is the operator's socket: HTTP over a unix socket (mode
+// 0600) beside the store, by which commands like `note list` ask the running
+// gateway, whose process alone holds the store.
+package control
+
+import (
+	"context"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// Operator is what an operator's commands may do: on the store itself, or on
+// the running gateway through a Client.
+type Operator interface {
+	List(ctx context.Context, f delivery.Filter) ([]delivery.Summary, error)
+	Life(ctx context.Context, id string) (delivery.Life, error)
+	Redrive(ctx context.Context, id string) (int, error)
+	LinkFor(ctx context.Context, mailbox string) (token string, err error)
+}
+
+// Socket is the name of the socket in the store's folder.
+const Socket = "control.sock"
+
+type redriven struct{ Jobs int }
+
+type link struct{ Mailbox, Token string }
+
+type failure struct{ Error string }

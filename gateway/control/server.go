@@ -1,0 +1,95 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// Serve answers operators on a socket in dir until ctx ends.
+func Serve(ctx context.Context, dir string, op Operator) error {
+	path := filepath.Join(dir, Socket)
+	// The store's lock is ours, so a socket that is there was left by a crash.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("the old control socket is in the way: %w", err)
+	}
+	listener, err := listen(ctx, path)
+	if err != nil {
+		return fmt.Errorf("the control socket cannot be opened: %w", err)
+	}
+	server := &http.Server{Handler: routes(op), ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("the control socket: %w", err)
+	}
+	return nil
+}
+
+// listen opens the socket for its owner alone. It is made under a temporary
+// name, so that nobody can connect before its mode is set.
+func listen(ctx context.Context, path string) (net.Listener, error) {
+	var config net.ListenConfig
+	fresh := path + ".new"
+	_ = os.Remove(fresh)
+	listener, err := config.Listen(ctx, "unix", fresh)
+	if err != nil {
+		return nil, err
+	}
+	listener.(*net.UnixListener).SetUnlinkOnClose(false)
+	if err := errors.Join(os.Chmod(fresh, 0o600), os.Rename(fresh, path)); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	return listener, nil
+}
+
+func routes(op Operator) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /notes/list", func(w http.ResponseWriter, r *http.Request) {
+		var f delivery.Filter
+		if err := json.NewDecoder(r.Body).Decode(&f); err != nil {
+			respond(w, nil, err)
+			return
+		}
+		notes, err := op.List(r.Context(), f)
+		respond(w, notes, err)
+	})
+	mux.HandleFunc("GET /notes/{id}", func(w http.ResponseWriter, r *http.Request) {
+		life, err := op.Life(r.Context(), r.PathValue("id"))
+		respond(w, life, err)
+	})
+	mux.HandleFunc("POST /notes/{id}/redrive", func(w http.ResponseWriter, r *http.Request) {
+		n, err := op.Redrive(r.Context(), r.PathValue("id"))
+		respond(w, redriven{Jobs: n}, err)
+	})
+	mux.HandleFunc("POST /links", func(w http.ResponseWriter, r *http.Request) {
+		var l link
+		err := json.NewDecoder(r.Body).Decode(&l)
+		if err == nil {
+			l.Token, err = op.LinkFor(r.Context(), l.Mailbox)
+		}
+		respond(w, l, err)
+	})
+	return mux
+}
+
+func respond(w http.ResponseWriter, body any, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	switch {
+	case errors.Is(err, delivery.ErrNotFound):
+		w.WriteHeader(http.StatusNotFound)
+		body = failure{err.Error()}
+	case err != nil:
+		w.WriteHeader(http.StatusInternalServerError)
+		body = failure{err.Error()}
+	}
+	_ = json.NewEncoder(w).Encode(body) // the peer is gone: nobody is left to tell
+}

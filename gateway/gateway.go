@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/afterbeep/afterbeep/config"
+	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/channel"
+	"github.com/afterbeep/afterbeep/delivery/store"
+	"github.com/afterbeep/afterbeep/gateway/call"
+	"github.com/afterbeep/afterbeep/gateway/control"
+	"github.com/afterbeep/afterbeep/gateway/web"
+	"github.com/afterbeep/afterbeep/media"
+	"github.com/afterbeep/afterbeep/sip"
+)
+
+// gateway is the rooms, wired: what `serve` and `demo` run.
+type gateway struct {
+	cfg     *config.Config
+	log     *slog.Logger
+	store   *store.Store
+	sip     *sip.Server
+	web     *web.Server
+	http    net.Listener
+	worker  *delivery.Worker
+	path    *call.Path
+	metrics *web.Metrics
+	records io.Closer
+
+	draining atomic.Bool
+}
+
+var errDraining = errors.New("draining: no new calls are taken")
+
+// open readies every room, from the store up; nothing runs yet. What cannot be
+// opened is an error that says what to mend.
+func open(ctx context.Context, cfg *config.Config, log *slog.Logger) (g *gateway, err error) {
+	g = &gateway{cfg: cfg, log: log, metrics: web.NewMetrics(versionText())}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.close())
+		}
+	}()
+	if g.store, err = store.Open(cfg.Store, log); err != nil {
+		return g, err
+	}
+	directory := config.NewDirectory(cfg.Mailboxes)
+	if err := g.openDelivery(); err != nil {
+		return g, err
+	}
+	if err := g.openCalls(ctx, directory); err != nil {
+		return g, err
+	}
+	return g, g.openWeb(ctx, directory)
+}
+
+func (g *gateway) openDelivery() error {
+	channels := map[string]delivery.Channel{}
+	env := channel.Env{Log: g.log, UserAgent: "afterbeep/" + versionText()}
+	inbox, err := channel.Table()[config.Inbox]().Open(env)
+	if err != nil {
+		return err
+	}
+	channels[config.Inbox] = inbox
+	for name, c := range g.cfg.Channels {
+		if channels[name], err = c.Options.Open(env); err != nil {
+			return fmt.Errorf("channels.%s: %w", name, err)
+		}
+	}
+	g.worker = delivery.NewWorker(g.store, g.store, channels, delivery.WorkerOptions{
+		Observer: g.metrics,
+		Link:     func(id string, expires time.Time) string { return g.web.Link(id, expires) },
+	}, g.log)
+	return nil
+}
+
+func (g *gateway) openCalls(ctx context.Context, directory *config.Directory) error {
+	engine, err := media.NewEngine(g.cfg.Media, g.log)
+	if err != nil {
+		return err
+	}
+	records, err := g.openRecords(ctx)
+	if err != nil {
+		return err
+	}
+	g.path = &call.Path{
+		Directory: directory, Engine: engine, Renderers: media.NewRenderers(media.RenderersOptions{}),
+		Drafts: g.store, Deliver: g.worker.Deliver, Records: records,
+		Metrics: callMetrics{g.metrics}, MaxDuration: g.cfg.Media.MaxDuration, Log: g.log,
+	}
+	options := g.cfg.SIP
+	options.NewID = delivery.NewID
+	g.sip, err = sip.Listen(options, g.log)
+	return err
+}
+
+// openRecords opens the file of call records, if there is to be one.
+func (g *gateway) openRecords(ctx context.Context) (*call.Records, error) {
+	var out io.Writer
+	switch path := g.cfg.Log.CallRecords; path {
+	case "":
+		return nil, nil
+	case "-":
+		out = os.Stdout
+	default:
+		file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("log.call_records: %w", err)
+		}
+		out, g.records = file, file
+	}
+	key, err := g.store.SigningKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return call.NewRecords(out, key, g.cfg.Log.RecordNumbers == "plain"), nil
+}
+
+func (g *gateway) openWeb(ctx context.Context, directory *config.Directory) (err error) {
+	var lc net.ListenConfig
+	if g.http, err = lc.Listen(ctx, "tcp", g.cfg.HTTP.Listen.String()); err != nil {
+		return fmt.Errorf("http.listen: %w", err)
+	}
+	g.metrics.GaugeFunc(web.ActiveCalls, func(context.Context) (map[string]float64, error) {
+		return map[string]float64{"": float64(g.sip.Active())}, nil
+	})
+	g.metrics.GaugeFunc(web.QueueDepth, func(ctx context.Context) (map[string]float64, error) {
+		depth, err := g.store.Depth(ctx)
+		out := map[string]float64{}
+		for state, n := range depth {
+			out[state] = float64(n)
+		}
+		return out, err
+	})
+	g.web, err = web.New(ctx, web.Options{
+		Notes: g.store, Inbox: g.store, Links: g.store, Directory: directory, Metrics: g.metrics, Log: g.log,
+		Ready: g.ready, PublicURL: g.cfg.HTTP.PublicURL, AdminToken: g.cfg.HTTP.AdminToken,
+	})
+	return err
+}
+
+func (g *gateway) ready(ctx context.Context) error {
+	if g.draining.Load() {
+		return errDraining
+	}
+	return g.store.Ready(ctx)
+}
+
+// run takes calls until ctx ends; then it drains: no new calls, those in
+// progress finish, unless abort ends them at once.
+func (g *gateway) run(ctx context.Context, abort <-chan struct{}) error {
+	rooms, work := errgroup.WithContext(context.WithoutCancel(ctx))
+	work, stop := context.WithCancel(work)
+	defer stop()
+	rooms.Go(func() error { g.worker.Run(work); return nil })
+	rooms.Go(func() error { return g.path.Run(work) })
+	rooms.Go(func() error { return control.Serve(work, g.cfg.Store.Path, g.store) })
+	rooms.Go(func() error { return g.web.Serve(g.http) })
+	rooms.Go(func() error { return g.sip.Serve(work, g.path.Handle) })
+	rooms.Go(func() error {
+		select {
+		case <-ctx.Done():
+			g.drain(abort)
+		case <-work.Done(): // a room has failed
+		}
+		err := g.sip.Close()
+		stop()
+		quick, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		return errors.Join(err, g.web.Shutdown(quick))
+	})
+	return rooms.Wait()
+}
+
+// drain waits for the calls in progress.
+func (g *gateway) drain(abort <-chan struct{}) {
+	g.draining.Store(true)
+	g.sip.Drain()
+	g.log.Info("draining: calls in progress finish, new ones are refused", "calls", g.sip.Active())
+	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.Media.MaxDuration+10*time.Second)
+	defer cancel()
+	go func() {
+		select {
+		case <-abort:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if err := g.sip.Wait(ctx); err != nil {
+		g.log.Warn("calls in progress are cut off; their notes are kept as partial", "calls", g.sip.Active())
+	}
+}
+
+// close lets go of what open took, in reverse order.
+func (g *gateway) close() error {
+	var errs []error
+	if g.http != nil {
+		_ = g.http.Close() // closed already when it was served
+	}
+	if g.sip != nil {
+		errs = append(errs, g.sip.Close())
+	}
+	if g.records != nil {
+		errs = append(errs, g.records.Close())
+	}
+	if g.store != nil {
+		errs = append(errs, g.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// callMetrics tells the metrics what becomes of calls.
+type callMetrics struct{ *web.Metrics }
+
+func (m callMetrics) CallEnded(o call.Outcome) { m.Metrics.CallEnded(string(o)) }
+
+func (m callMetrics) Rendered(f media.Facts) {
+	m.Metrics.Rendered(web.Rendering{
+		Packets: f.Packets, Lost: f.Lost, Late: f.Late, Concealed: f.Concealed, Frames: f.Frames, Lag: f.Lag,
+	})
+}

@@ -1,0 +1,53 @@
+// Command afterbeep replaces carrier voicemail: an unanswered call, forwarded
+// over SIP, becomes a playable voice note in the recipient's chat.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := root().ExecuteContext(ctx); err != nil && !errors.Is(err, errSaid) {
+		fmt.Fprintln(os.Stderr, "afterbeep:", err)
+		os.Exit(1)
+	} else if err != nil {
+		os.Exit(1)
+	}
+}
+
+// errSaid ends a command whose output has told what is wrong already.
+var errSaid = errors.New("the command has failed")
+
+// commands stand in one table; each is one file.
+func commands() []*cobra.Command {
+	return []*cobra.Command{
+		demoCommand(), serveCommand(), checkCommand(), callCommand(), benchCommand(),
+		noteCommand(), linkCommand(), exampleCommand(), versionCommand(),
+	}
+}
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "afterbeep",
+		Short: "Unanswered calls become voice notes in the chat",
+		Long: "Afterbeep replaces carrier voicemail: a phone call that nobody answers is forwarded\n" +
+			"to it over SIP, and the recipient finds it seconds later as a playable voice note.\n\n" +
+			"See it work:   afterbeep demo\n" +
+			"Run it:        afterbeep example-config > afterbeep.yaml\n" +
+			"               afterbeep check --config afterbeep.yaml\n" +
+			"               afterbeep serve --config afterbeep.yaml",
+		SilenceUsage: true, SilenceErrors: true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	cmd.AddCommand(commands()...)
+	return cmd
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/afterbeep/afterbeep/config"
+	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/store"
+	"github.com/afterbeep/afterbeep/gateway/control"
+)
+
+func noteCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "note", Short: "List notes, show a note's whole life, send it again"}
+	path := configFlag(cmd.PersistentFlags())
+	cmd.AddCommand(noteListCommand(path), noteShowCommand(path), noteRedriveCommand(path))
+	return cmd
+}
+
+func noteListCommand(path *string) *cobra.Command {
+	var f delivery.Filter
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the newest notes and how their deliveries stand", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return operate(cmd.Context(), *path, func(ctx context.Context, op control.Operator) error {
+				notes, err := op.List(ctx, f)
+				if err != nil {
+					return err
+				}
+				return printNotes(cmd.OutOrStdout(), notes)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&f.Mailbox, "mailbox", "", "only this mailbox")
+	cmd.Flags().StringVar(&f.State, "state", "", "only notes or deliveries in this state: recording, recorded, rendered, queued, sending, delivered, dead")
+	cmd.Flags().IntVar(&f.Limit, "limit", 50, "how many at most")
+	cmd.Flags().StringVar(&f.Before, "before", "", "only notes older than this id, to page on")
+	return cmd
+}
+
+func noteShowCommand(path *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "show ID", Short: "Show a note's whole life, each attempt with its answer", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return operate(cmd.Context(), *path, func(ctx context.Context, op control.Operator) error {
+				life, err := op.Life(ctx, args[0])
+				if err != nil {
+					return noteError(args[0], err)
+				}
+				return printLife(cmd.OutOrStdout(), life)
+			})
+		},
+	}
+}
+
+func noteRedriveCommand(path *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "redrive ID", Short: "Send a note again where it could not be delivered", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return operate(cmd.Context(), *path, func(ctx context.Context, op control.Operator) error {
+				n, err := op.Redrive(ctx, args[0])
+				switch {
+				case err != nil:
+					return noteError(args[0], err)
+				case n == 0:
+					cmd.Println("nothing to send again: no delivery of this note is dead")
+				default:
+					cmd.Printf("queued again: %d\n", n)
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func noteError(id string, err error) error {
+	if errors.Is(err, delivery.ErrNotFound) {
+		return fmt.Errorf("there is no note %s; `afterbeep note list` shows the newest", id)
+	}
+	return err
+}
+
+// operate runs a command on the gateway that holds the store, or on the store
+// itself when none runs.
+func operate(ctx context.Context, path string, do func(context.Context, control.Operator) error) error {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	client, err := control.Dial(ctx, cfg.Store.Path)
+	if err == nil {
+		return errors.Join(do(ctx, client), client.Close())
+	}
+	s, err := store.Open(cfg.Store, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(ctx, s), s.Close())
+}
+
+func printNotes(out io.Writer, notes []delivery.Summary) error {
+	if len(notes) == 0 {
+		_, err := fmt.Fprintln(out, "no notes")
+		return err
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, "ID\tCALLED\tKIND\tLENGTH\tMAILBOX\tCALLER\tSTATE")
+	for _, s := range notes {
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Note.ID, s.Note.CalledAt.Local().Format(time.DateTime),
+			s.Note.Kind, length(s.Note.Duration), s.Note.Recipient.Number, who(s.Note.Caller), standing(s))
+	}
+	return w.Flush()
+}
+
+// standing is a note's state, or how its deliveries stand once it has any.
+func standing(s delivery.Summary) string {
+	if len(s.Jobs) == 0 {
+		return string(s.Note.State)
+	}
+	var states []string
+	for _, j := range s.Jobs {
+		states = append(states, fmt.Sprintf("%s %s", j.Chain[j.Step].Channel, j.State))
+	}
+	return strings.Join(states, ", ")
+}
+
+func printLife(out io.Writer, life delivery.Life) error {
+	n := life.Note
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) {
+		_, _ = fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...))
+	}
+	row("note", "%s", n.ID)
+	row("state", "%s", n.State)
+	row("mailbox", "%s %s", n.Recipient.Number, n.Recipient.Name)
+	row("caller", "%s %s", who(n.Caller), n.Caller.Name)
+	row("called", "%s, %s, by trunk %s", n.CalledAt.Local().Format(time.RFC3339), cmp.Or(n.Reason, "no reason given"), n.Trunk)
+	row("kind", "%s%s", n.Kind, map[bool]string{true: ", cut off"}[n.Partial])
+	if n.Media.Bytes > 0 {
+		row("file", "%s, %d bytes, %s", length(n.Duration), n.Media.Bytes, n.Media.Type)
+		row("sha256", "%s", n.Media.SHA256)
+	}
+	for _, j := range life.Jobs {
+		row("delivery", "%s %s by %s, step %d, attempt %d%s", j.ID, j.State, chainText(j.Chain), j.Step+1, j.Attempt, nextText(j))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintln(out)
+	w = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, e := range life.Events {
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", e.At.Local().Format("2006-01-02 15:04:05.000"), e.Name, e.Target, e.Detail)
+	}
+	return w.Flush()
+}
+
+func chainText(c delivery.Chain) string {
+	var targets []string
+	for _, t := range c {
+		targets = append(targets, t.String())
+	}
+	return strings.Join(targets, " -> ")
+}
+
+func nextText(j delivery.Job) string {
+	if j.State != delivery.JobQueued || j.NextAt.IsZero() {
+		return ""
+	}
+	return ", next try " + j.NextAt.Local().Format(time.RFC3339)
+}
+
+func who(c delivery.Caller) string {
+	if c.Private {
+		return "private number"
+	}
+	return cmp.Or(c.Number, "unknown")
+}
+
+// length writes seconds to the hundredth; a note's length is exact.
+func length(d time.Duration) string {
+	if d == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f s", d.Seconds())
+}

@@ -1,0 +1,266 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// Kind is what a metric is to Prometheus.
+type Kind string
+
+// The kinds of metrics. A gauge is read when it is asked for, see GaugeFunc.
+const (
+	Counter   Kind = "counter"
+	Gauge     Kind = "gauge"
+	Histogram Kind = "histogram"
+)
+
+// Metric is one line of the table of metrics.
+type Metric struct {
+	Name    string
+	Kind    Kind
+	Help    string
+	Labels  []string  // one at most for a gauge
+	Buckets []float64 // of a histogram, upper bounds in seconds
+}
+
+// The names of the metrics, in the order of MetricTable.
+const (
+	begunTotal       = "afterbeep_calls_begun_total"
+	callsTotal       = "afterbeep_calls_total"
+	bytesTotal       = "afterbeep_rtp_bytes_total"
+	droppedTotal     = "afterbeep_rtp_dropped_packets_total"
+	packetsTotal     = "afterbeep_rtp_packets_total"
+	lostTotal        = "afterbeep_rtp_lost_packets_total"
+	lateTotal        = "afterbeep_rtp_late_packets_total"
+	concealedTotal   = "afterbeep_concealed_seconds_total"
+	framesTotal      = "afterbeep_render_frames_total"
+	renderLag        = "afterbeep_render_lag_seconds"
+	attemptsTotal    = "afterbeep_delivery_attempts_total"
+	attemptSeconds   = "afterbeep_delivery_attempt_seconds"
+	deliverySeconds  = "afterbeep_delivery_seconds"
+	deadTotal        = "afterbeep_delivery_dead_total"
+	strangersTotal   = "afterbeep_strangers_dropped_total"
+	storeErrorsTotal = "afterbeep_store_errors_total"
+	breakerState     = "afterbeep_breaker_state"
+	buildInfo        = "afterbeep_build_info"
+
+	// ActiveCalls and QueueDepth are the gauges for GaugeFunc.
+	ActiveCalls = "afterbeep_calls_active"
+	QueueDepth  = "afterbeep_queue_jobs" // by state
+)
+
+// MetricTable is every metric of the gateway's own. None has a label that
+// names a person, a number or a note.
+func MetricTable() []Metric {
+	attempt := []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+	delivery := []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600}
+	return []Metric{
+		{begunTotal, Counter, "Calls that came in from a trunk.", nil, nil},
+		{callsTotal, Counter, "Calls that ended, by what became of them.", []string{"outcome"}, nil},
+		{bytesTotal, Counter, "Bytes of RTP kept.", nil, nil},
+		{droppedTotal, Counter, "Packets that were no audio of the call's, by why.", []string{"why"}, nil},
+		{packetsTotal, Counter, "Audio packets rendered.", nil, nil},
+		{lostTotal, Counter, "Audio packets that never came.", nil, nil},
+		{lateTotal, Counter, "Audio packets that came after their place had been filled.", nil, nil},
+		{concealedTotal, Counter, "Seconds of audio made up for lost packets.", nil, nil},
+		{framesTotal, Counter, "Opus frames encoded, by encoder complexity.", []string{"complexity"}, nil},
+		{renderLag, Histogram, "Longest wait of a call's recording for its turn to be encoded.", nil, attempt},
+		{attemptsTotal, Counter, "Attempts at delivery, by channel and outcome.", []string{"channel", "outcome"}, nil},
+		{attemptSeconds, Histogram, "Time an attempt at delivery took, by channel.", []string{"channel"}, attempt},
+		{deliverySeconds, Histogram, "Time from the end of the call to delivery, by channel.", []string{"channel"}, delivery},
+		{deadTotal, Counter, "Jobs given up at their last channel.", []string{"channel"}, nil},
+		{strangersTotal, Counter, "SIP messages dropped because no trunk sends from their address.", nil, nil},
+		{storeErrorsTotal, Counter, "Failures of the store, by what asked it.", []string{"op"}, nil},
+		{buildInfo, Gauge, "1, with the version that runs.", []string{"version"}, nil},
+		{ActiveCalls, Gauge, "Calls in progress.", nil, nil},
+		{QueueDepth, Gauge, "Jobs in the queue, by state.", []string{"state"}, nil},
+		{breakerState, Gauge, "A channel's circuit breaker: 0 closed, 1 half-open, 2 open.", []string{"channel"}, nil},
+	}
+}
+
+// Metrics counts what the gateway does and answers GET /metrics. Its methods
+// may be called by many goroutines.
+type Metrics struct {
+	registry   *prometheus.Registry
+	handler    http.Handler
+	counters   map[string]*prometheus.CounterVec
+	histograms map[string]*prometheus.HistogramVec
+	gauges     map[string]Metric
+
+	mu       sync.Mutex
+	breakers map[string]float64 // by channel
+}
+
+// NewMetrics makes every metric of the table, besides those of the Go runtime
+// and the process.
+func NewMetrics(version string) *Metrics {
+	m := &Metrics{
+		registry:   prometheus.NewRegistry(),
+		counters:   map[string]*prometheus.CounterVec{},
+		histograms: map[string]*prometheus.HistogramVec{},
+		gauges:     map[string]Metric{},
+		breakers:   map[string]float64{},
+	}
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, t := range MetricTable() {
+		switch t.Kind {
+		case Counter:
+			m.counters[t.Name] = prometheus.NewCounterVec(prometheus.CounterOpts{Name: t.Name, Help: t.Help}, t.Labels)
+			m.registry.MustRegister(m.counters[t.Name])
+		case Histogram:
+			m.histograms[t.Name] = prometheus.NewHistogramVec(
+				prometheus.HistogramOpts{Name: t.Name, Help: t.Help, Buckets: t.Buckets}, t.Labels)
+			m.registry.MustRegister(m.histograms[t.Name])
+		case Gauge:
+			m.gauges[t.Name] = t
+		}
+		if len(t.Labels) == 0 { // shown as 0 before the first of its kind
+			m.touch(t)
+		}
+	}
+	m.GaugeFunc(buildInfo, func(context.Context) (map[string]float64, error) {
+		return map[string]float64{version: 1}, nil
+	})
+	m.GaugeFunc(breakerState, func(context.Context) (map[string]float64, error) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return maps.Clone(m.breakers), nil
+	})
+	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true, ErrorHandling: promhttp.ContinueOnError})
+	return m
+}
+
+func (m *Metrics) touch(t Metric) {
+	switch t.Kind {
+	case Counter:
+		m.counters[t.Name].WithLabelValues()
+	case Histogram:
+		m.histograms[t.Name].WithLabelValues()
+	case Gauge:
+	}
+}
+
+// ServeHTTP writes the metrics in Prometheus' text format or OpenMetrics.
+func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.handler.ServeHTTP(w, r) }
+
+// CallBegan counts a call that came in.
+func (m *Metrics) CallBegan() { m.counters[begunTotal].WithLabelValues().Inc() }
+
+// CallEnded counts a call, by one word for what became of it.
+func (m *Metrics) CallEnded(outcome string) { m.counters[callsTotal].WithLabelValues(outcome).Inc() }
+
+// Reception is what one call's socket received.
+type Reception struct {
+	Bytes   uint64 // kept
+	Foreign uint64 // packets from a source that is not the caller's
+	Invalid uint64 // packets from the caller that were no RTP of an agreed format
+}
+
+// Received counts what a call's socket received.
+func (m *Metrics) Received(r Reception) {
+	m.counters[bytesTotal].WithLabelValues().Add(float64(r.Bytes))
+	m.counters[droppedTotal].WithLabelValues("foreign").Add(float64(r.Foreign))
+	m.counters[droppedTotal].WithLabelValues("invalid").Add(float64(r.Invalid))
+}
+
+// Rendering is what rendering one note came to.
+type Rendering struct {
+	Packets, Lost, Late int
+	Concealed           time.Duration
+	Frames              map[int]int   // encoded, by Opus complexity
+	Lag                 time.Duration // the longest a record waited for its turn
+}
+
+// Rendered counts a rendered note.
+func (m *Metrics) Rendered(r Rendering) {
+	m.counters[packetsTotal].WithLabelValues().Add(float64(r.Packets))
+	m.counters[lostTotal].WithLabelValues().Add(float64(r.Lost))
+	m.counters[lateTotal].WithLabelValues().Add(float64(r.Late))
+	m.counters[concealedTotal].WithLabelValues().Add(r.Concealed.Seconds())
+	for complexity, frames := range r.Frames {
+		m.counters[framesTotal].WithLabelValues(strconv.Itoa(complexity)).Add(float64(frames))
+	}
+	m.histograms[renderLag].WithLabelValues().Observe(r.Lag.Seconds())
+}
+
+// Attempt counts one attempt at delivery and how long it took.
+func (m *Metrics) Attempt(channel string, outcome delivery.Outcome, took time.Duration) {
+	m.counters[attemptsTotal].WithLabelValues(channel, string(outcome)).Inc()
+	m.histograms[attemptSeconds].WithLabelValues(channel).Observe(took.Seconds())
+}
+
+// Delivered counts a note that arrived, since the end of its call; its id is
+// the exemplar.
+func (m *Metrics) Delivered(note delivery.Note, channel string, since time.Duration) {
+	seconds := m.histograms[deliverySeconds].WithLabelValues(channel)
+	if e, ok := seconds.(prometheus.ExemplarObserver); ok {
+		e.ObserveWithExemplar(since.Seconds(), prometheus.Labels{"note_id": note.ID})
+	}
+}
+
+// Dead counts a job that was given up, at the last channel of its chain.
+func (m *Metrics) Dead(_, channel string) { m.counters[deadTotal].WithLabelValues(channel).Inc() }
+
+// Breaker keeps a channel's breaker's state: closed, half-open or open.
+func (m *Metrics) Breaker(channel, state string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.breakers[channel] = map[string]float64{"closed": 0, "half-open": 1, "open": 2}[state]
+}
+
+// StrangerDropped counts a SIP message from an address of no trunk.
+func (m *Metrics) StrangerDropped() { m.counters[strangersTotal].WithLabelValues().Inc() }
+
+// StoreError counts a failure of the store, by one word for what was asked of it.
+func (m *Metrics) StoreError(op string) { m.counters[storeErrorsTotal].WithLabelValues(op).Inc() }
+
+// GaugeFunc reads one of the table's gauges whenever the metrics are asked
+// for: a value for each value of its label, or one under "" when it has none.
+// When read fails the gauge is left out. It panics on a name that is not in the
+// table or was given before.
+func (m *Metrics) GaugeFunc(name string, read func(ctx context.Context) (map[string]float64, error)) {
+	t, ok := m.gauges[name]
+	if !ok {
+		panic(fmt.Sprintf("no gauge %q in the table of metrics", name))
+	}
+	m.registry.MustRegister(&gauge{prometheus.NewDesc(t.Name, t.Help, t.Labels, nil), len(t.Labels), read})
+}
+
+// gauge is a prometheus.Collector over a function.
+type gauge struct {
+	desc   *prometheus.Desc
+	labels int
+	read   func(ctx context.Context) (map[string]float64, error)
+}
+
+// Describe is part of prometheus.Collector.
+func (g *gauge) Describe(ch chan<- *prometheus.Desc) { ch <- g.desc }
+
+// gaugeWithin is how long reading a gauge may hold a scrape up.
+const gaugeWithin = 2 * time.Second
+
+// Collect is part of prometheus.Collector.
+func (g *gauge) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), gaugeWithin)
+	defer cancel()
+	values, err := g.read(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(g.desc, err)
+		return
+	}
+	for label, value := range values {
+		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, value, []string{label}[:g.labels]...)
+	}
+}

@@ -1,0 +1,110 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+func TestMetrics(t *testing.T) {
+	s := newServer(t, newMemory(), nil)
+	m := s.o.Metrics
+	m.CallBegan()
+	m.CallEnded("voice")
+	m.Received(Reception{Bytes: 1000, Foreign: 2, Invalid: 3})
+	m.Rendered(Rendering{Packets: 100, Lost: 5, Late: 1, Concealed: 1500 * time.Millisecond, Frames: map[int]int{2: 50, 9: 7}, Lag: 20 * time.Millisecond})
+	m.Attempt("crm", delivery.Retry, 300*time.Millisecond)
+	m.Delivered(delivery.Note{ID: delivery.NewID()}, "crm", 40*time.Millisecond)
+	m.Dead("", "crm")
+	m.Breaker("crm", "open")
+	m.StrangerDropped()
+	m.StoreError("begin")
+	m.GaugeFunc(ActiveCalls, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 3}, nil })
+	m.GaugeFunc(QueueDepth, func(context.Context) (map[string]float64, error) {
+		return map[string]float64{"queued": 4, "dead": 1}, nil
+	})
+	got := body(t, ask(t, s, "GET", "/metrics"))
+	for _, want := range []string{
+		`afterbeep_calls_begun_total 1`,
+		`afterbeep_calls_total{outcome="voice"} 1`,
+		`afterbeep_rtp_bytes_total 1000`,
+		`afterbeep_rtp_dropped_packets_total{why="foreign"} 2`,
+		`afterbeep_rtp_dropped_packets_total{why="invalid"} 3`,
+		`afterbeep_rtp_packets_total 100`,
+		`afterbeep_rtp_lost_packets_total 5`,
+		`afterbeep_rtp_late_packets_total 1`,
+		`afterbeep_concealed_seconds_total 1.5`,
+		`afterbeep_render_frames_total{complexity="2"} 50`,
+		`afterbeep_render_frames_total{complexity="9"} 7`,
+		`afterbeep_render_lag_seconds_bucket{le="0.01"} 0`,
+		`afterbeep_render_lag_seconds_bucket{le="0.025"} 1`,
+		`afterbeep_delivery_attempts_total{channel="crm",outcome="retry"} 1`,
+		`afterbeep_delivery_attempt_seconds_count{channel="crm"} 1`,
+		`afterbeep_delivery_seconds_bucket{channel="crm",le="0.025"} 0`,
+		`afterbeep_delivery_seconds_bucket{channel="crm",le="0.05"} 1`,
+		`afterbeep_delivery_seconds_bucket{channel="crm",le="3600"} 1`,
+		`afterbeep_delivery_dead_total{channel="crm"} 1`,
+		`afterbeep_breaker_state{channel="crm"} 2`,
+		`afterbeep_strangers_dropped_total 1`,
+		`afterbeep_store_errors_total{op="begin"} 1`,
+		`afterbeep_calls_active 3`,
+		`afterbeep_queue_jobs{state="dead"} 1`,
+		`afterbeep_queue_jobs{state="queued"} 4`,
+		`afterbeep_build_info{version="test"} 1`,
+	} {
+		if !strings.Contains(got, want+"\n") {
+			t.Errorf("no %s", want)
+		}
+	}
+	for _, line := range MetricTable() {
+		if !strings.Contains(got, "# TYPE "+line.Name+" "+string(line.Kind)+"\n") {
+			t.Errorf("nothing above counts %s", line.Name)
+		}
+	}
+}
+
+func TestMetricTableKeepsToTheRules(t *testing.T) {
+	name := regexp.MustCompile(`^afterbeep_[a-z_]+$`)
+	for _, line := range MetricTable() {
+		if !name.MatchString(line.Name) || line.Help == "" || (line.Kind == Counter) != strings.HasSuffix(line.Name, "_total") {
+			t.Errorf("%+v", line)
+		}
+		if (line.Kind == Histogram) != (len(line.Buckets) > 0) || !slices.IsSorted(line.Buckets) {
+			t.Errorf("%s: buckets %v", line.Name, line.Buckets)
+		}
+		if line.Kind == Gauge && len(line.Labels) > 1 {
+			t.Errorf("%s: labels %v", line.Name, line.Labels)
+		}
+	}
+}
+
+func TestFailingGaugeLeavesTheOthers(t *testing.T) {
+	s := newServer(t, newMemory(), nil)
+	s.o.Metrics.GaugeFunc(QueueDepth, func(context.Context) (map[string]float64, error) { return nil, errors.New("store closed") })
+	got := body(t, ask(t, s, "GET", "/metrics"))
+	if strings.Contains(got, "afterbeep_queue_jobs") || !strings.Contains(got, "afterbeep_strangers_dropped_total 0\n") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+func TestMetricsNameNobody(t *testing.T) {
+	m := newMemory()
+	s := newServer(t, m, nil)
+	n := m.add(delivery.Note{Kind: delivery.Voice, Caller: delivery.Caller{Number: "+493055501234", Name: "Maria Kowalski"}})
+	s.o.Metrics.Delivered(n, "inbox", time.Second)
+	got := body(t, ask(t, s, "GET", "/metrics", header("Accept", "application/openmetrics-text")))
+	if !strings.Contains(got, `# {note_id="`+n.ID+`"} 1`) {
+		t.Errorf("no exemplar in\n%s", got)
+	}
+	for _, private := range []string{n.Caller.Number, n.Caller.Name, n.Recipient.Number} {
+		if strings.Contains(got, private) {
+			t.Errorf("%q is in the metrics", private)
+		}
+	}
+}

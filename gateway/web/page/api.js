@@ -1,0 +1,60 @@
+// Talking to the gateway. Everything lies below this page's own address, which
+// holds the secret: it is not repeated anywhere.
+
+const base = location.pathname;
+
+// page reads one page of notes, newest first: those older than the id before.
+export async function page(before = "") {
+  const response = await fetch(`${base}/notes?before=${before}`);
+  if (!response.ok) throw new Error(`status ${response.status}`);
+  return response.json();
+}
+
+// mark keeps that a note was read or played.
+export const mark = (note, what) =>
+  fetch(`${base}/notes/${note.id}/${what}`, { method: "POST", keepalive: true }).catch(() => {});
+
+export const mediaURL = (note) => `${base}/notes/${note.id}/media`;
+
+const silence = 50_000; // longer than two heartbeats: the connection is dead
+
+// watch calls changed whenever notes may have changed, also after each gap in
+// the connection, and connected with whether there is one.
+export function watch(changed, connected) {
+  let source, timer, failures = 0;
+
+  const alive = () => {
+    clearTimeout(timer);
+    timer = setTimeout(lost, silence);
+  };
+  const lost = () => {
+    source.close();
+    clearTimeout(timer);
+    connected(false);
+    failures++;
+    timer = setTimeout(connect, Math.min(30_000, 500 * 2 ** failures) * (0.5 + Math.random() / 2));
+  };
+  const connect = () => {
+    clearTimeout(timer);
+    source?.close();
+    source = new EventSource(`${base}/events`);
+    source.onopen = () => {
+      failures = 0;
+      connected(true);
+      alive();
+      changed();
+    };
+    source.onerror = lost;
+    source.addEventListener("beat", alive);
+    source.addEventListener("note", () => {
+      alive();
+      changed();
+    });
+  };
+
+  connect();
+  addEventListener("online", connect);
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible" && source.readyState !== EventSource.OPEN) connect();
+  });
+}

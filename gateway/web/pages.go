@@ -1,0 +1,174 @@
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+//go:embed page
+var files embed.FS
+
+// pages is what page/ holds.
+type pages struct {
+	inbox, admin         *template.Template
+	missing, unavailable []byte            // the same bytes for everybody
+	files                map[string][]byte // styles, scripts and pictures by name
+	scripts              []string          // their names
+	assets               string            // "assets/VERSION", where they are served; a new version has a new address
+}
+
+func loadPages() (pages, error) {
+	p := pages{files: map[string][]byte{}}
+	templates, err := template.ParseFS(files, "page/*.html")
+	if err != nil {
+		return p, fmt.Errorf("the pages in the program: %w", err)
+	}
+	p.inbox, p.admin = templates.Lookup("inbox.html"), templates.Lookup("admin.html")
+	entries, err := fs.ReadDir(files, "page")
+	if err != nil {
+		return p, fmt.Errorf("the pages in the program: %w", err)
+	}
+	version := sha256.New()
+	for _, e := range entries {
+		text, err := files.ReadFile("page/" + e.Name())
+		if err != nil {
+			return p, fmt.Errorf("the pages in the program: %w", err)
+		}
+		_, _ = version.Write(text)
+		switch path.Ext(e.Name()) {
+		case ".html":
+			continue
+		case ".js":
+			p.scripts = append(p.scripts, e.Name())
+		}
+		p.files[e.Name()] = text
+	}
+	p.assets = "assets/" + hex.EncodeToString(version.Sum(nil)[:8])
+	if p.missing, err = plain(templates.Lookup("missing.html")); err != nil {
+		return p, err
+	}
+	p.unavailable, err = plain(templates.Lookup("unavailable.html"))
+	return p, err
+}
+
+// plain runs a template that has no blanks to fill.
+func plain(t *template.Template) ([]byte, error) {
+	var b bytes.Buffer
+	if err := t.Execute(&b, nil); err != nil {
+		return nil, fmt.Errorf("the pages in the program: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// assetTypes says what the files are; the system's own table may say otherwise.
+var assetTypes = map[string]string{
+	".css": "text/css; charset=utf-8",
+	".js":  "text/javascript; charset=utf-8", // RFC 9239
+	".svg": "image/svg+xml",
+}
+
+// asset serves a style, script or picture. They hold nothing of anybody's.
+func (s *Server) asset(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("file")
+	text, ok := s.pages.files[name]
+	if !ok || "assets/"+r.PathValue("version") != s.pages.assets {
+		s.notFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", assetTypes[path.Ext(name)])
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable") // RFC 8246: the version is in the address
+	_, _ = w.Write(text)
+}
+
+// inboxView fills inbox.html.
+type inboxView struct {
+	Assets    string
+	Scripts   []string
+	Recipient delivery.Recipient
+	Display   string // the mailbox's number as people write it
+	Admin     bool
+}
+
+// inboxPage is the page itself, the same through both doors. Links in it are
+// relative: a proxy may serve all this below a path of its own.
+func (s *Server) inboxPage(w http.ResponseWriter, r *http.Request, mailbox string) {
+	recipient, ok := s.o.Directory.Recipient(mailbox)
+	if !ok { // taken out of the directory; its notes are still here
+		recipient = delivery.Recipient{Number: mailbox}
+	}
+	admin := r.PathValue("token") == ""
+	up := "../"
+	if admin {
+		up = "../../"
+	}
+	s.render(w, r, http.StatusOK, s.pages.inbox, inboxView{
+		Assets:    up + s.pages.assets,
+		Scripts:   s.pages.scripts,
+		Recipient: recipient,
+		Display:   display(recipient.Number),
+		Admin:     admin,
+	})
+}
+
+// adminView fills admin.html: a form to log in, or the mailboxes.
+type adminView struct {
+	Assets    string
+	Wrong     bool // the token that was given
+	Known     bool // who asks is the admin
+	Query     string
+	Mailboxes []mailboxView
+	More      bool // than are listed
+}
+
+type mailboxView struct {
+	Name, Display string
+	Path          string // relative
+}
+
+// mailboxesMost is how many mailboxes are listed at once; searching finds the others.
+const mailboxesMost = 200
+
+// adminPage lists the mailboxes, or asks for the token.
+func (s *Server) adminPage(w http.ResponseWriter, r *http.Request) {
+	view := adminView{Assets: "../" + s.pages.assets}
+	if s.isAdmin(r) {
+		view.Known, view.Query = true, r.URL.Query().Get("q")
+		view.Mailboxes, view.More = s.mailboxes(view.Query)
+	}
+	s.render(w, r, http.StatusOK, s.pages.admin, view)
+}
+
+func (s *Server) mailboxes(query string) (found []mailboxView, more bool) {
+	query = strings.ToLower(strings.TrimSpace(query))
+	compact := strings.ReplaceAll(query, " ", "")
+	for _, m := range s.o.Directory.Recipients() {
+		if !strings.Contains(strings.ToLower(m.Name), query) && !strings.Contains(strings.ToLower(m.Number), compact) {
+			continue
+		}
+		if len(found) == mailboxesMost {
+			return found, true
+		}
+		found = append(found, mailboxView{m.Name, display(m.Number), "inbox/" + url.PathEscape(m.Number)})
+	}
+	return found, false
+}
+
+// render answers with a template's page.
+func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, t *template.Template, view any) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	if err := t.Execute(w, view); err != nil {
+		s.log.DebugContext(r.Context(), "page was not sent", "route", r.Pattern, "error", err)
+	}
+}

@@ -1,0 +1,191 @@
+package media
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Leg is the media side of one call: its RTP socket and what offer and answer
+// agreed on. Its methods may be called from any goroutine; Record runs once at
+// a time.
+type Leg struct {
+	engine *Engine
+	conn   *net.UDPConn
+	port   uint16
+	from   []netip.Prefix
+
+	mu         sync.Mutex // over the negotiation
+	speaker    *speaker
+	streams    description // of the last offer, theirs or ours
+	chosen     int         // the one of streams that is recorded
+	first      []byte      // our first description
+	negotiated bool        // another one came after the first
+
+	agreed atomic.Pointer[agreement]
+	latch  latch // belongs to Record
+	counts counts
+	closed sync.Once
+}
+
+// Open takes an RTP port and answers an SDP offer (RFC 3264). Packets are
+// taken from the address in the offer and from the networks in from, the
+// trunk's. A nil offer makes a leg that offers by itself: Description is then
+// the offer, and Answered completes it.
+//
+// Errors: ErrBadOffer (400), ErrNoCommonCodec (488), ErrNoPort (503).
+func (e *Engine) Open(offer []byte, from []netip.Prefix) (*Leg, error) {
+	streams, agreed := e.firstOffer()
+	chosen := 0
+	if offer != nil {
+		var err error
+		if streams, err = parseDescription(offer); err != nil {
+			return nil, err
+		}
+		if chosen, agreed, err = e.choose(streams); err != nil {
+			return nil, err
+		}
+	}
+	conn, err := e.ports.open(e.options.Address)
+	if err != nil {
+		return nil, fmt.Errorf("media: open an RTP port: %w", err)
+	}
+	l := &Leg{engine: e, conn: conn, from: from, streams: streams, chosen: chosen}
+	l.port = conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	l.speaker = newSpeaker(e.told, l.port, opusBitrate(e.options.MaxDuration))
+	l.first = l.speaker.describe(streams, chosen, agreed.formats, agreed.direction)
+	agreed.follow(nil)
+	l.agreed.Store(agreed)
+	return l, nil
+}
+
+// Negotiate answers a new offer (re-INVITE, UPDATE). After an error, which
+// means 488, all is as it was.
+func (l *Leg) Negotiate(offer []byte) (answer []byte, err error) {
+	streams, err := parseDescription(offer)
+	if err != nil {
+		return nil, err
+	}
+	chosen, a, err := l.engine.choose(streams)
+	if err != nil {
+		return nil, err
+	}
+	if a.direction != sendRecv { // a phone that holds the call says sendonly and then sends nothing
+		a.paused = true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.streams, l.chosen, l.negotiated = streams, chosen, true
+	l.settle(a)
+	return l.speaker.describe(streams, chosen, a.formats, a.direction), nil
+}
+
+// Description is our side: the answer to the offer that Open got, or our own
+// offer. Once renegotiated it is an offer for what was agreed, with a hold of
+// the peer lifted, so that its answer may end the hold (RFC 6337 §5.3).
+func (l *Leg) Description() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.negotiated {
+		return slices.Clone(l.first)
+	}
+	return l.speaker.describe(l.streams, l.chosen, l.agreed.Load().formats, sendRecv)
+}
+
+// Answered takes the peer's answer to our own offer. After an error all is as
+// it was.
+func (l *Leg) Answered(answer []byte) error {
+	streams, err := parseDescription(answer)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(streams) != len(l.streams) { // RFC 3264 §6
+		return fmt.Errorf("%w: it answers %d streams, offered were %d", ErrBadOffer, len(streams), len(l.streams))
+	}
+	a, err := l.engine.agree(&streams[l.chosen])
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoCommonCodec, err)
+	}
+	l.negotiated = true
+	l.settle(a)
+	return nil
+}
+
+// settle puts a new agreement in force. The goroutine in Record sees it before
+// the next packet.
+func (l *Leg) settle(a *agreement) {
+	before := l.agreed.Load()
+	if a.same(before) {
+		return
+	}
+	a.follow(before)
+	l.agreed.Store(a)
+	l.wake()
+}
+
+// wake makes a waiting Record look up.
+func (l *Leg) wake() { _ = l.conn.SetReadDeadline(time.Unix(1, 0)) }
+
+// Formats lists what was agreed on, in the offerer's order.
+func (l *Leg) Formats() []Format { return slices.Clone(l.agreed.Load().formats) }
+
+// Remote is where the peer wants RTP. It is invalid before the answer, on hold
+// and where the peer named a host.
+func (l *Leg) Remote() netip.AddrPort { return l.agreed.Load().remote }
+
+// Conn is the RTP socket, for sending; it belongs to the leg.
+func (l *Leg) Conn() *net.UDPConn { return l.conn }
+
+// Close gives the RTP port back and ends Record. It may be called again.
+func (l *Leg) Close() error {
+	var err error
+	l.closed.Do(func() {
+		err = l.conn.Close()
+		l.engine.ports.free(l.port)
+	})
+	return err
+}
+
+// Stats counts what came to a leg.
+type Stats struct {
+	Packets uint64    // of the agreed formats, put on the tape
+	Bytes   uint64    // of these, from the RTP header on
+	Foreign uint64    // from a source that is not the caller's
+	Invalid uint64    // from the caller, but no RTP of an agreed format
+	Control uint64    // RTCP on the RTP port
+	First   time.Time // arrival of the first packet, zero when none came
+	Last    time.Time // arrival of the last packet
+}
+
+// counts is Stats as it is counted.
+type counts struct {
+	packets, bytes, foreign, invalid, control atomic.Uint64
+	first, last                               atomic.Int64 // Unix nanoseconds
+}
+
+// Stats says what came so far.
+func (l *Leg) Stats() Stats {
+	c := &l.counts
+	return Stats{
+		Packets: c.packets.Load(),
+		Bytes:   c.bytes.Load(),
+		Foreign: c.foreign.Load(),
+		Invalid: c.invalid.Load(),
+		Control: c.control.Load(),
+		First:   unixNano(c.first.Load()),
+		Last:    unixNano(c.last.Load()),
+	}
+}
+
+func unixNano(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n)
+}

@@ -1,0 +1,154 @@
+package media
+
+import (
+	"errors"
+	"math/bits"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// ErrNoPort says that every RTP port of the range is taken: 503 for the caller,
+// a wider media.ports for the operator.
+var ErrNoPort = errors.New("media: no free RTP port, widen media.ports")
+
+const (
+	// portRest keeps a port out of use after a call, so that a late packet of
+	// that call does not reach the next one.
+	portRest = 5 * time.Second
+	// receiveBuffer holds what comes while a leg waits for its turn, bytes.
+	receiveBuffer = 256 << 10
+)
+
+// PortStats counts the ports of the pool.
+type PortStats struct {
+	Used    int    // by calls
+	Resting int    // given back, or found occupied, less than 5 s ago
+	Free    int    // ready for a call
+	Skipped uint64 // how often a port was found occupied by another program
+}
+
+// ports is the pool of even ports.
+type ports struct {
+	first, count int
+
+	mu      sync.Mutex
+	taken   []uint64  // a bit for each even port, used or resting
+	resting []resting // in the order in which they become free again
+	used    int
+	skipped uint64
+}
+
+type resting struct {
+	index int
+	until time.Time
+}
+
+func newPorts(r PortRange) *ports {
+	n := r.pairs()
+	p := &ports{first: r.even(), count: n, taken: make([]uint64, (n+63)/64)}
+	if odd := n % 64; odd != 0 {
+		p.taken[len(p.taken)-1] = ^uint64(0) << odd // ports beyond the range are never free
+	}
+	return p
+}
+
+// open binds a socket to a port that nobody has, whichever comes first after a
+// random one, and skips those that another program occupies.
+func (p *ports) open(addr netip.Addr) (*net.UDPConn, error) {
+	for range p.count {
+		i, ok := p.take()
+		if !ok {
+			return nil, ErrNoPort
+		}
+		conn, err := listen(netip.AddrPortFrom(addr, p.port(i)))
+		if err == nil {
+			return conn, nil
+		}
+		occupied := errors.Is(err, syscall.EADDRINUSE)
+		p.release(i, occupied)
+		if !occupied {
+			return nil, err
+		}
+	}
+	return nil, ErrNoPort
+}
+
+// listen opens a socket for RTP.
+func listen(at netip.AddrPort) (*net.UDPConn, error) {
+	network := "udp6"
+	if at.Addr().Is4() {
+		network = "udp4"
+	}
+	conn, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(at))
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetReadBuffer(receiveBuffer) // the kernel gives what it may; a smaller buffer is no reason to refuse a call
+	return conn, nil
+}
+
+// free gives a port back after a call.
+func (p *ports) free(port uint16) { p.release((int(port)-p.first)/2, false) }
+
+func (p *ports) port(index int) uint16 { return uint16(p.first + 2*index) }
+
+// take reserves a free port, the first one from a random place on.
+func (p *ports) take() (index int, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wake(time.Now())
+	words := len(p.taken)
+	start := rand.IntN(p.count) //nolint:gosec // spreads ports, guards nothing
+	for i := range words + 1 {  // the first word twice: from its random bit on, and from its beginning
+		w := (start/64 + i) % words
+		free := ^p.taken[w]
+		if i == 0 {
+			free &= ^uint64(0) << (start % 64)
+		}
+		if free != 0 {
+			bit := bits.TrailingZeros64(free)
+			p.taken[w] |= 1 << bit
+			p.used++
+			return w*64 + bit, true
+		}
+	}
+	return 0, false
+}
+
+// release lets a port rest before it is free again.
+func (p *ports) release(index int, occupied bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.used--
+	if occupied {
+		p.skipped++
+	}
+	p.resting = append(p.resting, resting{index, time.Now().Add(portRest)})
+}
+
+// wake frees the ports that have rested long enough.
+func (p *ports) wake(now time.Time) {
+	n := 0
+	for n < len(p.resting) && !p.resting[n].until.After(now) {
+		i := p.resting[n].index
+		p.taken[i/64] &^= 1 << (i % 64)
+		n++
+	}
+	p.resting = p.resting[n:]
+}
+
+func (p *ports) stats() PortStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wake(time.Now())
+	return PortStats{
+		Used:    p.used,
+		Resting: len(p.resting),
+		Free:    p.count - p.used - len(p.resting),
+		Skipped: p.skipped,
+	}
+}

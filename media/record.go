@@ -1,0 +1,276 @@
+package media
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+)
+
+// Why a recording ended by itself.
+var (
+	ErrNoRTP   = errors.New("media: no audio came")
+	ErrTooLong = errors.New("media: the recording reached its maximum duration")
+)
+
+const (
+	recordSpan  = time.Second          // a record goes to the tape after this time
+	recordSize  = 48 << 10             // or when it holds so many bytes
+	recordStart = 12 << 10             // a second of G.711 fits: its record never grows
+	maxPacket   = 2048                 // bytes; what is longer is no audio packet of any network
+	rtpHeader   = 12                   // bytes, without contributing sources
+	quiet       = 5 * time.Millisecond // that ends the draining of a socket
+	drainLimit  = 512                  // packets that draining takes at most, more than the socket holds
+	errorPause  = time.Millisecond     // after a socket error, so that one that stays costs little
+)
+
+// Record writes every packet of the call to tape, beginning with those that
+// came since Open, until ctx ends; then what has arrived by now is still
+// written, and the result is nil. It ends by itself with ErrNoRTP when nothing
+// valid came for Options.NoRTP, not counting the time on hold, with ErrTooLong
+// at Options.MaxDuration, and with the tape's error. A socket error, such as
+// ECONNREFUSED, ends nothing. Record sends the beep.
+//
+// A record goes to the tape once a second, or when it holds 48 kB. The first
+// one begins with the formats; they are repeated when the peer offers again.
+func (l *Leg) Record(ctx context.Context, tape Tape) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var beep sync.WaitGroup
+	beep.Go(func() { l.beep(ctx) })
+	defer beep.Wait()
+	defer cancel()
+	defer context.AfterFunc(ctx, l.wake)()
+
+	r := newRecorder(l, tape)
+	why := r.run(ctx)
+	if why == nil {
+		r.drain()
+	}
+	r.flush(time.Now())
+	return cmp.Or(why, r.failed)
+}
+
+// recorder is one run of Record. All that it holds belongs to its goroutine.
+type recorder struct {
+	leg    *Leg
+	tape   Tape
+	agreed *agreement // as far as it has been taken note of
+
+	record  []byte    // entries not yet on the tape
+	began   time.Time // the tape's zero
+	flushed time.Time // when the last record was due
+	heard   time.Time // the last valid packet, or the end of a hold
+	failed  error     // what the tape said first; it ends the recording
+
+	packet [maxPacket]byte
+}
+
+func newRecorder(l *Leg, tape Tape) *recorder {
+	now := time.Now()
+	r := &recorder{
+		leg: l, tape: tape, agreed: l.agreed.Load(),
+		record: make([]byte, 0, recordStart),
+		began:  now, flushed: now, heard: now,
+	}
+	r.formats(now)
+	return r
+}
+
+// run reads until ctx ends, which is nil, or something else ends the recording.
+func (r *recorder) run(ctx context.Context) error {
+	for {
+		now := time.Now()
+		if r.agreed.paused {
+			r.heard = now
+		}
+		if now.Sub(r.flushed) >= recordSpan {
+			r.flush(now)
+		}
+		switch {
+		case r.failed != nil:
+			return r.failed
+		case now.Sub(r.began) >= r.leg.engine.options.MaxDuration:
+			return ErrTooLong
+		case now.Sub(r.heard) >= r.leg.engine.options.NoRTP:
+			return ErrNoRTP
+		}
+		if err := r.leg.conn.SetReadDeadline(r.next()); err != nil {
+			return fmt.Errorf("media: record: %w", err)
+		}
+		// Who ends ctx wakes the reader next: looked at in the opposite order, nothing is missed.
+		select {
+		case <-ctx.Done():
+			return nil
+		default:
+		}
+		if err := r.listen(); err != nil {
+			return err
+		}
+	}
+}
+
+// next is when the reader must look up, whatever comes: at most a second ahead,
+// so that packets need not touch the deadline.
+func (r *recorder) next() time.Time {
+	next := r.flushed.Add(recordSpan)
+	for _, t := range [...]time.Time{
+		r.began.Add(r.leg.engine.options.MaxDuration),
+		r.heard.Add(r.leg.engine.options.NoRTP),
+	} {
+		if t.Before(next) {
+			next = t
+		}
+	}
+	return next
+}
+
+// listen reads packets until the read deadline or until the tape fails. Its
+// error is that the leg is closed.
+func (r *recorder) listen() error {
+	for r.failed == nil {
+		err := r.read()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return fmt.Errorf("media: record: %w", err)
+		}
+		if err != nil { // ECONNREFUSED after the beep, a network that is gone for a moment: audio may still come
+			time.Sleep(errorPause)
+		}
+	}
+	return nil
+}
+
+// drain reads what has arrived: a BYE may overtake the last packets. It ends
+// when nothing came for a few milliseconds, or at once when the leg is closed.
+func (r *recorder) drain() {
+	for range drainLimit {
+		until := time.Now().Add(quiet)
+		if r.failed != nil || r.leg.conn.SetReadDeadline(until) != nil {
+			return
+		}
+		// An error before its time: the reader was woken, or the socket has one to report.
+		if err := r.read(); err != nil && !time.Now().Before(until) {
+			return
+		}
+	}
+}
+
+// read waits for one packet and keeps it. The error is the socket's.
+func (r *recorder) read() error {
+	n, source, err := r.leg.conn.ReadFromUDPAddrPort(r.packet[:])
+	if a := r.leg.agreed.Load(); a != r.agreed {
+		r.adopt(a)
+	}
+	if err == nil {
+		r.keep(r.packet[:n], source)
+	}
+	return err
+}
+
+// adopt takes note of a new agreement: the formats go to the tape, and the
+// source may change.
+func (r *recorder) adopt(a *agreement) {
+	now := time.Now()
+	r.agreed, r.heard = a, now
+	r.formats(now)
+	if err := r.leg.latch.rearm(r.leg.conn, now); err != nil {
+		r.leg.engine.log.Warn("an RTP port stays bound to the source before the re-offer", "port", r.leg.port, "error", err)
+	}
+}
+
+// formats writes the formats in force to the record.
+func (r *recorder) formats(now time.Time) {
+	r.add(entryFormat, appendFormats(nil, r.agreed.received()), now)
+}
+
+// keep puts a packet into the record, if it is the caller's audio.
+func (r *recorder) keep(packet []byte, source netip.AddrPort) {
+	now := time.Now()
+	c, latch := &r.leg.counts, &r.leg.latch
+	source = netip.AddrPortFrom(source.Addr().Unmap(), source.Port())
+	if !latch.allows(source, r.agreed.remote, r.leg.from) {
+		c.foreign.Add(1)
+		latch.stranger(r.leg.conn, r.leg.engine.log)
+		return
+	}
+	switch r.agreed.classify(packet) {
+	case isRTCP:
+		c.control.Add(1)
+		return
+	case isInvalid:
+		c.invalid.Add(1)
+		return
+	case isRTP:
+	}
+	latch.take(source, r.agreed.remote, now)
+	r.heard = now
+	r.add(entryAudio, packet, now)
+	if c.packets.Add(1) == 1 {
+		c.first.Store(now.UnixNano())
+	}
+	c.bytes.Add(uint64(len(packet)))
+	c.last.Store(now.UnixNano())
+}
+
+// add appends an entry to the record; one that is full goes to the tape first.
+func (r *recorder) add(kind entryKind, body []byte, now time.Time) {
+	if len(r.record)+entryHeader+len(body) > recordSize {
+		r.flush(now)
+	}
+	r.record = appendEntry(r.record, kind, uint32(now.Sub(r.began).Milliseconds()), body)
+}
+
+// flush puts the record on the tape. One that the tape would not take stays,
+// and is tried once more at the end.
+func (r *recorder) flush(now time.Time) {
+	r.flushed = now
+	if len(r.record) == 0 {
+		return
+	}
+	if err := r.tape.Append(r.record); err != nil {
+		r.failed = cmp.Or(r.failed, fmt.Errorf("media: write to the tape: %w", err))
+		return
+	}
+	r.record = r.record[:0]
+}
+
+type packetKind int
+
+const (
+	isRTP packetKind = iota
+	isRTCP
+	isInvalid
+)
+
+// classify tells an RTP packet of an agreed format from RTCP (RFC 5761 §4) and
+// from what is neither.
+func (a *agreement) classify(p []byte) packetKind {
+	if len(p) < 8 || len(p) == maxPacket || p[0]>>6 != 2 {
+		return isInvalid
+	}
+	if !a.known.has(p[1] & 0x7f) {
+		if p[1] >= 192 && p[1] <= 223 {
+			return isRTCP
+		}
+		return isInvalid
+	}
+	header := rtpHeader + 4*int(p[0]&0x0f) // contributing sources
+	if p[0]&0x10 != 0 {                    // an extension (RFC 3550 §5.3.1), its length in words
+		header += 4
+		if len(p) >= header {
+			header += 4 * int(binary.BigEndian.Uint16(p[header-2:]))
+		}
+	}
+	if len(p) < header {
+		return isInvalid
+	}
+	return isRTP
+}

@@ -1,0 +1,536 @@
+package media
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/afterbeep/afterbeep/media/codec"
+)
+
+const (
+	pcmuOnly  = "0 PCMU/8000\n101 telephone-event/8000\n13 CN/8000\n"
+	allCodecs = "0 PCMU/8000\n8 PCMA/8000\n9 G722/8000\n111 opus/48000/2\n101 telephone-event/8000\n13 CN/8000\n"
+)
+
+// silent is so many ms of nothing at 8 kHz.
+func silent(ms int) []int16 { return make([]int16, 8*ms) }
+
+// A call whose sound arrives whole, in whatever way, is rendered to the sample.
+var exactCalls = []struct {
+	name string
+	call func(c *caller) []int16 // gives what must be heard at 8 kHz
+	want Facts                   // Packets and what went wrong
+}{
+	{"plain", func(c *caller) []int16 { return c.say(2000) }, Facts{Packets: 100}},
+	{"one packet", func(c *caller) []int16 { return c.say(20) }, Facts{Packets: 1}},
+	{"reordered by up to 150 ms", func(c *caller) []int16 {
+		said := c.say(3000)
+		for i := range c.arrivals {
+			c.arrivals[i].at += i * 37 % 150
+		}
+		return said
+	}, Facts{Packets: 150}},
+	{"the first one comes third", func(c *caller) []int16 {
+		said := c.say(1000)
+		c.arrivals[0].at += 50
+		return said
+	}, Facts{Packets: 50}},
+	{"duplicates", func(c *caller) []int16 {
+		said := c.say(2000)
+		for i := 0; i < 100; i += 3 {
+			c.arrivals = append(c.arrivals, arrival{c.arrivals[i].at + i%100, c.arrivals[i].raw})
+		}
+		return said
+	}, Facts{Packets: 100, Duplicates: 34}},
+	{"stalled, then all at once", func(c *caller) []int16 {
+		said := c.say(4000)
+		for i := 50; i < 150; i++ {
+			c.arrivals[i].at = c.arrivals[149].at
+		}
+		return said
+	}, Facts{Packets: 200}},
+	{"sequence and timestamp wrap", func(c *caller) []int16 {
+		c.rtp.SequenceNumber, c.rtp.Timestamp = 0xfff0, 0xffffff00
+		return c.say(2000)
+	}, Facts{Packets: 100}},
+	{"another source at once", func(c *caller) []int16 {
+		said := c.say(1000)
+		c.rtp.SSRC, c.rtp.SequenceNumber, c.rtp.Timestamp = 0x9999, 40000, 77
+		return append(said, c.say(1000)...)
+	}, Facts{Packets: 100}},
+	{"another source after a second", func(c *caller) []int16 {
+		said := append(c.say(1000), silent(1000)...)
+		c.wait(1000)
+		c.rtp.SSRC, c.rtp.SequenceNumber, c.rtp.Timestamp = 0x9999, 40000, 77
+		return append(said, c.say(1000)...)
+	}, Facts{Packets: 100}},
+	{"numbers start over", func(c *caller) []int16 {
+		said := c.say(1000)
+		c.rtp.SequenceNumber, c.rtp.Timestamp = 40000, 77
+		return append(said, c.say(1000)...)
+	}, Facts{Packets: 100}},
+	{"timestamps jump hours ahead", func(c *caller) []int16 {
+		said := c.say(1000)
+		c.rtp.Timestamp += 8000 * 3600 * 5
+		return append(said, c.say(1000)...)
+	}, Facts{Packets: 100}},
+	{"timestamps jump back", func(c *caller) []int16 {
+		said := c.say(1000)
+		c.rtp.Timestamp -= 40000
+		return append(said, c.say(1000)...)
+	}, Facts{Packets: 100}},
+	{"timestamps jump in a pause", func(c *caller) []int16 {
+		said := append(c.say(1000), silent(600)...)
+		c.wait(608) // jitter is rounded off
+		c.rtp.Timestamp -= 99999
+		return append(said, c.say(1000)...)
+	}, Facts{Packets: 100}},
+	{"a pause without packets", func(c *caller) []int16 {
+		said := append(c.say(1000), silent(333)...)
+		c.wait(333)
+		return append(said, c.say(1000)...)
+	}, Facts{Packets: 100}},
+	{"on hold for 5 s", func(c *caller) []int16 {
+		said := append(c.say(1000), silent(5000)...)
+		c.wait(5000)
+		return append(said, c.say(1000)...)
+	}, Facts{Packets: 100}},
+	{"3 s lost at once", func(c *caller) []int16 {
+		said := append(c.say(1000), silent(3000)...)
+		c.wait(3000)
+		c.rtp.SequenceNumber += 150
+		return append(said, c.say(1000)...)
+	}, Facts{Packets: 100, Lost: 150, Concealed: 3 * time.Second}},
+	{"A-law after µ-law", func(c *caller) []int16 {
+		said := c.say(1000)
+		c.use(8)
+		return append(said, c.say(1000)...)
+	}, Facts{Packets: 100}},
+	{"a payload type nobody knows", func(c *caller) []int16 {
+		said := c.say(1000)
+		for range 5 {
+			c.send(77, []byte("?"))
+		}
+		return append(said, c.say(1000)...)
+	}, Facts{Packets: 100, Unknown: 5}},
+	{"a digit amid speech", func(c *caller) []int16 {
+		said := append(c.say(1000), silent(240)...)
+		c.press(101, 5, 240)
+		return append(said, c.say(1000)...)
+	}, Facts{Packets: 100, Digits: "5"}},
+	{"digits at the end", func(c *caller) []int16 {
+		said := append(c.say(1000), silent(200+60+100)...)
+		c.press(101, 10, 200)
+		c.wait(60)
+		c.press(101, 0, 100)
+		return said
+	}, Facts{Packets: 50, Digits: "*0"}},
+	{"a digit before anything else", func(c *caller) []int16 {
+		c.press(101, 1, 300)
+		return c.say(1000)
+	}, Facts{Packets: 50, Digits: "1"}},
+	{"a digit over the voice", func(c *caller) []int16 {
+		said := c.say(1000)
+		for i := range 5 { // each gateway packet is followed by an event packet with the time of its start
+			start := c.rtp.Timestamp
+			c.rtp.Timestamp -= uint32(160 * i)
+			c.send(101, []byte{7, 10, 0, byte(32 * i)})
+			c.rtp.Timestamp = start
+			said = append(said, c.say(20)...)
+		}
+		return append(said, c.say(500)...)
+	}, Facts{Packets: 80, Digits: "7"}},
+}
+
+func TestRenderExactly(t *testing.T) {
+	for _, test := range exactCalls {
+		t.Run(test.name, func(t *testing.T) {
+			c := newCaller(t, allCodecs)
+			said := test.call(c)
+			facts, sound := hear(t, c.tape(), RenderOptions{})
+			if len(sound.pcm) != len(said) {
+				t.Fatalf("%d samples were heard, %d said", len(sound.pcm), len(said))
+			}
+			if facts.Duration != time.Duration(len(said))*time.Second/8000 {
+				t.Errorf("duration %v", facts.Duration)
+			}
+			if test.want.Concealed > 0 {
+				for i := range said { // what is made up is not what was said
+					if said[i] == 0 || i > 0 && said[i-1] == 0 {
+						sound.pcm[i] = said[i]
+					}
+				}
+			}
+			if n := differences(said, sound.pcm); n > 40 {
+				t.Errorf("%d samples are not what was said", n)
+			}
+			got := Facts{
+				Packets: facts.Packets, Lost: facts.Lost, Late: facts.Late, Duplicates: facts.Duplicates,
+				Damaged: facts.Damaged, Unknown: facts.Unknown, Concealed: facts.Concealed, Digits: facts.Digits,
+			}
+			if got.Packets != test.want.Packets || got.Lost != test.want.Lost || got.Late != test.want.Late ||
+				got.Duplicates != test.want.Duplicates || got.Damaged != test.want.Damaged ||
+				got.Unknown != test.want.Unknown || got.Concealed != test.want.Concealed || got.Digits != test.want.Digits {
+				t.Errorf("facts %+v, want %+v", got, test.want)
+			}
+			if facts.Codec != "PCMU" {
+				t.Errorf("codec %q", facts.Codec)
+			}
+		})
+	}
+}
+
+func differences(a, b []int16) (n int) {
+	for i := range a {
+		if a[i] != b[i] {
+			n++
+		}
+	}
+	return n
+}
+
+func TestRenderLoss(t *testing.T) {
+	c := newCaller(t, pcmuOnly)
+	said := c.say(6000)
+	lost := 0
+	c.arrivals = slices.DeleteFunc(c.arrivals, func(a arrival) bool {
+		n := binary.BigEndian.Uint16(a.raw[2:])
+		gone := n > 100 && n < 390 && n%20 == 7
+		if gone {
+			lost++
+		}
+		return gone
+	})
+	facts, sound := hear(t, c.tape(), RenderOptions{})
+	if len(sound.pcm) != len(said) || facts.Lost != lost || facts.Packets != 300-lost ||
+		facts.Concealed != time.Duration(lost)*20*time.Millisecond {
+		t.Fatalf("%d samples for %d, facts %+v", len(sound.pcm), len(said), facts)
+	}
+	dropped := slices.Clone(said)
+	for i := range dropped {
+		if n := 100 + i/160; n > 100 && n < 390 && n%20 == 7 {
+			dropped[i] = 0
+		}
+	}
+	got, silence := snr(said, sound.pcm), snr(said, dropped)
+	t.Logf("%.1f dB, silence instead %.1f dB", got, silence)
+	if got < silence+3 {
+		t.Errorf("concealment brings %.1f dB against %.1f dB of silence", got, silence)
+	}
+	if e := envelopes(said, sound.pcm, 8000); e < 0.98 {
+		t.Errorf("envelope correlation %.3f", e)
+	}
+}
+
+// A packet later than the window is lost, and told from a duplicate.
+func TestRenderLate(t *testing.T) {
+	c := newCaller(t, pcmuOnly)
+	said := c.say(2000)
+	c.arrivals[30].at += 300
+	facts, sound := hear(t, c.tape(), RenderOptions{})
+	if len(sound.pcm) != len(said) || facts.Late != 1 || facts.Lost != 0 || facts.Duplicates != 0 || facts.Packets != 99 {
+		t.Errorf("%d samples for %d, facts %+v", len(sound.pcm), len(said), facts)
+	}
+}
+
+func TestRenderComfortNoise(t *testing.T) {
+	c := newCaller(t, pcmuOnly)
+	said := c.say(1000)
+	c.send(13, []byte{50, 1, 2, 3}) // −50 dBov, with a spectrum
+	c.wait(2000)
+	c.say(1000)
+	c.send(13, []byte{127})
+	c.wait(500)
+	c.send(13, []byte{127})
+	facts, sound := hear(t, c.tape(), RenderOptions{})
+	if len(sound.pcm) != 4500*8 {
+		t.Fatalf("%d samples", len(sound.pcm))
+	}
+	if n := differences(said, sound.pcm); n > 0 {
+		t.Errorf("%d samples of the speech are changed", n)
+	}
+	level := func(pcm []int16) float64 { return 10 * math.Log10(power(pcm)/(1<<30)) }
+	if got := level(sound.pcm[8*1000 : 8*3000]); math.Abs(got+50) > 1 {
+		t.Errorf("noise of %.1f dBFS, want −50", got)
+	}
+	if got := level(sound.pcm[8*4000:]); got > -80 {
+		t.Errorf("noise of %.1f dBFS, want silence", got)
+	}
+	if facts.Packets != 100 || facts.Speech > 2*time.Second {
+		t.Errorf("noise is taken for speech: %+v", facts)
+	}
+}
+
+// Another codec in the middle of a call is heard at the note's rate.
+func TestRenderCodecChange(t *testing.T) {
+	for _, test := range []struct {
+		first, second uint8
+		rate          int
+	}{{0, 9, 8000}, {9, 0, 16000}, {0, 111, 8000}, {111, 0, 16000}, {9, 111, 16000}} {
+		c := newCaller(t, allCodecs)
+		c.use(test.first)
+		c.say(1000)
+		c.use(test.second)
+		c.say(1000)
+		facts, sound := hear(t, c.tape(), RenderOptions{})
+		if sound.rate != test.rate || len(sound.pcm) != 2*test.rate || facts.Packets != 100 {
+			t.Fatalf("%d then %d: %d samples at %d Hz, %+v", test.first, test.second, len(sound.pcm), sound.rate, facts)
+		}
+		said := append(speechlike(test.rate, 1000), speechlike(test.rate, 1000)...)
+		if e := envelopes(said, sound.pcm, test.rate); e < 0.95 {
+			t.Errorf("%d then %d: envelope correlation %.3f", test.first, test.second, e)
+		}
+	}
+}
+
+// A telephone-event too long for its duration field comes in segments, and is
+// one digit (RFC 4733 §2.5.1.3); the same key pressed twice is two.
+func TestRenderLongEvent(t *testing.T) {
+	c := newCaller(t, pcmuOnly)
+	c.say(200)
+	start := c.rtp.Timestamp
+	for i, end := range []byte{10, 10, 0x8a} {
+		c.rtp.Marker = i == 0
+		c.rtp.Timestamp = start + uint32(i)*0xffff
+		for _, lasts := range []int{0x4000, 0xffff} {
+			c.now += 4000
+			c.send(101, []byte{3, end, byte(lasts >> 8), byte(lasts)})
+			c.rtp.Marker = false
+		}
+	}
+	facts, _ := hear(t, c.tape(), RenderOptions{})
+	want := 200*time.Millisecond + 3*0xffff*time.Second/8000
+	if facts.Digits != "3" || (facts.Duration-want).Abs() > 20*time.Millisecond {
+		t.Errorf("digits %q, %v; want one 3 and %v", facts.Digits, facts.Duration, want)
+	}
+	c = newCaller(t, pcmuOnly)
+	c.say(100)
+	c.press(101, 3, 100)
+	c.wait(40)
+	c.press(101, 3, 100)
+	c.press(101, 16, 100) // a hook flash is no digit
+	facts, _ = hear(t, c.tape(), RenderOptions{})
+	if facts.Digits != "33" || facts.Duration != 440*time.Millisecond {
+		t.Errorf("digits %q, %v", facts.Digits, facts.Duration)
+	}
+}
+
+func TestRenderSpoken(t *testing.T) {
+	for _, test := range []struct {
+		ms, after int
+		spoken    bool
+	}{{299, 0, false}, {301, 0, true}, {299, 7, false}, {301, 13, true}} {
+		c := newCaller(t, pcmuOnly)
+		pcm := silent(2000)
+		for i := range 8 * test.ms {
+			pcm[8*(500+test.after)+i] = int16(3000 * math.Sin(2*math.Pi*400*float64(i)/8000))
+		}
+		c.play(pcm)
+		facts, _ := hear(t, c.tape(), RenderOptions{})
+		if facts.Spoken() != test.spoken {
+			t.Errorf("%d ms of sound: spoken %t, %v", test.ms, facts.Spoken(), facts.Speech)
+		}
+	}
+}
+
+func TestRenderNothing(t *testing.T) {
+	digit := newCaller(t, pcmuOnly)
+	digit.press(101, 1, 100)
+	for name, in := range map[string]Records{
+		"an empty tape":  &tape{},
+		"formats alone":  newCaller(t, pcmuOnly).tape(),
+		"a digit alone":  digit.tape(),
+		"an empty entry": &tape{records: [][]byte{{}, appendEntry(nil, entryAudio, 0, nil)}},
+	} {
+		facts, file := renderFile(t, in, RenderOptions{})
+		if facts.Duration != 0 || len(file) != 0 || facts.Spoken() || facts.Loudness != -96 || len(facts.Waveform) != 64 {
+			t.Errorf("%s: %d bytes, %+v", name, len(file), facts)
+		}
+	}
+}
+
+// What is damaged is counted, and the rest is heard.
+func TestRenderDamaged(t *testing.T) {
+	c := newCaller(t, allCodecs)
+	said := c.say(3000)
+	in := c.tape()
+	in.records[1] = in.records[1][:len(in.records[1])-50] // the last packet of the second record is cut
+	in.records[2] = append([]byte{byte(entryFormat), 0, 1, 0, 0, 0, 0, 'x', byte(entryAudio), 0, 2, 0, 0, 0, 0, 1, 2, 99, 0, 0, 0, 0, 0, 0}, in.records[2]...)
+	facts, sound := hear(t, in, RenderOptions{})
+	if facts.Damaged != 3 || facts.Packets != 149 || facts.Lost != 1 || len(sound.pcm) != len(said) {
+		t.Errorf("%d samples for %d, facts %+v", len(sound.pcm), len(said), facts)
+	}
+	c = newCaller(t, allCodecs)
+	c.use(111)
+	c.say(200)
+	c.send(111, []byte{0x03}) // no Opus packet
+	c.wait(20)
+	c.say(200)
+	facts, file := renderFile(t, c.tape(), RenderOptions{})
+	if facts.Damaged != 1 || facts.Duration != 420*time.Millisecond || facts.Concealed != 20*time.Millisecond {
+		t.Errorf("facts %+v", facts)
+	}
+	decodeFile(t, file, 16000)
+}
+
+// No timestamp, no length of a call makes a note longer than it may be.
+func TestRenderLimit(t *testing.T) {
+	for name, call := range map[string]func(c *caller){
+		"a long call":       func(c *caller) { c.say(3000) },
+		"a gap of hours":    func(c *caller) { c.say(1000); c.wait(3600_000); c.say(1000) },
+		"one large packet":  func(c *caller) { c.say(1000); c.send(0, make([]byte, 60000)); c.wait(7500); c.say(200) },
+		"an endless digit":  func(c *caller) { c.say(1000); c.press(101, 1, 8000) },
+		"comfort for hours": func(c *caller) { c.say(1000); c.wait(3600_000); c.send(13, []byte{60}) },
+	} {
+		c := newCaller(t, pcmuOnly)
+		call(c)
+		facts, _ := hear(t, c.tape(), RenderOptions{MaxDuration: 2 * time.Second})
+		if facts.Duration > 2*time.Second || facts.Duration < time.Second {
+			t.Errorf("%s: %v", name, facts.Duration)
+		}
+	}
+}
+
+// What the file holds is what was said, and as long.
+func TestRenderFile(t *testing.T) {
+	for _, test := range []struct {
+		payloadType uint8
+		transcode   bool
+		snr         float64
+		alike       float64
+	}{{0, false, 8, 0.99}, {8, false, 8, 0.99}, {9, false, 8, 0.99}, {111, true, 8, 0.99}, {111, false, 60, 0.999}} {
+		c := newCaller(t, allCodecs)
+		c.use(test.payloadType)
+		said := c.say(3010) // the last packet is half empty
+		facts, file := renderFile(t, c.tape(), RenderOptions{Transcode: test.transcode})
+		rate := c.codec.SampleRate
+		heard := decodeFile(t, file, rate)
+		if facts.Duration != 3020*time.Millisecond || len(heard) != len(said) {
+			t.Fatalf("payload type %d: %v, %d samples for %d", test.payloadType, facts.Duration, len(heard), len(said))
+		}
+		copied := test.payloadType == 111 && !test.transcode
+		if copied { // without the moment that the phone's encoder ran late at its start
+			late := copyPreSkip * rate / tickRate
+			said, heard = said[late:], heard[:len(heard)-late]
+		}
+		alike, s := envelopes(said, heard, rate), snr(said, heard)
+		t.Logf("payload type %d: envelope correlation %.4f, %.1f dB, %d bytes", test.payloadType, alike, s, len(file))
+		if alike < test.alike || s < test.snr {
+			t.Errorf("payload type %d: envelope correlation %.4f, %.1f dB", test.payloadType, alike, s)
+		}
+		if frames := facts.Frames[9]; copied && frames != 0 || !copied && frames != 51 {
+			t.Errorf("payload type %d: %d frames were encoded", test.payloadType, frames)
+		}
+	}
+}
+
+// Opus packets are copied as they came, with packets of nothing in the gaps.
+func TestRenderCopy(t *testing.T) {
+	c := newCaller(t, allCodecs)
+	c.use(111)
+	c.say(1000)
+	c.wait(333) // not a whole number of packets
+	c.say(1000)
+	c.use(0)
+	c.say(500)
+	c.use(111)
+	c.say(500)
+	lost := c.arrivals[10]
+	c.arrivals = slices.Delete(c.arrivals, 10, 11)
+	facts, file := renderFile(t, c.tape(), RenderOptions{})
+	if want := 3333 * time.Millisecond; facts.Duration != want || facts.Lost != 1 {
+		t.Errorf("%+v", facts)
+	}
+	ogg, err := readOgg(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ogg.Samples() != 3333*tickMs {
+		t.Errorf("the file plays %d samples", ogg.Samples())
+	}
+	copied := 0
+	for _, a := range c.arrivals {
+		if a.raw[1]&0x7f == 111 && slices.ContainsFunc(ogg.Packets, func(p []byte) bool { return bytes.Equal(p, a.raw[12:]) }) {
+			copied++
+		}
+	}
+	if copied != 124 {
+		t.Errorf("%d packets were copied of 124", copied)
+	}
+	if length, err := codec.PacketDuration(ogg.Packets[10]); err != nil || length != 960 || len(ogg.Packets[10]) > 2 {
+		t.Errorf("in place of the lost packet % x stands % x", lost.raw[12:20], ogg.Packets[10])
+	}
+}
+
+func TestRenderTooBig(t *testing.T) {
+	c := newCaller(t, allCodecs)
+	c.use(111)
+	c.say(4000)
+	in := c.tape()
+	o := RenderOptions{MaxBytes: 5000, Bitrate: 8000}
+	if _, err := Render(t.Context(), in, io.Discard, o); !errors.Is(err, ErrTooBig) {
+		t.Fatalf("error %v, want ErrTooBig", err)
+	}
+	o.Transcode = true
+	if facts, _ := renderFile(t, in.rewind(), o); facts.Duration != 4*time.Second || facts.Bytes > 5000 {
+		t.Errorf("%+v", facts)
+	}
+}
+
+// The complexity may change from frame to frame.
+func TestRenderComplexity(t *testing.T) {
+	c := newCaller(t, pcmuOnly)
+	c.say(1200)
+	n := 0
+	facts, _ := renderFile(t, c.tape(), RenderOptions{Complexity: func() int { n++; return []int{9, 2, 0}[n%3] }})
+	if facts.Frames[9]+facts.Frames[2]+facts.Frames[0] != n || facts.Frames[0] < 6 || facts.Frames[2] < 6 || facts.Frames[9] < 6 {
+		t.Errorf("%d frames, %v", n, facts.Frames)
+	}
+}
+
+// failing is a tape that cannot be read, or whose reader gives up.
+type failing struct{ err error }
+
+func (f failing) Next(ctx context.Context) ([]byte, error) { return nil, cmpErr(ctx.Err(), f.err) }
+
+func cmpErr(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+func TestRenderFails(t *testing.T) {
+	broken := errors.New("broken")
+	if _, err := Render(t.Context(), failing{broken}, io.Discard, RenderOptions{}); !errors.Is(err, broken) {
+		t.Errorf("a tape that cannot be read: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Render(ctx, failing{broken}, io.Discard, RenderOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled rendering: %v", err)
+	}
+	c := newCaller(t, pcmuOnly)
+	c.say(3000)
+	reader, writer := io.Pipe()
+	_ = reader.CloseWithError(broken)
+	if _, err := Render(t.Context(), c.tape(), writer, RenderOptions{}); !errors.Is(err, broken) {
+		t.Errorf("a disk that is full: %v", err)
+	}
+}
+
+// A note of the greatest length stays within its size, whatever was said.
+func TestNoteBitrate(t *testing.T) {
+	for longest, want := range map[time.Duration]int{0: 22136, time.Minute: 24000, 10 * time.Minute: 6640, time.Hour: 6000} {
+		if got := NoteBitrate(longest); got != want {
+			t.Errorf("NoteBitrate(%v) = %d, want %d", longest, got, want)
+		}
+	}
+}

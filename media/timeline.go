@@ -1,0 +1,86 @@
+package media
+
+import "time"
+
+// Positions in a note count in ticks: samples of 48 kHz, of which those of
+// every rate here are whole multiples.
+const (
+	tickRate = 48000
+	tickMs   = tickRate / 1000
+
+	timelineFrame     = 20 * tickMs  // gaps known by arrival alone are rounded to frames …
+	timelineJitter    = 60 * tickMs  // … and below this they are the network's doing
+	timelineTolerance = 500 * tickMs // a timestamp may run ahead of its arrival by so much, and by a tenth of the silence before it
+)
+
+// timeline says where in the note a packet belongs. RTP timestamps are
+// believed, however late a packet came, unless they run backwards or ahead of
+// what arrival bears out: then, and where source or clock change, what comes
+// continues at once or after as long a gap as arrival shows.
+type timeline struct {
+	begun     bool
+	source    uint32
+	clock     int    // Hz
+	timestamp uint32 // that would continue the last packet without a gap
+	end       int64  // ticks, where the last packet ends
+	length    int64  // ticks, of the last packet
+	arrival   int64  // ms, of the last packet
+	lead      int64  // ticks by which positions ran ahead of arrival at most: those of the packets that travelled fastest
+}
+
+// at is where p belongs by its timestamp; ok is false where that says nothing.
+// It may lie before the end.
+func (t *timeline) at(p *packet) (position int64, ok bool) {
+	if p.source != t.source || p.format.ClockRate != t.clock {
+		return 0, false
+	}
+	delta := int64(int32(p.timestamp - t.timestamp)) // the wrap included
+	position = t.end + delta*tickRate/int64(t.clock)
+	return position, position <= t.latest(p.arrival)
+}
+
+// latest is how far a note can have come by that arrival.
+func (t *timeline) latest(arrival int64) int64 {
+	silence := max(0, arrival-t.arrival) * tickMs
+	return arrival*tickMs + t.lead + timelineTolerance + silence/10
+}
+
+// after is where p belongs by its arrival, from the end on.
+func (t *timeline) after(p *packet) int64 {
+	gap := (p.arrival-t.arrival)*tickMs - t.length
+	if gap < timelineJitter {
+		return t.end
+	}
+	return t.end + (gap+timelineFrame/2)/timelineFrame*timelineFrame
+}
+
+// place lays down p, which lasts length ticks, and says how long the gap
+// before it is. It changes nothing and ok is false if p would end after limit.
+func (t *timeline) place(p *packet, length, limit int64) (gap int64, ok bool) {
+	var position int64
+	believed := false
+	if t.begun {
+		if position, believed = t.at(p); position < t.end || !believed {
+			position, believed = t.after(p), false
+		}
+	}
+	if position+length > limit {
+		return 0, false
+	}
+	gap = position - t.end
+	lead := position - p.arrival*tickMs
+	if believed {
+		lead = max(lead, t.lead)
+	}
+	*t = timeline{
+		begun: true, source: p.source, clock: p.format.ClockRate,
+		timestamp: p.timestamp + uint32(length*int64(p.format.ClockRate)/tickRate),
+		end:       position + length, length: length, arrival: p.arrival, lead: lead,
+	}
+	return gap, true
+}
+
+// duration converts ticks.
+func duration(ticks int64) time.Duration {
+	return time.Duration(ticks) * time.Second / tickRate
+}

@@ -1,0 +1,73 @@
+package sip
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// advertised is the address that peers are told, where it differs from the
+// bound one. Zero values mean the bound one.
+type advertised struct {
+	host string
+	port int
+}
+
+// parseAdvertised reads host, host:port, an IPv6 address or [IPv6]:port.
+func parseAdvertised(s string) (advertised, error) {
+	if s == "" {
+		return advertised{}, nil
+	}
+	if addr, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+		return advertised{host: addr.String()}, nil
+	}
+	if strings.ContainsAny(s, " /;@<>\"") {
+		return advertised{}, fmt.Errorf("sip.advertise: %q: expected a host or host:port, like 198.51.100.7 or sip.example.com:5060", s)
+	}
+	host, text, err := net.SplitHostPort(s)
+	if err != nil {
+		host, text = s, ""
+	}
+	port := 0
+	if text != "" {
+		if port, err = strconv.Atoi(text); err != nil || port < 1 || port > 65535 {
+			return advertised{}, fmt.Errorf("sip.advertise: %q: the port must be 1 to 65535", s)
+		}
+	}
+	return advertised{host, port}, nil
+}
+
+// endpoint is how a peer reaches the socket bound to an address.
+func (s *Server) endpoint(network string, peer netip.Addr, bound netip.AddrPort) endpoint {
+	e := endpoint{network, bound.Addr().WithZone("").String(), int(bound.Port())}
+	if bound.Addr().IsUnspecified() && s.advertise.host == "" {
+		e.host = localAddr(peer).String()
+	}
+	if s.advertise.host != "" {
+		e.host = s.advertise.host
+	}
+	if s.advertise.port != 0 {
+		e.port = s.advertise.port
+	}
+	return e
+}
+
+// localAddr is the address of this machine that a peer sees. Nothing is sent.
+func localAddr(peer netip.Addr) netip.Addr {
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(peer, 9)))
+	if err != nil {
+		return peer // no route: whatever is written, no answer will come
+	}
+	defer conn.Close()
+	return addrOf(conn.LocalAddr())
+}
+
+// addrPortOf is the address and port of a UDP or TCP endpoint.
+func addrPortOf(a net.Addr) netip.AddrPort {
+	if a, ok := a.(interface{ AddrPort() netip.AddrPort }); ok {
+		return netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port())
+	}
+	return netip.AddrPort{}
+}

@@ -1,0 +1,123 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func newTestClient(t testing.TB) *Client {
+	t.Helper()
+	c, err := NewClient(ClientOptions{Local: netip.AddrPortFrom(loopback, 0)}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return c
+}
+
+func TestCall(t *testing.T) {
+	for _, network := range []string{"udp", "tcp"} {
+		t.Run(network, func(t *testing.T) {
+			ts := serveTest(t, nil, nil)
+			client := newTestClient(t)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			d, err := client.Invite(ctx, "sip:+4930123456@"+ts.addr(network).String(), Request{
+				Offer: []byte(testOffer), From: "+4940999", FromName: "Caller", Transport: network,
+				Headers: map[string][]string{"Diversion": {"<sip:+4930777@pbx.local>;reason=no-answer"}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := ts.call(t)
+			if c.Callees[0].Number != "+4930777" || c.Callees[0].Reason != "missed" || c.Caller.Number != "+4940999" || c.Caller.Name != "Caller" {
+				t.Errorf("callees %+v, caller %+v", c.Callees, c.Caller)
+			}
+			if string(c.Offer) != testOffer || string(d.Answer) != testAnswer {
+				t.Errorf("offer %q, answer %q", c.Offer, d.Answer)
+			}
+			if c.ID != "call-1" || c.Trunk.Name != "test" || c.Source.Addr() != loopback || c.CallID == "" {
+				t.Errorf("call %+v", c)
+			}
+			if err := d.Bye(ctx); err != nil {
+				t.Fatal(err)
+			}
+			ts.ended(t, ErrCallerHungUp)
+			if tm := d.Timing(); tm.Answer <= 0 || tm.Bye <= 0 {
+				t.Errorf("timing %+v", tm)
+			}
+			<-d.Done()
+		})
+	}
+}
+
+func TestHangup(t *testing.T) {
+	for _, network := range []string{"udp", "tcp"} {
+		t.Run(network, func(t *testing.T) {
+			m := &media{}
+			hungUp := make(chan error, 2)
+			ts := serveTest(t, nil, func(ctx context.Context, c *Call) {
+				if err := c.Answer([]byte(testAnswer), m); err != nil {
+					hungUp <- err
+					return
+				}
+				hungUp <- c.Hangup(context.WithoutCancel(ctx), CauseTimeout)
+				hungUp <- c.Hangup(context.WithoutCancel(ctx), CauseTimeout)
+			})
+			client := newTestClient(t)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			d, err := client.Invite(ctx, "sip:1@"+ts.addr(network).String(), Request{Offer: []byte(testOffer), Transport: network})
+			if err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-d.Done():
+			case <-ctx.Done():
+				t.Fatal("no BYE came")
+			}
+			if err := next(t, hungUp, "the first Hangup"); err != nil {
+				t.Error(err)
+			}
+			if err := next(t, hungUp, "the second Hangup"); !errors.Is(err, ErrHungUp) {
+				t.Errorf("a second Hangup: %v", err)
+			}
+			ts.ended(t, ErrHungUp)
+		})
+	}
+}
+
+func TestClientRefused(t *testing.T) {
+	ts := serveTest(t, nil, nil)
+	client := newTestClient(t)
+	_, err := client.Invite(t.Context(), "sip:404@"+ts.addr("udp").String(), Request{Offer: []byte(testOffer)})
+	var status *StatusError
+	if !errors.As(err, &status) || status.Code != 480 || status.Error() != "480 Temporarily Unavailable" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestClientCancel(t *testing.T) {
+	ts := serveTest(t, nil, func(ctx context.Context, c *Call) {
+		<-ctx.Done()
+		if err := c.Answer(nil, nil); !errors.Is(err, ErrCancelled) {
+			t.Errorf("Answer after the CANCEL: %v", err)
+		}
+	})
+	client := newTestClient(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := client.Invite(ctx, "sip:1@"+ts.addr("udp").String(), Request{Offer: []byte(testOffer)})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	ts.ended(t, ErrCancelled)
+}

@@ -1,0 +1,202 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	sipmsg "github.com/emiago/sipgo/sip"
+)
+
+// ClientOptions say where a Client sends from.
+type ClientOptions struct {
+	// Local is bound for UDP. Port 0 takes a free one; the zero value binds
+	// every address of the machine.
+	Local netip.AddrPort
+}
+
+// Client places calls: the test caller of the commands. One socket serves
+// thousands of calls at once; calls by TCP to one address share a connection.
+type Client struct {
+	log     *slog.Logger
+	conn    *net.UDPConn
+	local   netip.AddrPort
+	stack   *stack
+	stop    context.CancelFunc
+	within  func(time.Duration) (context.Context, context.CancelFunc)
+	serving sync.WaitGroup
+
+	mu      sync.Mutex
+	dialogs map[string]*Dialog // by Call-ID
+}
+
+// Request is one call to place.
+type Request struct {
+	Offer     []byte              // SDP; without one the server offers, and the ACK carries no answer
+	From      string              // who calls: a user part or a whole URI; "" is anonymous
+	FromName  string              // display name
+	To        string              // the URI of the To header; "" is the target
+	Headers   map[string][]string // further headers, like Diversion
+	Transport string              // udp or tcp; "" is what the target's URI says, else udp
+}
+
+// StatusError is a final response other than 2xx.
+type StatusError struct {
+	Code   int
+	Reason string
+}
+
+// Error reads like the status line: 480 Temporarily Unavailable.
+func (e *StatusError) Error() string { return fmt.Sprintf("%d %s", e.Code, e.Reason) }
+
+// NewClient binds a socket.
+func NewClient(o ClientOptions, log *slog.Logger) (*Client, error) {
+	if !o.Local.IsValid() {
+		o.Local = netip.AddrPortFrom(netip.IPv6Unspecified(), 0)
+	}
+	conn, err := net.ListenUDP(family("udp", o.Local), net.UDPAddrFromAddrPort(o.Local))
+	if err != nil {
+		return nil, fmt.Errorf("bind the caller's socket: %w", err)
+	}
+	_ = conn.SetReadBuffer(socketBuffer) // the system's default works too, for fewer calls at once
+	root, stop := context.WithCancel(context.Background())
+	c := &Client{
+		log: log, conn: conn, local: addrPortOf(conn.LocalAddr()), dialogs: make(map[string]*Dialog), stop: stop,
+		within: func(d time.Duration) (context.Context, context.CancelFunc) { return context.WithTimeout(root, d) },
+	}
+	c.stack = newStack(slog.New(newQuietHandler(log.Handler())), hooks{
+		arrived: func(sipmsg.Message) {}, request: c.request, stray: c.stray,
+	})
+	// sipgo knows the socket once ServeUDP runs; the first call may be sooner.
+	c.stack.transport.Pool("udp").Add(conn.LocalAddr().String(), &sipmsg.UDPConnection{
+		PacketConn: conn, PacketAddr: conn.LocalAddr().String(), Listener: true,
+	})
+	c.serving.Go(func() { _ = c.stack.transport.ServeUDP(conn) }) // ends when conn is closed
+	return c, nil
+}
+
+// Addr is the address really bound.
+func (c *Client) Addr() netip.AddrPort { return c.local }
+
+// Close closes the socket. Calls that are still up end without a BYE.
+func (c *Client) Close() error {
+	c.stop()
+	err := errors.Join(c.stack.close(), c.conn.Close())
+	c.serving.Wait()
+	return err
+}
+
+// Invite places a call and returns when it is answered and the ACK is sent. A
+// refusal is a *StatusError. When ctx ends first a CANCEL is sent, and its
+// cause returned.
+func (c *Client) Invite(ctx context.Context, target string, r Request) (*Dialog, error) {
+	d, req, err := c.prepare(ctx, target, r)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.dialogs[d.peer.callID] = d
+	c.mu.Unlock()
+	if err := c.call(ctx, d, req); err != nil {
+		c.drop(d)
+		return nil, err
+	}
+	return d, nil
+}
+
+// drop forgets a call.
+func (c *Client) drop(d *Dialog) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.dialogs, d.peer.callID)
+}
+
+// prepare builds the INVITE.
+func (c *Client) prepare(ctx context.Context, target string, r Request) (*Dialog, *sipmsg.Request, error) {
+	var uri sipmsg.Uri
+	if err := sipmsg.ParseUri(target, &uri); err != nil || uri.Host == "" {
+		return nil, nil, fmt.Errorf("%q is not a SIP address: write it like sip:+4930123456@127.0.0.1:5060", target)
+	}
+	network, addr := hop(uri, "udp")
+	if r.Transport != "" {
+		network, addr = hop(sipmsg.Uri{Host: uri.Host, Port: uri.Port}, r.Transport)
+	}
+	remote, err := resolve(ctx, addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	d := &Dialog{client: c, done: make(chan struct{}), from: c.endpoint(network, remote.Addr())}
+	d.peer = peer{callID: sipmsg.GenerateTagN(24) + "@" + d.from.host, target: uri, network: network, seq: 1}
+	if err := d.name(r, uri); err != nil {
+		return nil, nil, err
+	}
+	req := d.request(sipmsg.INVITE)
+	req.SetDestination(remote.String())
+	req.AppendHeader(d.from.contact())
+	req.AppendHeader(sipmsg.NewHeader("Allow", clientAllow))
+	for name, values := range r.Headers {
+		for _, v := range values {
+			req.AppendHeader(sipmsg.NewHeader(name, v))
+		}
+	}
+	if len(r.Offer) > 0 {
+		req.AppendHeader(sipmsg.NewHeader("Content-Type", typeSDP))
+		req.SetBody(r.Offer)
+	}
+	return d, req, nil
+}
+
+// name sets who calls whom.
+func (d *Dialog) name(r Request, target sipmsg.Uri) error {
+	from := r.From
+	switch {
+	case from == "":
+		from = "sip:anonymous@anonymous.invalid"
+	case !strings.Contains(from, ":"):
+		from = "sip:" + from + "@" + net.JoinHostPort(d.from.host, "5060")
+	}
+	d.peer.local = &sipmsg.FromHeader{DisplayName: r.FromName}
+	d.peer.remote = &sipmsg.ToHeader{Address: sipmsg.Uri{Scheme: target.Scheme, User: target.User, Host: target.Host, Port: target.Port}}
+	if err := sipmsg.ParseUri(from, &d.peer.local.Address); err != nil {
+		return fmt.Errorf("the caller's address is neither a user part nor a URI: %w", err)
+	}
+	d.peer.local.Params.Add("tag", sipmsg.GenerateTagN(12))
+	if r.To == "" {
+		return nil
+	}
+	if err := sipmsg.ParseUri(r.To, &d.peer.remote.Address); err != nil {
+		return fmt.Errorf("the called address is not a URI: %w", err)
+	}
+	return nil
+}
+
+// endpoint is how a server reaches the client.
+func (c *Client) endpoint(network string, server netip.Addr) endpoint {
+	host := c.local.Addr()
+	if host.IsUnspecified() {
+		host = localAddr(server)
+	}
+	return endpoint{network, host.WithZone("").String(), int(c.local.Port())}
+}
+
+// resolve finds the IP address of host:port.
+func resolve(ctx context.Context, addr string) (netip.AddrPort, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	if _, err := netip.ParseAddr(host); err != nil {
+		found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			return netip.AddrPort{}, fmt.Errorf("find the address of the SIP server: %w", err)
+		}
+		host = found[0].Unmap().String()
+	}
+	return netip.ParseAddrPort(net.JoinHostPort(host, port))
+}

@@ -1,0 +1,82 @@
+package sip
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+
+	sipmsg "github.com/emiago/sipgo/sip"
+)
+
+// incoming is a request that is being served.
+type incoming struct {
+	*sipmsg.Request
+	tx     *sipmsg.ServerTx
+	source netip.AddrPort
+	trunk  *Trunk
+	tag    tag  // the To tag, where this side gave it out
+	fresh  bool // it came without a To tag
+}
+
+// phrases are the reason phrases of the responses sent here.
+var phrases = map[int]string{
+	200: "OK",
+	302: "Moved Temporarily",
+	400: "Bad Request",
+	403: "Forbidden",
+	404: "Not Found",
+	405: "Method Not Allowed",
+	406: "Not Acceptable",
+	415: "Unsupported Media Type",
+	416: "Unsupported URI Scheme",
+	420: "Bad Extension",
+	480: "Temporarily Unavailable",
+	481: "Call/Transaction Does Not Exist",
+	482: "Loop Detected",
+	486: "Busy Here",
+	487: "Request Terminated",
+	488: "Not Acceptable Here",
+	491: "Request Pending",
+	500: "Server Internal Error",
+	503: "Service Unavailable",
+	505: "Version Not Supported",
+	603: "Decline",
+}
+
+// response builds a response (RFC 3261 section 8.2.6). Its To tag is that of
+// the request, which got one when it arrived.
+func response(req *sipmsg.Request, code int, headers ...sipmsg.Header) *sipmsg.Response {
+	phrase, ok := phrases[code]
+	if !ok {
+		phrase = "Refused"
+	}
+	res := sipmsg.NewResponseFromRequest(req, code, phrase, nil)
+	res.SipVersion = "SIP/2.0" // sipgo repeats the request's, whatever it was
+	res.AppendHeader(sipmsg.NewHeader("Server", userAgent))
+	for _, h := range headers {
+		res.AppendHeader(h)
+	}
+	return res
+}
+
+// respond answers the request. What cannot be sent is resent by the peer's
+// timers or ours, so a failure has no other consequence.
+func (in *incoming) respond(code int, headers ...sipmsg.Header) {
+	_ = in.tx.Respond(response(in.Request, code, headers...))
+}
+
+// network is udp or tcp.
+func (in *incoming) network() string { return sipmsg.NetworkToLower(in.Transport()) }
+
+// retryAfter tells a peer when to try again, in whole seconds (RFC 3261
+// section 20.33).
+func retryAfter(d time.Duration) sipmsg.Header {
+	seconds := int64((d + time.Second - 1) / time.Second)
+	return sipmsg.NewHeader("Retry-After", strconv.FormatInt(seconds, 10))
+}
+
+// param reads a parameter of a sipgo header; "" when it is not there.
+func param(ps sipmsg.HeaderParams, key string) string {
+	v, _ := ps.Get(key)
+	return v
+}

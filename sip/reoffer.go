@@ -1,0 +1,96 @@
+package sip
+
+import (
+	"time"
+
+	sipmsg "github.com/emiago/sipgo/sip"
+)
+
+// retrySoon is what a peer waits whose offers overtake each other (RFC 3261
+// section 14.2: up to 10 s).
+const retrySoon = 2 * time.Second
+
+// reoffer serves what may change the session: an INVITE within the dialog
+// (RFC 3261 section 14.2) or an UPDATE (RFC 3311 section 5.2).
+func (s *Server) reoffer(in *incoming) {
+	d, _ := s.find(in)
+	if d == nil {
+		in.respond(481)
+		return
+	}
+	if in.IsInvite() && d.repeat(in.CSeq().SeqNo) {
+		in.tx.Terminate()
+		return
+	}
+	offer, err := sdpOf(in.Request)
+	if err != nil {
+		in.respond(415, sipmsg.NewHeader("Accept", acceptTypes))
+		return
+	}
+	n, refused := d.startOffer(in)
+	if refused != nil {
+		in.respond(refused.code, refused.headers...)
+		return
+	}
+	defer d.offered()
+	var answer []byte
+	switch {
+	case len(offer) > 0:
+		answer, err = n.Negotiate(offer)
+	case in.IsInvite():
+		answer = n.Description()
+	}
+	d.finishOffer(in, answer, len(offer) == 0, err)
+}
+
+// startOffer makes the dialog wait for the media side, or says why the request
+// cannot be served now.
+func (d *dialog) startOffer(in *incoming) (Negotiator, *rejection) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.cause != nil || d.phase == proceeding:
+		return nil, &rejection{code: 481}
+	case !d.inOrder(in):
+		return nil, &rejection{code: 500}
+	case d.offering: // its last one has no final response yet
+		return nil, &rejection{500, []sipmsg.Header{retryAfter(retrySoon)}}
+	case d.reply != nil && d.reply.offer: // ours, in the last 200, has no answer yet
+		return nil, &rejection{code: 491}
+	}
+	d.offering = true
+	return d.negotiator, nil
+}
+
+// finishOffer sends the final response. Where err is not nil the session stays
+// as it was.
+func (d *dialog) finishOffer(in *incoming, answer []byte, ours bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.cause != nil: // RFC 3261 section 15.1.2
+		in.respond(487)
+		return
+	case err != nil:
+		in.respond(488)
+		return
+	}
+	if c := in.Contact(); c != nil { // target refresh (RFC 3261 section 12.2.2)
+		d.peer.target = c.Address
+	}
+	res := d.ok(in.Request, answer)
+	if !in.IsInvite() {
+		_ = in.tx.Respond(res) // the peer asks again
+		return
+	}
+	in.tx.Terminate() // see Answer
+	d.phase = accepted
+	_ = d.accept(res, in.tx.Connection(), in.CSeq().SeqNo, ours) // it is resent
+}
+
+// offered ends what startOffer began.
+func (d *dialog) offered() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.offering = false
+}

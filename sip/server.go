@@ -1,0 +1,252 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	sipmsg "github.com/emiago/sipgo/sip"
+)
+
+const (
+	maxDatagram = 1300            // bytes of a request, above which it goes by TCP
+	closeGrace  = 5 * time.Second // for handlers to return after Close
+	byeGrace    = 2 * time.Second // for the last BYEs to be answered
+)
+
+// noExtensions says that no extension is supported (RFC 3261 section 20.37).
+var noExtensions = sipmsg.NewHeader("Supported", "")
+
+// methods are the requests that are served, in the order of the Allow header.
+var methods = []struct {
+	name  sipmsg.RequestMethod
+	serve func(*Server, *incoming)
+}{
+	{sipmsg.INVITE, (*Server).invite},
+	{sipmsg.ACK, (*Server).ack},
+	{sipmsg.BYE, (*Server).bye},
+	{sipmsg.CANCEL, (*Server).cancel},
+	{sipmsg.OPTIONS, (*Server).options},
+	{sipmsg.INFO, (*Server).info},
+	{sipmsg.UPDATE, (*Server).reoffer},
+}
+
+// Server takes calls from trunks.
+type Server struct {
+	log       *slog.Logger
+	trunks    trunkSet
+	newID     func() string
+	advertise advertised
+	allow     sipmsg.Header
+	t1        time.Duration // RFC 3261 section 17.1.1.1
+
+	stack   *stack
+	sockets []socket
+	seed    maphash.Seed
+	dialogs *dialogs
+	handler Handler
+
+	calls   gate // handlers that run
+	byes    gate // BYEs that wait for their answer
+	closing atomic.Bool
+	close   func() error
+	within  func(time.Duration) (context.Context, context.CancelFunc) // for our own requests; ends with Close
+	serving sync.WaitGroup
+
+	drops drops
+	stats struct{ calls, answered, refused, noACK, malformed, panics atomic.Uint64 }
+}
+
+// socket is one bound address.
+type socket struct {
+	ListenAddress
+	serve func() error
+	close func() error
+}
+
+// Listen binds every address of o and answers nothing yet: Serve does. Port 0
+// takes a free one, which Addrs tells.
+func Listen(o Options, log *slog.Logger) (*Server, error) {
+	advertise, err := parseAdvertised(o.Advertise)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		log: log, trunks: newTrunkSet(o.Trunks), newID: o.NewID, advertise: advertise,
+		allow: allowHeader(), t1: t1, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
+	}
+	root, stop := context.WithCancel(context.Background())
+	s.within = func(d time.Duration) (context.Context, context.CancelFunc) { return context.WithTimeout(root, d) }
+	s.close = sync.OnceValue(func() error { return s.shutDown(stop) })
+	s.stack = newStack(slog.New(newQuietHandler(log.Handler())), hooks{
+		arrived: s.arrived, request: s.request, stray: func(*sipmsg.Response) {},
+	})
+	for _, l := range o.Listen {
+		if err := s.bind(l); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	return s, nil
+}
+
+// allowHeader lists the methods (RFC 3261 section 20.5).
+func allowHeader() sipmsg.Header {
+	names := make([]string, len(methods))
+	for i, m := range methods {
+		names[i] = m.name.String()
+	}
+	return sipmsg.NewHeader("Allow", strings.Join(names, ", "))
+}
+
+// bind opens one address.
+func (s *Server) bind(l ListenAddress) error {
+	switch l.Network {
+	case "udp":
+		conn, err := net.ListenUDP(family("udp", l.Addr), net.UDPAddrFromAddrPort(l.Addr))
+		if err != nil {
+			return bindError(l, err)
+		}
+		filtered := newFilterPacketConn(conn, s.trunks, &s.drops)
+		l.Addr = addrPortOf(conn.LocalAddr())
+		s.sockets = append(s.sockets, socket{l, func() error { return s.stack.transport.ServeUDP(filtered) }, filtered.Close})
+	case "tcp":
+		listener, err := net.ListenTCP(family("tcp", l.Addr), net.TCPAddrFromAddrPort(l.Addr))
+		if err != nil {
+			return bindError(l, err)
+		}
+		filtered := newFilterListener(listener, s.trunks, &s.drops)
+		l.Addr = addrPortOf(listener.Addr())
+		s.sockets = append(s.sockets, socket{l, func() error { return s.stack.transport.ServeTCP(filtered) }, filtered.Close})
+	default:
+		return fmt.Errorf("sip.listen: %s: the transport must be udp or tcp", l)
+	}
+	return nil
+}
+
+// family keeps 0.0.0.0 to IPv4; [::] takes both.
+func family(network string, addr netip.AddrPort) string {
+	if addr.Addr().Is4() {
+		return network + "4"
+	}
+	return network
+}
+
+func bindError(l ListenAddress, err error) error {
+	return fmt.Errorf("sip.listen: %s cannot be bound; is another program using it, or is the address not of this machine? %w", l, err)
+}
+
+// Addrs are the addresses really bound, in the order of Options.Listen.
+func (s *Server) Addrs() []ListenAddress {
+	addrs := make([]ListenAddress, len(s.sockets))
+	for i, l := range s.sockets {
+		addrs[i] = l.ListenAddress
+	}
+	return addrs
+}
+
+// Serve hands each call to h until Close is called or ctx is done, which
+// closes the server too. It fails only when a socket does. Call it once.
+func (s *Server) Serve(ctx context.Context, h Handler) error {
+	s.handler = h
+	ended := make(chan error, len(s.sockets))
+	for _, l := range s.sockets {
+		s.serving.Go(func() {
+			err := l.serve()
+			ended <- fmt.Errorf("sip.listen: %s went deaf: %w", l, err)
+		})
+	}
+	var err error
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+	}
+	if s.closing.Load() {
+		err = nil
+	}
+	return errors.Join(err, s.Close())
+}
+
+// Drain refuses new calls from now on: INVITE and OPTIONS get 503 with
+// Retry-After, so that peers go elsewhere. Calls in progress go on.
+func (s *Server) Drain() { s.calls.shut() }
+
+// Wait returns when no call is active, or with the cause of ctx.
+func (s *Server) Wait(ctx context.Context) error { return s.calls.wait(ctx) }
+
+// Active is the number of calls whose handler runs.
+func (s *Server) Active() int { return s.calls.count() }
+
+// Close ends what is left: active calls get a BYE, their contexts end with
+// ErrShutdown, handlers have five seconds to return. Then the sockets close.
+func (s *Server) Close() error { return s.close() }
+
+func (s *Server) shutDown(stop context.CancelFunc) error {
+	s.Drain()
+	s.closing.Store(true)
+	for _, d := range s.dialogs.live() {
+		d.shutDown()
+	}
+	err := waitFor(&s.calls, closeGrace)
+	_ = waitFor(&s.byes, byeGrace) // a peer that does not answer ends the call by itself
+	stop()
+	for _, l := range s.sockets {
+		err = errors.Join(err, l.close())
+	}
+	err = errors.Join(err, s.stack.close())
+	s.serving.Wait()
+	return err
+}
+
+// waitFor gives a gate some time to empty.
+func waitFor(g *gate, d time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), d, errHandlers)
+	defer cancel()
+	return g.wait(ctx)
+}
+
+var errHandlers = errors.New("calls did not end in time")
+
+// Stats are counters since Listen.
+type Stats struct {
+	Active     int    // calls whose handler runs
+	Calls      uint64 // handed to the handler
+	Answered   uint64 // with a 200 OK
+	Refused    uint64 // by the handler
+	NoACK      uint64 // ended because no ACK came
+	Malformed  uint64 // datagrams that cannot be SIP and requests that are not valid
+	Panics     uint64 // in handlers and elsewhere, each of which cost one call
+	Strangers  uint64 // datagrams and connections from outside every trunk
+	TooMany    uint64 // connections over a cap
+	Idle       uint64 // connections closed because nothing was said
+	SockErrors uint64 // of sockets, survived
+}
+
+// Stats reads the counters.
+func (s *Server) Stats() Stats {
+	return Stats{
+		Active:   s.Active(),
+		Calls:    s.stats.calls.Load(),
+		Answered: s.stats.answered.Load(), Refused: s.stats.refused.Load(), NoACK: s.stats.noACK.Load(),
+		Malformed: s.stats.malformed.Load() + s.drops.junk.Load(), Panics: s.stats.panics.Load(),
+		Strangers: s.drops.strangers.Load(), TooMany: s.drops.connections.Load(),
+		Idle: s.drops.idle.Load(), SockErrors: s.drops.errors.Load(),
+	}
+}
+
+// bound is the address bound for a network; invalid when there is none.
+func (s *Server) bound(network string) netip.AddrPort {
+	for _, l := range s.sockets {
+		if l.Network == network {
+			return l.Addr
+		}
+	}
+	return netip.AddrPort{}
+}

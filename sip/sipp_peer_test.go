@@ -1,0 +1,110 @@
+package sip
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// sipp runs a scenario of testdata/sipp against a server.
+func sipp(t *testing.T, scenario string, to netip.AddrPort, transport string, calls int, more ...string) {
+	t.Helper()
+	path, err := exec.LookPath("sipp")
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("sipp is missing: apt-get install sip-tester")
+		}
+		t.Skip("sipp is missing: apt-get install sip-tester")
+	}
+	file, err := filepath.Abs(filepath.Join("testdata", "sipp", scenario+".xml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	local := to.Addr().String()
+	if to.Addr().Is6() {
+		local = "[" + local + "]"
+	}
+	args := append([]string{
+		to.String(), "-sf", file, "-t", transport, "-i", local, "-m", strconv.Itoa(calls), "-r", "200", "-l", "100",
+		"-recv_timeout", "5000", "-nostdin", "-trace_err", "-trace_shortmsg",
+	}, more...)
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Dir = t.TempDir() // it writes its errors there
+	cmd.Env = append(os.Environ(), "TERM=dumb")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		logs, _ := filepath.Glob(filepath.Join(cmd.Dir, "*.log"))
+		for _, l := range logs {
+			text, _ := os.ReadFile(l)
+			t.Logf("%s:\n%.4000s", filepath.Base(l), text)
+		}
+		t.Fatalf("sipp %s: %v\n%.2000s", scenario, err, out)
+	}
+}
+
+func TestSipp(t *testing.T) {
+	for _, tt := range []struct {
+		scenario, transport, user string
+		calls                     int
+		answered                  uint64
+		cause                     error
+		change                    func(*Server)
+		handler                   Handler
+		drain                     bool
+	}{
+		{scenario: "call", transport: "u1", calls: 50, answered: 50, cause: ErrCallerHungUp},
+		{scenario: "call", transport: "t1", calls: 50, answered: 50, cause: ErrCallerHungUp},
+		{scenario: "late_offer", transport: "u1", calls: 5, answered: 5, cause: ErrCallerHungUp},
+		{scenario: "hold", transport: "u1", calls: 5, answered: 5, cause: ErrCallerHungUp},
+		{scenario: "hold", transport: "t1", calls: 5, answered: 5, cause: ErrCallerHungUp},
+		{scenario: "cancel", transport: "u1", calls: 5, cause: ErrCancelled, handler: ringing},
+		{scenario: "cancel", transport: "t1", calls: 5, cause: ErrCancelled, handler: ringing},
+		{scenario: "cancel_after", transport: "u1", calls: 5, answered: 5, cause: ErrCallerHungUp},
+		{scenario: "refused", transport: "u1", user: "404", calls: 5, cause: errRefused},
+		{scenario: "refused", transport: "t1", user: "404", calls: 5, cause: errRefused},
+		{scenario: "not_acceptable", transport: "u1", calls: 5, cause: errRefused},
+		{scenario: "resent", transport: "u1", calls: 5, answered: 5, cause: ErrCallerHungUp},
+		{scenario: "no_ack", transport: "u1", calls: 2, answered: 2, cause: ErrNoACK, change: quick},
+		{scenario: "no_ack", transport: "t1", calls: 2, answered: 2, cause: ErrNoACK, change: quick},
+		{scenario: "hung_up", transport: "u1", calls: 5, answered: 5, cause: ErrHungUp, handler: hangingUp},
+		{scenario: "hung_up", transport: "t1", calls: 5, answered: 5, cause: ErrHungUp, handler: hangingUp},
+		{scenario: "options", transport: "u1", calls: 5},
+		{scenario: "options", transport: "t1", calls: 5},
+		{scenario: "draining", transport: "u1", calls: 5, drain: true},
+	} {
+		t.Run(tt.scenario+"/"+tt.transport, func(t *testing.T) {
+			t.Parallel()
+			ts := serveTest(t, tt.change, tt.handler)
+			if tt.drain {
+				ts.Drain()
+			}
+			network := map[string]string{"u1": "udp", "t1": "tcp"}[tt.transport]
+			user := tt.user
+			if user == "" {
+				user = "+4930123456"
+			}
+			sipp(t, tt.scenario, ts.addr(network), tt.transport, tt.calls, "-s", user)
+			for tt.cause != nil && tt.calls > 0 {
+				ts.ended(t, tt.cause)
+				tt.calls--
+			}
+			if got := ts.Stats(); got.Answered != tt.answered || got.Malformed != 0 || got.Panics != 0 {
+				t.Errorf("stats %+v", got)
+			}
+		})
+	}
+}
+
+func ringing(ctx context.Context, _ *Call) { <-ctx.Done() }
+
+func hangingUp(ctx context.Context, c *Call) {
+	if err := c.Answer([]byte(testAnswer), &media{}); err == nil {
+		_ = c.Hangup(context.WithoutCancel(ctx), CauseNormal)
+	}
+}

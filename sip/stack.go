@@ -1,0 +1,71 @@
+package sip
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	sipmsg "github.com/emiago/sipgo/sip"
+)
+
+// stack is what is used of sipgo: its transports with the parser, and its
+// transactions. The server and the test client stand on one each.
+type stack struct {
+	transport    *sipmsg.TransportLayer
+	transactions *sipmsg.TransactionLayer
+}
+
+// tuneSipgo sets, once and before sipgo first runs, what it keeps in package
+// variables: a UDP response may be as large as a datagram (8 Record-Routes
+// pass its limit of 1300 bytes, and then it is never sent), and its own
+// default logger, which prints whole messages, is silent.
+var tuneSipgo = sync.OnceFunc(func() {
+	sipmsg.UDPMTUSize = 65000
+	sipmsg.SetDefaultLogger(slog.New(slog.DiscardHandler))
+})
+
+// hooks are the three ways a message reaches its owner.
+type hooks struct {
+	arrived func(sipmsg.Message)                    // each message, in order, on the goroutine that read it
+	request func(*sipmsg.Request, *sipmsg.ServerTx)  // each new request, on a goroutine of its own
+	stray   sipmsg.UnhandledResponseHandler         // a response that belongs to no transaction
+}
+
+func newStack(log *slog.Logger, h hooks) *stack {
+	tuneSipgo()
+	transport := sipmsg.NewTransportLayer(nil, sipmsg.NewParser(), nil, sipmsg.WithTransportLayerLogger(log))
+	transport.OnMessage(h.arrived) // before the transaction layer's own hook: sipgo calls them in turn
+	transactions := sipmsg.NewTransactionLayer(transport,
+		sipmsg.WithTransactionLayerLogger(log),
+		sipmsg.WithTransactionLayerUnhandledResponseHandler(h.stray))
+	transactions.OnRequest(h.request)
+	return &stack{transport, transactions}
+}
+
+// exchange sends a request and waits for its final response.
+func (s *stack) exchange(ctx context.Context, req *sipmsg.Request) (*sipmsg.Response, error) {
+	tx, err := s.transactions.Request(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	defer tx.Terminate() // frees it at once; sipgo would keep it for 32 s
+	for {
+		select {
+		case res := <-tx.Responses():
+			if !res.IsProvisional() {
+				return res, nil
+			}
+		case <-tx.Done():
+			return nil, tx.Err()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// close ends the transactions, then the connections. The sockets handed to
+// Serve are the owner's to close.
+func (s *stack) close() error {
+	s.transactions.Close()
+	return s.transport.Close()
+}

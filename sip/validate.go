@@ -1,0 +1,123 @@
+package sip
+
+import (
+	"strings"
+
+	sipmsg "github.com/emiago/sipgo/sip"
+)
+
+// extensions are the option tags understood in a Require header.
+var extensions = map[string]bool{}
+
+// rejection is a response that ends a request before it is served.
+type rejection struct {
+	code    int
+	headers []sipmsg.Header
+}
+
+// checks are what every request but ACK and CANCEL must pass (RFC 3261
+// section 8.2), in order. sipgo's parser lets the faults of RFC 4475 through
+// that they look for.
+var checks = []func(*sipmsg.Request) *rejection{
+	checkVersion, checkSingle, checkNames, checkURI, checkRequire, checkAccept,
+}
+
+// validate returns why a request is not served, or nil.
+func validate(req *sipmsg.Request) *rejection {
+	for _, check := range checks {
+		if r := check(req); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+func checkVersion(req *sipmsg.Request) *rejection {
+	if !strings.EqualFold(req.SipVersion, "SIP/2.0") { // RFC 4475 section 3.1.2.16
+		return &rejection{code: 505}
+	}
+	return nil
+}
+
+// singles are the headers of which there is exactly one (RFC 3261 section 8.1.1).
+var singles = []string{"from", "to", "call-id", "cseq", "max-forwards", "content-length"}
+
+// checkSingle finds headers that stand there twice (RFC 4475 section 3.3.8) or
+// with two lengths (section 3.3.9).
+func checkSingle(req *sipmsg.Request) *rejection {
+	for _, name := range singles {
+		count, short := 0, compactForms[name]
+		for _, h := range req.Headers() {
+			if got := h.Name(); strings.EqualFold(got, name) || short != "" && strings.EqualFold(got, short) {
+				count++
+			}
+		}
+		if count > 1 {
+			return &rejection{code: 400}
+		}
+	}
+	return nil
+}
+
+// checkNames finds requests that lack what names them (RFC 4475 section 3.3.1)
+// or whose CSeq names another method (section 3.1.2.17).
+func checkNames(req *sipmsg.Request) *rejection {
+	via, cseq, from, to := req.Via(), req.CSeq(), req.From(), req.To()
+	if via == nil || cseq == nil || from == nil || to == nil || req.CallID() == nil ||
+		cseq.MethodName != req.Method || param(from.Params, "tag") == "" {
+		return &rejection{code: 400}
+	}
+	if req.IsInvite() || req.Method == sipmsg.UPDATE {
+		if c := req.Contact(); c == nil || c.Address.Wildcard || c.Address.Host == "" { // RFC 3261 section 8.1.1.8
+			return &rejection{code: 400}
+		}
+	}
+	return nil
+}
+
+func checkURI(req *sipmsg.Request) *rejection {
+	switch req.Recipient.Scheme {
+	case "sip", "sips", "tel":
+	default: // RFC 4475 section 3.3.2
+		return &rejection{code: 416}
+	}
+	if len(req.Recipient.Headers) > 0 { // RFC 4475 section 3.1.2.11
+		return &rejection{code: 400}
+	}
+	return nil
+}
+
+// checkRequire refuses extensions that are not understood (RFC 3261 section
+// 8.2.2.3); in Supported they harm nobody.
+func checkRequire(req *sipmsg.Request) *rejection {
+	var unknown []string
+	for _, option := range headerValues(req, "Require") {
+		if !extensions[strings.ToLower(option)] {
+			unknown = append(unknown, option)
+		}
+	}
+	if unknown == nil {
+		return nil
+	}
+	return &rejection{420, []sipmsg.Header{sipmsg.NewHeader("Unsupported", strings.Join(unknown, ", "))}}
+}
+
+// checkAccept refuses an INVITE whose answer could not be SDP (RFC 4475
+// section 3.3.15).
+func checkAccept(req *sipmsg.Request) *rejection {
+	if !req.IsInvite() {
+		return nil
+	}
+	types := headerValues(req, "Accept")
+	for _, t := range types {
+		kind, _, _ := strings.Cut(t, ";")
+		switch strings.ToLower(strings.TrimSpace(kind)) {
+		case typeSDP, "application/*", "*/*":
+			return nil
+		}
+	}
+	if len(types) > 0 {
+		return &rejection{code: 406}
+	}
+	return nil
+}
