@@ -32,7 +32,7 @@ func (w *Worker) send(ctx context.Context, t ticket) {
 		w.lanes.done(t, nil)
 		w.o.Observer.Attempt(name, Done, took)
 		w.finish(ctx, t.Lease, Result{Outcome: Done, Receipt: receipt, Detail: receipt.Detail})
-		w.o.Observer.Delivered(t.Note, name, t.Waited+time.Since(t.at))
+		w.o.Observer.Delivered(t.Note, name)
 		log.Info("note delivered", "took_ms", took.Milliseconds())
 		return
 	}

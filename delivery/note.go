@@ -38,6 +38,7 @@ type Note struct {
 	Caller    Caller
 	Reason    string        // missed, busy, unreachable, forwarded, declined; "" when unknown
 	CalledAt  time.Time     // when the INVITE came
+	EndedAt   time.Time     // when the call ended; when it was found, after a crash
 	Duration  time.Duration // exact length of the file
 	Partial   bool          // the call was cut off: the end may be missing
 	Waveform  []byte        // 64 points, 0 to 255

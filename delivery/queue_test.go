@@ -24,11 +24,10 @@ type memoryQueue struct {
 
 type memoryJob struct {
 	Lease
-	state    JobState
-	at       time.Time
-	rendered time.Time
-	ended    time.Time
-	results  []Result
+	state   JobState
+	at      time.Time
+	ended   time.Time
+	results []Result
 }
 
 func newMemoryQueue() *memoryQueue { return &memoryQueue{wake: make(chan struct{}, 1)} }
@@ -42,9 +41,9 @@ func (q *memoryQueue) put(mailbox string, chain ...string) (id string) {
 }
 
 func (q *memoryQueue) add(mailbox string, chain []string) *memoryJob {
-	j := &memoryJob{state: JobQueued, at: time.Now(), rendered: time.Now()}
+	j := &memoryJob{state: JobQueued, at: time.Now()}
 	j.Job = fmt.Sprintf("job-%d", len(q.jobs)+1)
-	j.Note = Note{ID: NewID(), Kind: Voice, Recipient: Recipient{Number: mailbox}}
+	j.Note = Note{ID: NewID(), Kind: Voice, Recipient: Recipient{Number: mailbox}, EndedAt: time.Now()}
 	for _, name := range chain {
 		j.Chain = append(j.Chain, Target{Channel: name})
 	}
@@ -88,7 +87,6 @@ func (q *memoryQueue) lease(j *memoryJob) Lease {
 	if j.First.IsZero() {
 		j.First = time.Now()
 	}
-	j.Waited = time.Since(j.rendered)
 	return j.Lease
 }
 

@@ -72,11 +72,10 @@ type Lease struct {
 	Job     string // the job's id: the key that makes a repeat recognisable
 	Note    Note
 	Chain   Chain
-	Step    int           // the target of the chain whose turn it is
-	Attempt int           // 1 for the first attempt at this target
-	Unknown bool          // an earlier attempt's outcome is unknown: this one may be a repeat
-	First   time.Time     // when the first attempt at this target began
-	Waited  time.Duration // since the note was rendered
+	Step    int       // the target of the chain whose turn it is
+	Attempt int       // 1 for the first attempt at this target
+	Unknown bool      // an earlier attempt's outcome is unknown: this one may be a repeat
+	First   time.Time // when the first attempt at this target began
 }
 
 // Target is the target whose turn it is.

@@ -26,7 +26,7 @@ type WorkerOptions struct {
 // and may be called by many goroutines.
 type Observer interface {
 	Attempt(channel string, outcome Outcome, took time.Duration)
-	Delivered(n Note, channel string, sinceRendered time.Duration)
+	Delivered(n Note, channel string)
 	// Dead hears of a note that one of its chains could not deliver.
 	Dead(noteID, channel string)
 	// Breaker hears of a channel's breaker: open, half-open or closed.
@@ -254,6 +254,6 @@ func (w *Worker) poke() {
 type unobserved struct{}
 
 func (unobserved) Attempt(string, Outcome, time.Duration) {}
-func (unobserved) Delivered(Note, string, time.Duration)  {}
+func (unobserved) Delivered(Note, string)                 {}
 func (unobserved) Dead(string, string)                    {}
 func (unobserved) Breaker(string, string)                 {}

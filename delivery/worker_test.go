@@ -54,10 +54,10 @@ func (o *observed) Attempt(_ string, outcome Outcome, _ time.Duration) {
 	o.attempts[outcome]++
 }
 
-func (o *observed) Delivered(_ Note, _ string, since time.Duration) {
+func (o *observed) Delivered(n Note, _ string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.delivered = append(o.delivered, since)
+	o.delivered = append(o.delivered, time.Since(n.EndedAt))
 }
 
 func (o *observed) Dead(string, string) {

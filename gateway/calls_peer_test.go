@@ -35,43 +35,43 @@ func deposits() []deposit {
 		return []step{invite(offer(plain, "sendrecv")), answered(), ack(1, ""), play(pcap), pause(d + 50*time.Millisecond), bye(2)}
 	}
 	return []deposit{
-		{name: "plain", steps: whole, likeness: 0.97},
-		{name: "over TCP", transport: "tcp", steps: whole, likeness: 0.97},
-		{name: "A-law", pt: 8, likeness: 0.97, steps: func(pcap string, d time.Duration) []step {
+		{name: "plain", steps: whole, likeness: 0.96},
+		{name: "over TCP", transport: "tcp", steps: whole, likeness: 0.96},
+		{name: "A-law", pt: 8, likeness: 0.96, steps: func(pcap string, d time.Duration) []step {
 			return []step{invite(offer("96 8", "sendrecv")), answered(), ack(1, ""), play(pcap), pause(d + 50*time.Millisecond), bye(2)}
 		}},
-		{name: "late offer", likeness: 0.97, steps: func(pcap string, d time.Duration) []step {
+		{name: "late offer", likeness: 0.96, steps: func(pcap string, d time.Duration) []step {
 			return []step{invite(""), answered(), ack(1, offer(plain, "sendrecv")), play(pcap), pause(d + 50*time.Millisecond), bye(2)}
 		}},
-		{name: "hold and resume", length: 4 * time.Second, disturb: silentBetween(2*time.Second, 3*time.Second), likeness: 0.97, steps: func(pcap string, _ time.Duration) []step {
+		{name: "hold and resume", length: 4 * time.Second, disturb: silentBetween(2*time.Second, 3*time.Second), likeness: 0.96, steps: func(pcap string, _ time.Duration) []step {
 			return []step{
 				invite(offer(plain, "sendrecv")), answered(), ack(1, ""), play(pcap), pause(2200 * time.Millisecond),
 				reinvite(2, offer(plain, "sendonly")), answered(), ack(2, ""), pause(400 * time.Millisecond),
 				reinvite(3, offer(plain, "sendrecv")), answered(), ack(3, ""), pause(1500 * time.Millisecond), bye(4),
 			}
 		}},
-		{name: "CANCEL after the 200 has no effect", likeness: 0.97, steps: func(pcap string, d time.Duration) []step {
+		{name: "CANCEL after the 200 has no effect", likeness: 0.96, steps: func(pcap string, d time.Duration) []step {
 			return []step{
 				fixed("inv", invite(offer(plain, "sendrecv"))), answered(),
 				fixed("inv", send("CANCEL "+uri+" SIP/2.0", "1 CANCEL", "", "", "")), recv(200, ""),
 				ack(1, ""), play(pcap), pause(d + 50*time.Millisecond), bye(2),
 			}
 		}},
-		{name: "INVITE and BYE resent", likeness: 0.97, steps: func(pcap string, d time.Duration) []step {
-			again := fixed("inv", invite(offer(plain, "sendrecv")))
+		{name: "INVITE and BYE resent", likeness: 0.96, steps: func(pcap string, d time.Duration) []step {
+			again := fixed("inv", once(invite(offer(plain, "sendrecv"))))
 			hangUp := fixed("bye", send("BYE [next_url] SIP/2.0", "2 BYE", "", "", ""))
 			return []step{
-				again, again, answered(), recv(200, `optional="true" timeout="300"`), ack(1, ""),
+				again, answered(), again, recv(200, ""), ack(1, ""),
 				play(pcap), pause(d + 50*time.Millisecond), hangUp, recv(200, ""), hangUp, recv(200, ""),
 			}
 		}},
-		{name: "no ACK", likeness: 0.97, steps: func(pcap string, _ time.Duration) []step {
+		{name: "no ACK", likeness: 0.96, steps: func(pcap string, _ time.Duration) []step {
 			return []step{invite(offer(plain, "sendrecv")), answered(), play(pcap), byeFromGateway()}
 		}},
-		{name: "DTMF in the stream", disturb: digitAt(time.Second, 5, 200*time.Millisecond), likeness: 0.93, steps: whole},
-		{name: "5 % lost", disturb: lose(0.05), likeness: 0.85, steps: whole},
-		{name: "reordered", disturb: reorder, likeness: 0.97, steps: whole},
-		{name: "another SSRC in mid-call", disturb: newSourceAt(1500 * time.Millisecond), likeness: 0.97, steps: whole},
+		{name: "DTMF in the stream", disturb: digitAt(time.Second, 5, 200*time.Millisecond), likeness: 0.96, steps: whole},
+		{name: "5 % lost", disturb: lose(0.05), likeness: 0.92, steps: whole},
+		{name: "reordered", disturb: reorder, likeness: 0.96, steps: whole},
+		{name: "another SSRC in mid-call", disturb: newSourceAt(1500 * time.Millisecond), likeness: 0.96, steps: whole},
 	}
 }
 
@@ -97,12 +97,9 @@ func TestNoteIsWhatWasSent(t *testing.T) {
 			sipp(t, g.address(d.transport).String(), d.transport, reception, d.steps(capture(t, ps), d.length)...)
 
 			n := hook.next(t)
-			if d.sent == 0 {
-				d.sent = d.length
-			}
 			checkNote(t, n)
-			sameLength(t, n, d.sent)
-			if got := likeness(said, decode(t, n.file)); got < d.likeness {
+			sameLength(t, n, d.length)
+			if got := likeness(heard(said, ps), decode(t, n.file)); got < d.likeness {
 				t.Errorf("likeness to what was sent %.3f, want %.2f", got, d.likeness)
 			}
 			hook.none(t, 200*time.Millisecond)
@@ -179,11 +176,25 @@ func TestNobodySpoke(t *testing.T) {
 	}
 }
 
+// heard is what was said, without that of which no packet was sent.
+func heard(said []int16, ps []packet) []int16 {
+	out := make([]int16, len(said))
+	for _, p := range ps {
+		if p.pt != 101 {
+			copy(out[p.place:p.place+160], said[p.place:])
+		}
+	}
+	return out
+}
+
 // fixed gives a request a branch of its own name, so that sending it again is
 // a resent request and not a new one.
 func fixed(name string, s step) step {
 	return step(strings.ReplaceAll(string(s), "[branch]", "z9hG4bK-[pid]-[call_number]-"+name))
 }
+
+// once sends a request without waiting for its answer.
+func once(s step) step { return step(strings.ReplaceAll(string(s), `retrans="500"`, "")) }
 
 // companded is speech as G.711 of the payload type.
 func companded(pcm []int16, pt uint8) []byte {

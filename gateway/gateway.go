@@ -224,6 +224,10 @@ type callMetrics struct{ *web.Metrics }
 
 func (m callMetrics) CallEnded(o call.Outcome) { m.Metrics.CallEnded(string(o)) }
 
+func (m callMetrics) Received(s media.Stats) {
+	m.Metrics.Received(web.Reception{Bytes: s.Bytes, Foreign: s.Foreign, Invalid: s.Invalid})
+}
+
 func (m callMetrics) Rendered(f media.Facts) {
 	m.Metrics.Rendered(web.Rendering{
 		Packets: f.Packets, Lost: f.Lost, Late: f.Late, Concealed: f.Concealed, Frames: f.Frames, Lag: f.Lag,

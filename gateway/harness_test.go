@@ -25,6 +25,7 @@ import (
 	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/afterbeep/afterbeep/config"
+	"github.com/afterbeep/afterbeep/media"
 )
 
 const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" //nolint:gosec // the example of the specification
@@ -296,3 +297,5 @@ func likeness(a, b []int16) float64 {
 	}
 	return best
 }
+
+func audioOf(pcm []int16) media.Audio { return media.Audio{Rate: 8000, Samples: pcm} }

@@ -32,7 +32,7 @@ func speechlike(rate, ms int) []int16 {
 
 // caller sends RTP as a phone does, and notes when it arrives.
 type caller struct {
-	t        testing.TB
+	tb       testing.TB
 	formats  []Format
 	format   Format
 	codec    codec.Codec
@@ -49,39 +49,39 @@ type arrival struct {
 
 // newCaller agrees on the formats, each the rtpmap of a payload type, and
 // begins with the first.
-func newCaller(t testing.TB, formats string) *caller {
-	t.Helper()
+func newCaller(tb testing.TB, formats string) *caller {
+	tb.Helper()
 	agreed, err := parseFormats([]byte(formats))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	c := &caller{t: t, formats: agreed, now: 40}
+	c := &caller{tb: tb, formats: agreed, now: 40}
 	c.rtp.Version, c.rtp.SSRC, c.rtp.SequenceNumber, c.rtp.Timestamp = 2, 0x1234, 100, 5000
 	c.use(agreed[0].PayloadType)
 	return c
 }
 
 func (c *caller) use(payloadType uint8) {
-	c.t.Helper()
+	c.tb.Helper()
 	c.format = c.formats[slices.IndexFunc(c.formats, func(f Format) bool { return f.PayloadType == payloadType })]
 	found, ok := codec.Find(c.format.Name, c.format.ClockRate)
 	if !ok {
-		c.t.Fatalf("no codec %q", c.format.Name)
+		c.tb.Fatalf("no codec %q", c.format.Name)
 	}
 	encoder, err := found.NewEncoder()
 	if err != nil {
-		c.t.Fatal(err)
+		c.tb.Fatal(err)
 	}
 	c.codec, c.encoder = found, encoder
 }
 
 // send sends one packet, which arrives now.
 func (c *caller) send(payloadType uint8, payload []byte) {
-	c.t.Helper()
+	c.tb.Helper()
 	c.rtp.PayloadType, c.rtp.Payload = payloadType, payload
 	raw, err := c.rtp.Marshal()
 	if err != nil {
-		c.t.Fatal(err)
+		c.tb.Fatal(err)
 	}
 	c.arrivals = append(c.arrivals, arrival{c.now, raw})
 	c.rtp.SequenceNumber++
@@ -89,25 +89,25 @@ func (c *caller) send(payloadType uint8, payload []byte) {
 
 // say sends speech for so long and gives what a decoder without loss makes of it.
 func (c *caller) say(ms int) []int16 {
-	c.t.Helper()
+	c.tb.Helper()
 	return c.play(speechlike(c.codec.SampleRate, ms))
 }
 
 // play sends sound in packets of 20 ms.
 func (c *caller) play(pcm []int16) (heard []int16) {
-	c.t.Helper()
+	c.tb.Helper()
 	decoder, err := c.codec.NewDecoder(c.codec.SampleRate)
 	if err != nil {
-		c.t.Fatal(err)
+		c.tb.Fatal(err)
 	}
 	for frame := range slices.Chunk(pcm, c.codec.SampleRate/50) {
 		frame = append(slices.Clone(frame), make([]int16, c.codec.SampleRate/50-len(frame))...)
 		payload, err := c.encoder.Encode(nil, frame)
 		if err != nil {
-			c.t.Fatal(err)
+			c.tb.Fatal(err)
 		}
 		if heard, err = decoder.Decode(heard, payload); err != nil {
-			c.t.Fatal(err)
+			c.tb.Fatal(err)
 		}
 		c.send(c.format.PayloadType, payload)
 		c.wait(20)
@@ -123,8 +123,8 @@ func (c *caller) wait(ms int) {
 
 // press sends a telephone-event that lasts so long (RFC 4733 §2.5.1): a packet
 // every 50 ms, the last one three times.
-func (c *caller) press(payloadType uint8, code byte, ms int) {
-	c.t.Helper()
+func (c *caller) press(code byte, ms int) {
+	c.tb.Helper()
 	clock := c.format.ClockRate / 1000
 	c.rtp.Marker = true
 	for at := 50; at < ms+150; at += 50 {
@@ -133,7 +133,7 @@ func (c *caller) press(payloadType uint8, code byte, ms int) {
 			end |= 0x80
 		}
 		c.now += min(50, max(0, ms-at+50))
-		c.send(payloadType, []byte{code, end, byte(lasts >> 8), byte(lasts)})
+		c.send(101, []byte{code, end, byte(lasts >> 8), byte(lasts)})
 		c.rtp.Marker = false
 	}
 	c.rtp.Timestamp += uint32(ms * clock)
@@ -198,50 +198,53 @@ func (s *captureSink) gap(pcm []int16) error { return s.sound(pcm, nil) }
 func (s *captureSink) close() (map[int]int, error) { return nil, nil }
 
 // hear renders a tape up to the sound that goes to the encoder.
-func hear(t testing.TB, in Records, o RenderOptions) (Facts, *captureSink) {
-	t.Helper()
+func hear(tb testing.TB, in Records, o RenderOptions) (Facts, *captureSink) {
+	tb.Helper()
 	sound := &captureSink{}
 	r := newRenderer(o.withDefaults(), func(_ string, rate int) (noteSink, error) {
 		sound.rate = rate
 		return sound, nil
 	})
-	facts, err := r.run(t.Context(), in)
+	facts, err := r.run(tb.Context(), in)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return facts, sound
 }
 
+// cheap is for tests that do not listen.
+var cheap = RenderOptions{Complexity: func() int { return 0 }}
+
 // renderFile renders a tape to a file.
-func renderFile(t testing.TB, in Records, o RenderOptions) (Facts, []byte) {
-	t.Helper()
+func renderFile(tb testing.TB, in Records, o RenderOptions) (Facts, []byte) {
+	tb.Helper()
 	var file bytes.Buffer
-	facts, err := Render(t.Context(), in, &file, o)
+	facts, err := Render(tb.Context(), in, &file, o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if facts.Bytes != int64(file.Len()) {
-		t.Errorf("%d bytes, facts say %d", file.Len(), facts.Bytes)
+		tb.Errorf("%d bytes, facts say %d", file.Len(), facts.Bytes)
 	}
 	return facts, file.Bytes()
 }
 
 // decodeFile decodes a note at a rate, as players do.
-func decodeFile(t testing.TB, file []byte, rate int) []int16 {
-	t.Helper()
+func decodeFile(tb testing.TB, file []byte, rate int) []int16 {
+	tb.Helper()
 	ogg, err := readOgg(bytes.NewReader(file))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	opus, _ := codec.Find(opusName, tickRate)
 	decoder, err := opus.NewDecoder(rate)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var pcm []int16
 	for _, packet := range ogg.Packets {
 		if pcm, err = decoder.Decode(pcm, packet); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	skip := ogg.Head.PreSkip * rate / tickRate

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 )
 
 const (
@@ -85,14 +84,6 @@ func payloadTypes(formats []Format) string {
 		fmt.Fprintf(&b, " %d", f.PayloadType)
 	}
 	return b.String()
-}
-
-// opusBitrate is the rate at which a note of the longest duration fits into
-// the 512 KiB that every chat service plays inline, bit/s; 5 % is for Ogg.
-func opusBitrate(longest time.Duration) int {
-	const most, noteSize = 24000, 512 << 10
-	fits := 0.95 * noteSize * 8 / longest.Seconds()
-	return max(6000, min(most, int(fits))) // RFC 7587 §6.1: not below 6000
 }
 
 // firstOffer is the layout of an offer of ours, and what it holds: no comfort

@@ -56,7 +56,7 @@ func (e *Engine) Open(offer []byte, from []netip.Prefix) (*Leg, error) {
 	}
 	l := &Leg{engine: e, conn: conn, from: from, streams: streams, chosen: chosen}
 	l.port = conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
-	l.speaker = newSpeaker(e.told, l.port, opusBitrate(e.options.MaxDuration))
+	l.speaker = newSpeaker(e.told, l.port, NoteBitrate(e.options.MaxDuration))
 	l.first = l.speaker.describe(streams, chosen, agreed.formats, agreed.direction)
 	agreed.follow(nil)
 	l.agreed.Store(agreed)

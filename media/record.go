@@ -26,7 +26,7 @@ const (
 	maxPacket   = 2048                 // bytes; what is longer is no audio packet of any network
 	rtpHeader   = 12                   // bytes, without contributing sources
 	quiet       = 5 * time.Millisecond // that ends the draining of a socket
-	drainLimit  = 512                  // packets that draining takes at most, more than the socket holds
+	drainLimit  = 1024                 // packets that draining takes at most, more than the socket holds
 	errorPause  = time.Millisecond     // after a socket error, so that one that stays costs little
 )
 

@@ -177,13 +177,12 @@ func (r *renderer) record(record []byte) error {
 		record = rest
 		switch kind {
 		case entryFormat:
-			err = r.agree(body)
+			r.agree(body)
 		case entryAudio:
-			err = r.receive(body, arrival)
+			if err := r.receive(body, arrival); err != nil {
+				return err
+			}
 		default: // video is rendered elsewhere, later kinds are passed over
-		}
-		if err != nil {
-			return err
 		}
 	}
 	return nil
@@ -191,11 +190,11 @@ func (r *renderer) record(record []byte) error {
 
 // agree takes the formats in force from here on. A format that stays keeps the
 // state of its decoder.
-func (r *renderer) agree(body []byte) error {
+func (r *renderer) agree(body []byte) {
 	formats, err := parseFormats(body)
 	if err != nil {
-		r.facts.Damaged++
-		return nil //nolint:nilerr // counted: the formats before it stay
+		r.facts.Damaged++ // the formats before it stay
+		return
 	}
 	var agreed [128]*decoding
 	for _, f := range formats {
@@ -206,7 +205,6 @@ func (r *renderer) agree(body []byte) error {
 		}
 	}
 	r.formats = agreed
-	return nil
 }
 
 // receive takes one RTP packet as it arrived.

@@ -86,14 +86,14 @@ func (p *Renderers) Stats() RenderersStats {
 func (p *Renderers) Render(ctx context.Context, in Records, out io.Writer, o RenderOptions, ended <-chan struct{}) (Facts, error) {
 	p.calls.Add(1)
 	defer p.calls.Add(-1)
-	room, err := p.admit(ctx, ended)
+	room, waited, err := p.admit(ctx, ended)
 	if err != nil {
 		return Facts{}, err
 	}
 	defer room.leave()
 	p.rendered.Add(1)
 	defer p.rendered.Add(-1)
-	f := &follower{pool: p, in: in, ended: ended}
+	f := &follower{pool: p, in: in, ended: ended, lag: waited}
 	defer f.yield()
 	o.Complexity = f.complexity
 	facts, err := Render(ctx, f, out, o)
@@ -102,13 +102,15 @@ func (p *Renderers) Render(ctx context.Context, in Records, out io.Writer, o Ren
 }
 
 // admit waits for room among those rendered while they go on, and once the
-// call is over among those rendered then.
-func (p *Renderers) admit(ctx context.Context, ended <-chan struct{}) (*gate, error) {
+// call is over among those rendered then. It says how long that took from the
+// end of the call on.
+func (p *Renderers) admit(ctx context.Context, ended <-chan struct{}) (room *gate, waited time.Duration, err error) {
 	if in, err := p.live.enter(ctx, ended, false); in || err != nil {
-		return p.live, err
+		return p.live, 0, err
 	}
-	_, err := p.finish.enter(ctx, nil, true)
-	return p.finish, err
+	over := time.Now()
+	_, err = p.finish.enter(ctx, nil, true)
+	return p.finish, time.Since(over), err
 }
 
 // follower is the tape of one call, whose records are handed out in turns: a

@@ -10,6 +10,7 @@ type packet struct {
 	arrival   int64     // ms since the tape began
 	format    *decoding // what its payload type meant when it came
 	missing   int       // packets that never came between the one before and this one
+	bunched   bool      // it ended a pause together with others
 	payload   []byte    // valid until the stage it is given to returns
 }
 
@@ -18,6 +19,10 @@ const (
 	reorderSlots    = 128  // sequence numbers in sight; 200 ms of 2.5 ms packets are 80
 	reorderHeadroom = 32   // of them may lie before the first packet that came
 	reorderDropout  = 3000 // packets that may be lost at once (RFC 3550 A.1, MAX_DROPOUT)
+	reorderAfresh   = 8    // old numbers in a row that mean a new start
+	reorderPause    = 500  // ms without a packet, after which it matters …
+	reorderBunch    = 3    // … whether so many come …
+	reorderAtOnce   = 10   // … within so many ms
 )
 
 // slotState is what is known of a sequence number in sight.
@@ -37,13 +42,18 @@ type slot struct {
 	state slotState
 }
 
+// tally counts what did not come as it should.
+type tally struct{ lost, late, duplicates int }
+
 // reorder puts packets in the order of their sequence numbers (RFC 3550 §5.1).
 // It never looks at a clock: a missing packet is given up when a later one has
 // waited for it for reorderWindow by the arrival of packets, or at the end.
 // The start of a stream is held for as long, for its first packet may come
-// second.
+// second; so is what follows a pause, to see whether the pace of it shows a
+// network that stalled or a caller who was silent.
 type reorder struct {
 	next func(*packet) error // the stage behind
+	tally
 
 	slots    [reorderSlots]slot
 	held     int
@@ -51,17 +61,19 @@ type reorder struct {
 	running  bool // expected is the number of a packet of this source
 	source   uint32
 	expected uint16
-	now      int64 // ms, the latest arrival seen
 	missing  int   // given up since the last packet passed on
-
-	resumed bool   // the source started over with other sequence numbers …
-	resume  uint16 // … and this was expected before
-	stray   slot   // a packet far off, kept until another one follows it
+	now      int64 // ms, the latest arrival seen
+	heard    int64 // ms, the arrival of the packet before
+	resumed  int64 // ms, the end of a pause whose nature is not known yet, or 0
 
 	former  uint32 // the source before this one
 	changed int64  // ms, when this one took over
 
-	lost, late, duplicates int
+	stray   [reorderAfresh]slot // numbers in a row, out of the order expected
+	strays  int
+	before  tally  // without the strays
+	skipped bool   // the source started over with other numbers …
+	left    uint16 // … and this was expected before
 }
 
 // push takes a packet as it came. Its payload may be changed afterwards.
@@ -70,26 +82,25 @@ func (r *reorder) push(p *packet) error {
 	if !r.begun || p.source != r.source {
 		return r.change(p)
 	}
+	if p.arrival-r.heard > reorderPause {
+		r.resumed = p.arrival
+	}
+	r.heard = p.arrival
 	ahead := int(int16(p.sequence - r.expected)) // the wrap included
-	if ahead <= -reorderSlots || ahead >= reorderSlots {
-		return r.offside(p)
-	}
-	if ahead == 0 && r.held == 0 && r.running { // nearly every packet: no copy
-		return r.pass(&r.slots[p.sequence%reorderSlots], p)
-	}
 	s := &r.slots[p.sequence%reorderSlots]
-	switch {
-	case ahead >= 0 && s.state != slotHeld:
+	if ahead == 0 && r.held == 0 && r.running && r.resumed == 0 { // nearly every packet: no copy
+		r.strays = 0
+		return r.pass(s, p)
+	}
+	if ahead < 0 || ahead >= reorderSlots {
+		return r.astray(p, ahead)
+	}
+	r.strays = 0
+	if s.state == slotHeld {
+		r.duplicates++
+	} else {
 		s.hold(p)
 		r.held++
-	case s.state == slotMissed && s.sequence == p.sequence:
-		s.state = slotPassed
-		r.lost--
-		r.late++
-	case s.sequence == p.sequence:
-		r.duplicates++
-	default:
-		r.late++
 	}
 	return r.release(false)
 }
@@ -99,14 +110,10 @@ func (r *reorder) end() error {
 	if err := r.release(true); err != nil {
 		return err
 	}
-	if r.stray.state != slotHeld {
+	if r.strays == 0 || int16(r.stray[0].sequence-r.expected) < 0 {
 		return nil
 	}
-	if int16(r.stray.sequence-r.expected) < 0 {
-		r.late++
-		return nil
-	}
-	if err := r.startOver(); err != nil {
+	if err := r.startOver(); err != nil { // the first packets after much was lost
 		return err
 	}
 	return r.release(true)
@@ -118,50 +125,66 @@ func (r *reorder) end() error {
 func (r *reorder) change(p *packet) error {
 	if r.begun && p.source == r.former && p.arrival-r.changed < reorderWindow {
 		r.late++
+		r.before.late++ // it is no stray
 		return nil
 	}
 	if err := r.release(true); err != nil {
 		return err
 	}
-	if r.stray.state == slotHeld {
-		r.late++
-	}
-	r.stray.state = slotUnknown
 	r.former, r.changed = r.source, p.arrival
 	if !r.begun {
 		r.former = p.source
 	}
-	r.begun, r.resumed = true, false
+	r.begun, r.strays, r.skipped = true, 0, false
 	r.start(p)
 	return nil
 }
 
-// offside takes a packet far from what is expected. Two in a row mean that the
-// source started over, or that much was lost; one alone means nothing (RFC
-// 3550 A.1, bad_seq).
-func (r *reorder) offside(p *packet) error {
-	if r.stray.state != slotHeld || p.sequence != r.stray.sequence+1 {
-		if r.stray.state == slotHeld {
-			r.late++
-		}
-		r.stray.hold(p)
-		return nil
+// astray takes a packet that is not of those expected: one too late, one come
+// twice, or one of a source that started over or of which much was lost. Some in
+// a row mean the latter; fewer where they are far off (RFC 3550 A.1, bad_seq).
+func (r *reorder) astray(p *packet, ahead int) error {
+	if r.strays == 0 || p.sequence != r.stray[r.strays-1].sequence+1 {
+		r.strays, r.before = 0, r.tally
+	}
+	r.stray[r.strays].hold(p)
+	r.strays++
+	s := &r.slots[p.sequence%reorderSlots]
+	enough := 2
+	if ahead < 0 && ahead > -reorderSlots {
+		enough = reorderAfresh
+	}
+	switch {
+	case enough == 2 || s.sequence != p.sequence || s.state == slotUnknown:
+		r.late++
+	case s.state == slotMissed:
+		s.state = slotPassed
+		r.lost--
+		r.late++
+	default:
+		r.duplicates++
+	}
+	if r.strays < enough {
+		return r.release(false)
 	}
 	if err := r.release(true); err != nil {
 		return err
 	}
-	if err := r.startOver(); err != nil {
-		return err
-	}
-	return r.push(p)
+	return r.startOver()
 }
 
-// startOver begins again with the stray packet.
+// startOver begins again with the strays.
 func (r *reorder) startOver() error {
-	r.resumed, r.resume = true, r.expected
-	r.stray.state = slotUnknown
-	r.start(&r.stray.packet)
-	return r.release(false)
+	n := r.strays
+	r.tally, r.strays = r.before, 0
+	r.skipped, r.left = true, r.expected
+	r.start(&r.stray[0].packet)
+	for i := 1; i < n; i++ {
+		if err := r.push(&r.stray[i].packet); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // start begins a run of sequence numbers with p.
@@ -170,6 +193,7 @@ func (r *reorder) start(p *packet) {
 		r.slots[i].state = slotUnknown
 	}
 	r.source, r.running = p.source, false
+	r.heard, r.resumed = p.arrival, 0
 	r.expected = p.sequence - reorderHeadroom
 	r.slots[p.sequence%reorderSlots].hold(p)
 	r.held = 1
@@ -178,6 +202,14 @@ func (r *reorder) start(p *packet) {
 // release passes on what is due: what follows without a hole, and what has
 // waited long enough for those before it; or all of it.
 func (r *reorder) release(all bool) error {
+	bunched := false
+	if r.resumed > 0 {
+		if !all && r.now-r.resumed < reorderWindow {
+			return nil
+		}
+		bunched = r.atOnce()
+		r.resumed = 0
+	}
 	for r.held > 0 {
 		s := r.first()
 		if s.sequence != r.expected && !all && r.now-s.arrival < reorderWindow {
@@ -185,11 +217,24 @@ func (r *reorder) release(all bool) error {
 		}
 		r.skip(s.sequence)
 		r.held--
+		s.bunched = bunched
+		bunched = false
 		if err := r.pass(s, &s.packet); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// atOnce says whether the end of a pause brought several packets at a time.
+func (r *reorder) atOnce() bool {
+	n := 0
+	for i := range r.slots {
+		if s := &r.slots[i]; s.state == slotHeld && s.arrival >= r.resumed && s.arrival <= r.resumed+reorderAtOnce {
+			n++
+		}
+	}
+	return n >= reorderBunch
 }
 
 // first finds the held packet that comes first.
@@ -204,11 +249,11 @@ func (r *reorder) first() *slot {
 // skip gives up what lies before the packet numbered to.
 func (r *reorder) skip(to uint16) {
 	if !r.running { // nothing was expected yet, or not with these numbers
-		if gone := to - r.resume; r.resumed && gone < reorderDropout {
+		if gone := to - r.left; r.skipped && gone < reorderDropout {
 			r.lost += int(gone)
 			r.missing += int(gone)
 		}
-		r.expected, r.running, r.resumed = to, true, false
+		r.expected, r.running, r.skipped = to, true, false
 		return
 	}
 	for ; r.expected != to; r.expected++ {

@@ -58,9 +58,24 @@ func TestReorder(t *testing.T) {
 			"1 2 3 4 5 6 7 8 9 10 11 ..14 15", 2, 0, 3,
 		},
 		{
-			"a stray number means nothing until the end",
+			"a stray number means nothing",
 			slices.Concat(steady(1, 11, 0), []in{{9000, 221, 0}, {12, 230, 0}, {13, 240, 0}}),
-			"1 2 3 4 5 6 7 8 9 10 11 12 13 9000", 0, 0, 0,
+			"1 2 3 4 5 6 7 8 9 10 11 12 13", 0, 1, 0,
+		},
+		{
+			"one comes after much was lost, the last",
+			slices.Concat(steady(1, 3, 0), []in{{900, 9000, 0}}),
+			"1 2 3 .....900", 896, 0, 0,
+		},
+		{
+			"the same numbers again",
+			slices.Concat(steady(1, 12, 0), steady(1, 12, 240)),
+			"1 2 3 4 5 6 7 8 9 10 11 12 1 2 3 4 5 6 7 8 9 10 11 12", 0, 0, 0,
+		},
+		{
+			"a few of them again",
+			slices.Concat(steady(1, 12, 0), steady(6, 7, 240), steady(13, 2, 250)),
+			"1 2 3 4 5 6 7 8 9 10 11 12 13 14", 0, 0, 7,
 		},
 		{
 			"two in a row mean a new start",

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pion/sdp/v3"
 )
@@ -41,7 +40,7 @@ func answerTo(e *Engine, offer []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := newSpeaker(e.told, 20000, opusBitrate(e.options.MaxDuration))
+	s := newSpeaker(e.told, 20000, NoteBitrate(e.options.MaxDuration))
 	s.id = 1
 	return s.describe(d, chosen, a.formats, a.direction), nil
 }
@@ -194,19 +193,6 @@ func TestParseConnection(t *testing.T) {
 		}
 		if got := addr; tt.want == "" && got.IsValid() || tt.want != "" && got.String() != tt.want {
 			t.Errorf("%q: address %s, want %q", tt.line, got, tt.want)
-		}
-	}
-}
-
-func TestOpusBitrate(t *testing.T) {
-	for longest, want := range map[time.Duration]int{
-		time.Minute:     24000,
-		3 * time.Minute: 22136,
-		5 * time.Minute: 13281,
-		time.Hour:       6000,
-	} {
-		if got := opusBitrate(longest); got != want {
-			t.Errorf("%s: %d bit/s, want %d", longest, got, want)
 		}
 	}
 }

@@ -8,18 +8,18 @@ import (
 
 // recorded is a real voice at 8 kHz, if the package
 // asterisk-core-sounds-en-wav is installed, as it must be in CI.
-func recorded(t testing.TB) (Audio, bool) {
-	t.Helper()
+func recorded(tb testing.TB) (Audio, bool) {
+	tb.Helper()
 	b, err := os.ReadFile("/usr/share/asterisk/sounds/en_US_f_Allison/demo-congrats.wav")
 	if err != nil {
 		if os.Getenv("CI") != "" {
-			t.Fatalf("real speech is missing: %v", err)
+			tb.Fatalf("real speech is missing: %v", err)
 		}
 		return Audio{}, false
 	}
 	audio, err := ReadWAV(bytes.NewReader(b))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return audio, true
 }
@@ -31,7 +31,7 @@ func TestRenderSpeech(t *testing.T) {
 		t.Skip("real speech is missing, deploy/test.sh installs it")
 	}
 	c := newCaller(t, allCodecs)
-	said := c.play(audio.Samples[:10*audio.Rate])
+	said := c.play(audio.Samples[:5*audio.Rate])
 	facts, file := renderFile(t, c.tape(), RenderOptions{})
 	heard := decodeFile(t, file, audio.Rate)
 	if len(heard) != len(said) || !facts.Spoken() {

@@ -10,13 +10,13 @@ const (
 
 	timelineFrame     = 20 * tickMs  // gaps known by arrival alone are rounded to frames …
 	timelineJitter    = 60 * tickMs  // … and below this they are the network's doing
-	timelineTolerance = 500 * tickMs // a timestamp may run ahead of its arrival by so much, and by a tenth of the silence before it
+	timelineTolerance = 500 * tickMs // timestamp and arrival may differ by so much, and a tenth of the silence
 )
 
-// timeline says where in the note a packet belongs. RTP timestamps are
-// believed, however late a packet came, unless they run backwards or ahead of
-// what arrival bears out: then, and where source or clock change, what comes
-// continues at once or after as long a gap as arrival shows.
+// timeline says where in the note a packet belongs. RTP timestamps are believed
+// as long as arrival bears them out, and against it where a network that
+// stalled delivers all at once. Where they jump, where source or clock change,
+// what comes continues at once or after as long a gap as arrival shows.
 type timeline struct {
 	begun     bool
 	source    uint32
@@ -45,6 +45,13 @@ func (t *timeline) latest(arrival int64) int64 {
 	return arrival*tickMs + t.lead + timelineTolerance + silence/10
 }
 
+// stood says whether the sender's clock stood still in a pause: the position
+// lies long before what arrival shows.
+func (t *timeline) stood(p *packet, position int64) bool {
+	silence := (p.arrival-t.arrival)*tickMs - t.length
+	return !p.bunched && position-t.end < silence-silence/10-timelineTolerance
+}
+
 // after is where p belongs by its arrival, from the end on.
 func (t *timeline) after(p *packet) int64 {
 	gap := (p.arrival-t.arrival)*tickMs - t.length
@@ -60,7 +67,8 @@ func (t *timeline) place(p *packet, length, limit int64) (gap int64, ok bool) {
 	var position int64
 	believed := false
 	if t.begun {
-		if position, believed = t.at(p); position < t.end || !believed {
+		position, believed = t.at(p)
+		if !believed || position < t.end || t.stood(p, position) {
 			position, believed = t.after(p), false
 		}
 	}

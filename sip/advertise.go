@@ -60,7 +60,7 @@ func localAddr(peer netip.Addr) netip.Addr {
 	if err != nil {
 		return peer // no route: whatever is written, no answer will come
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	return addrOf(conn.LocalAddr())
 }
 

@@ -8,7 +8,9 @@ import (
 
 // Handler takes one call from its INVITE to its end, on a goroutine of its
 // own. ctx ends with the dialog, context.Cause says why: one of the errors
-// below. A panic in it costs that call alone.
+// below. It may be over at the start, when the CANCEL was as quick as the
+// INVITE. When the handler returns, a call it did not answer gets a 500, one
+// that is still up a BYE. A panic in it costs that call alone.
 type Handler func(ctx context.Context, c *Call)
 
 // Why a dialog ended, as context.Cause of the handler's context.

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-func newTestClient(t testing.TB) *Client {
-	t.Helper()
+func newTestClient(tb testing.TB) *Client {
+	tb.Helper()
 	c, err := NewClient(ClientOptions{Local: netip.AddrPortFrom(loopback, 0)}, slog.New(slog.DiscardHandler))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := c.Close(); err != nil {
-			t.Errorf("Close: %v", err)
+			tb.Errorf("Close: %v", err)
 		}
 	})
 	return c
@@ -120,4 +120,55 @@ func TestClientCancel(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	ts.ended(t, ErrCancelled)
+}
+
+// TestIPv6 calls over [::1], where every URI needs its brackets.
+func TestIPv6(t *testing.T) {
+	local := netip.AddrPortFrom(netip.IPv6Loopback(), 0)
+	s, err := Listen(Options{
+		Listen: []ListenAddress{{"udp", local}, {"tcp", local}},
+		Trunks: []Trunk{{Name: "six", From: []netip.Prefix{netip.MustParsePrefix("::1/128")}}},
+		NewID:  func() string { return "id" },
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Skipf("no IPv6 here: %v", err)
+	}
+	served := make(chan error, 1)
+	go func() {
+		served <- s.Serve(context.WithoutCancel(t.Context()), func(ctx context.Context, c *Call) {
+			if err := c.Answer([]byte(testAnswer), &media{}); err != nil {
+				t.Error(err)
+			}
+			if c.Callees[0].User == "hangup" {
+				if err := c.Hangup(context.WithoutCancel(ctx), CauseNormal); err != nil {
+					t.Error(err)
+				}
+			}
+			<-ctx.Done()
+		})
+	}()
+	client, err := NewClient(ClientOptions{Local: local}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for _, l := range s.Addrs() {
+		for _, user := range []string{"1", "hangup"} {
+			d, err := client.Invite(ctx, "sip:"+user+"@"+l.Addr.String(), Request{Offer: []byte(testOffer), Transport: l.Network})
+			if err != nil {
+				t.Fatalf("%s: %v", l, err)
+			}
+			if user == "1" {
+				err = d.Bye(ctx)
+			}
+			if err != nil {
+				t.Errorf("%s: %v", l, err)
+			}
+			next(t, d.Done(), "the end")
+		}
+	}
+	if err := errors.Join(client.Close(), s.Close(), <-served); err != nil {
+		t.Error(err)
+	}
 }

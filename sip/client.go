@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
-	"time"
 
 	sipmsg "github.com/emiago/sipgo/sip"
 )
@@ -24,13 +23,12 @@ type ClientOptions struct {
 // Client places calls: the test caller of the commands. One socket serves
 // thousands of calls at once; calls by TCP to one address share a connection.
 type Client struct {
-	log     *slog.Logger
 	conn    *net.UDPConn
 	local   netip.AddrPort
 	stack   *stack
-	stop    context.CancelFunc
-	within  func(time.Duration) (context.Context, context.CancelFunc)
 	serving sync.WaitGroup
+
+	background background // requests whose answer nobody waits for
 
 	mu      sync.Mutex
 	dialogs map[string]*Dialog // by Call-ID
@@ -65,10 +63,8 @@ func NewClient(o ClientOptions, log *slog.Logger) (*Client, error) {
 		return nil, fmt.Errorf("bind the caller's socket: %w", err)
 	}
 	_ = conn.SetReadBuffer(socketBuffer) // the system's default works too, for fewer calls at once
-	root, stop := context.WithCancel(context.Background())
 	c := &Client{
-		log: log, conn: conn, local: addrPortOf(conn.LocalAddr()), dialogs: make(map[string]*Dialog), stop: stop,
-		within: func(d time.Duration) (context.Context, context.CancelFunc) { return context.WithTimeout(root, d) },
+		conn: conn, local: addrPortOf(conn.LocalAddr()), dialogs: make(map[string]*Dialog), background: newBackground(),
 	}
 	c.stack = newStack(slog.New(newQuietHandler(log.Handler())), hooks{
 		arrived: func(sipmsg.Message) {}, request: c.request, stray: c.stray,
@@ -86,7 +82,7 @@ func (c *Client) Addr() netip.AddrPort { return c.local }
 
 // Close closes the socket. Calls that are still up end without a BYE.
 func (c *Client) Close() error {
-	c.stop()
+	c.background.stop()
 	err := errors.Join(c.stack.close(), c.conn.Close())
 	c.serving.Wait()
 	return err

@@ -183,11 +183,7 @@ func (c *Client) hangUp(d *Dialog) {
 
 // tell sends a request whose answer does not matter.
 func (c *Client) tell(req *sipmsg.Request) {
-	c.serving.Go(func() {
-		ctx, cancel := c.within(64 * t1)
-		defer cancel()
-		_, _ = c.stack.exchange(ctx, req)
-	})
+	c.background.run(64*t1, func(ctx context.Context) { _, _ = c.stack.exchange(ctx, req) })
 }
 
 // find returns the call a message belongs to.
@@ -219,21 +215,18 @@ func (c *Client) request(req *sipmsg.Request, tx *sipmsg.ServerTx) {
 	defer tx.TerminateGracefully()
 	d := c.find(req.CallID())
 	code := 405
-	switch req.Method {
-	case sipmsg.ACK:
+	switch {
+	case req.Method == sipmsg.ACK:
 		return
-	case sipmsg.OPTIONS:
+	case req.Method == sipmsg.OPTIONS, req.Method == sipmsg.BYE && d != nil:
 		code = 200
-	case sipmsg.INVITE, sipmsg.UPDATE:
+	case req.Method == sipmsg.BYE:
+		code = 481
+	case req.Method == sipmsg.INVITE, req.Method == sipmsg.UPDATE:
 		code = 488
-	case sipmsg.BYE:
-		if code = 481; d != nil {
-			code = 200
-		}
 	}
 	_ = tx.Respond(response(req, code, sipmsg.NewHeader("Allow", clientAllow))) // the server asks again
 	if d != nil && req.Method == sipmsg.BYE {
 		d.over()
 	}
 }
-

@@ -34,7 +34,6 @@ type dialog struct {
 	phase    phase
 	cause    error // why the handler's context ended; nil while it goes on
 	returned bool  // so did the handler
-	refused  bool  // a final response other than 2xx was sent
 	goodbye  Cause // the BYE that waits for the ACK; 0 when none does
 	byeDone  chan error
 
@@ -111,7 +110,7 @@ func (d *dialog) close() {
 // is held.
 func (d *dialog) settle() {
 	if d.phase == over && d.returned {
-		d.server.dialogs.end(d.tag, d.refused, time.Now())
+		d.server.dialogs.end(d.tag, time.Now())
 	}
 }
 
@@ -126,22 +125,23 @@ func (d *dialog) gone() error {
 
 // refuse sends a final response other than 2xx. The lock is held.
 func (d *dialog) refuse(cause error, code int, headers ...sipmsg.Header) {
+	d.server.dialogs.refuse(d.tag)
 	d.invite.respond(code, headers...)
-	d.refused = true
 	d.end(cause)
 	d.close()
 }
 
 // cancelled ends a call that was not answered yet (RFC 3261 section 9.2).
 // sipgo sends the 487 when it knows the INVITE, else open does.
-func (d *dialog) cancelled(cause error) {
+func (d *dialog) cancelled(cause error) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.phase != proceeding || d.cause != nil {
-		return
+		return false
 	}
-	d.phase, d.refused = over, true
+	d.phase = over
 	d.end(cause)
+	return true
 }
 
 // handled closes what the handler left open: no answer means 500, a dialog
@@ -189,5 +189,5 @@ func (d *dialog) belongs(in *incoming) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.server != nil && d.peer.callID == in.CallID().Value() &&
-		param(d.peer.remote.Params, "tag") == param(in.From().Params, "tag")
+		tagParam(d.peer.remote.Params) == tagParam(in.From().Params)
 }

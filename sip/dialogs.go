@@ -84,14 +84,24 @@ func (t *dialogs) find(tg tag) (d *dialog, known bool) {
 	return e.live, true
 }
 
-// end keeps the memory of a dialog alone.
-func (t *dialogs) end(tg tag, refused bool, now time.Time) {
+// refuse notes that an INVITE gets a final response other than 2xx. It comes
+// before the response: the peer may try another branch as soon as it has it.
+func (t *dialogs) refuse(tg tag) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.known[tg.request].tag != tg {
-		return
+	if e := t.known[tg.request]; e.tag == tg {
+		e.refused = true
+		t.known[tg.request] = e
 	}
-	t.remember(entry{tag: tg, claimed: true, refused: refused, until: now.Add(t.keep)})
+}
+
+// end keeps the memory of a dialog alone.
+func (t *dialogs) end(tg tag, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e := t.known[tg.request]; e.tag == tg {
+		t.remember(entry{tag: tg, claimed: true, refused: e.refused, until: now.Add(t.keep)})
+	}
 }
 
 // remember stores an entry until its time.

@@ -98,13 +98,15 @@ func (d *dialog) bye(cause Cause) {
 	d.goodbye = 0
 	ways := d.byeRequests(cause)
 	d.close()
-	go func() {
-		defer s.byes.leave()
-		err := s.tell(ways)
+	report := func(err error) {
+		s.byes.leave()
 		if done != nil {
 			done <- err
 		}
-	}()
+	}
+	if !s.background.run(64*s.t1, func(ctx context.Context) { report(s.stack.tell(ctx, ways)) }) {
+		report(errByeLost)
+	}
 }
 
 // byeRequests builds the BYE, in the order in which to try. One that does not
@@ -152,13 +154,11 @@ func (d *dialog) connected(addr string) bool {
 	return true
 }
 
-// tell sends a request the first way that works, until it is answered.
-func (s *Server) tell(ways []*sipmsg.Request) error {
-	ctx, cancel := s.within(64 * s.t1)
-	defer cancel()
+// tell sends a BYE the first way that works, until it is answered.
+func (s *stack) tell(ctx context.Context, ways []*sipmsg.Request) error {
 	var err error
 	for _, req := range ways {
-		if _, err = s.stack.exchange(ctx, req); err == nil {
+		if _, err = s.exchange(ctx, req); err == nil {
 			return nil
 		}
 	}

@@ -79,7 +79,6 @@ type testServer struct {
 	media  *media
 	calls  chan *Call // each call, when its handler starts
 	causes chan error // why each call's context ended
-	busy   chan struct{}
 }
 
 // serveTest starts a server for a test. handler may be nil.
@@ -125,7 +124,7 @@ func (ts *testServer) answerAll(ctx context.Context, c *Call) {
 		_ = c.Refuse(480, 0)
 		return
 	}
-	if string(c.Offer) == "v=0\r\nno codec" {
+	if strings.Contains(string(c.Offer), "no codec") {
 		_ = c.Refuse(488, 0)
 		return
 	}
@@ -164,7 +163,6 @@ type rawPeer struct {
 	t    *testing.T
 	conn *net.UDPConn
 	to   netip.AddrPort
-	seen []message // read while waiting for something else
 }
 
 // message is a SIP message, taken apart just enough.
@@ -182,7 +180,7 @@ func newRawPeer(t *testing.T, ts *testServer, from string) *rawPeer {
 		t.Fatal(err)
 	}
 	_ = conn.SetReadBuffer(4 << 20)
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { _ = conn.Close() })
 	return &rawPeer{t: t, conn: conn, to: ts.addr("udp")}
 }
 

@@ -75,8 +75,8 @@ func retryAfter(d time.Duration) sipmsg.Header {
 	return sipmsg.NewHeader("Retry-After", strconv.FormatInt(seconds, 10))
 }
 
-// param reads a parameter of a sipgo header; "" when it is not there.
-func param(ps sipmsg.HeaderParams, key string) string {
-	v, _ := ps.Get(key)
+// tagParam reads the tag of a To or From header; "" when it has none.
+func tagParam(ps sipmsg.HeaderParams) string {
+	v, _ := ps.Get("tag")
 	return v
 }

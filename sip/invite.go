@@ -33,7 +33,7 @@ func (s *Server) invite(in *incoming) {
 		return
 	}
 	if r := s.startCall(d, in); r != nil {
-		s.dialogs.end(in.tag, true, time.Now())
+		s.forget(in.tag)
 		in.respond(r.code, r.headers...)
 	}
 }
@@ -77,7 +77,7 @@ func (s *Server) caught(panicked any, what slog.Attr) bool {
 		return false
 	}
 	s.stats.panics.Add(1)
-	s.log.LogAttrs(context.Background(), slog.LevelError, "panic in a call", what,
+	s.log.Error("panic in a call", what,
 		slog.String("type", fmt.Sprintf("%T", panicked)), slog.String("stack", string(debug.Stack())))
 	return true
 }

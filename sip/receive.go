@@ -21,7 +21,7 @@ func (s *Server) arrived(msg sipmsg.Message) {
 	defer func() { s.caught(recover(), slog.String("method", req.Method.String())) }()
 	tidy(req)
 	tg, ok := tagOf(s.seed, req)
-	if !ok || param(req.To().Params, "tag") != "" {
+	if !ok || tagParam(req.To().Params) != "" {
 		return
 	}
 	req.To().Params.Add("tag", tg.String())
@@ -30,6 +30,7 @@ func (s *Server) arrived(msg sipmsg.Message) {
 		s.dialogs.arrive(tg, time.Now())
 	case sipmsg.CANCEL:
 		s.cancelArrived(req, tg)
+	default: // of others no CANCEL can be late
 	}
 }
 
@@ -39,10 +40,12 @@ func (s *Server) cancelArrived(req *sipmsg.Request, tg tag) {
 	if d == nil {
 		return
 	}
+	cause := ErrCancelled
 	if elsewhere(req) {
-		d.cancelled(ErrElsewhere)
-	} else {
-		d.cancelled(ErrCancelled)
+		cause = ErrElsewhere
+	}
+	if d.cancelled(cause) {
+		s.dialogs.refuse(tg)
 	}
 }
 
@@ -102,11 +105,17 @@ func (s *Server) incoming(req *sipmsg.Request, tx *sipmsg.ServerTx) (*incoming, 
 	}
 	in := &incoming{Request: req, tx: tx, source: source, trunk: s.trunks.find(source.Addr())}
 	if to := req.To(); to != nil {
-		in.tag, _ = parseTag(param(to.Params, "tag"))
+		in.tag, _ = parseTag(tagParam(to.Params))
 		minted, ok := tagOf(s.seed, req)
 		in.fresh = ok && minted == in.tag
 	}
 	return in, in.trunk != nil
+}
+
+// forget ends an INVITE that did not become a call, before it is refused.
+func (s *Server) forget(tg tag) {
+	s.dialogs.refuse(tg)
+	s.dialogs.end(tg, time.Now())
 }
 
 // find returns the dialog a request belongs to. Of one that is over, known is
@@ -133,9 +142,11 @@ func (s *Server) dispatch(in *incoming) {
 		return
 	}
 	if r := validate(in.Request); r != nil {
-		s.stats.malformed.Add(1)
+		if r.code == 400 || r.code == 505 {
+			s.stats.malformed.Add(1)
+		}
 		if in.IsInvite() && in.fresh {
-			s.dialogs.end(in.tag, true, time.Now())
+			s.forget(in.tag)
 		}
 		in.respond(r.code, r.headers...)
 		return

@@ -138,7 +138,7 @@ func TestStrangers(t *testing.T) {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}}
 	conn, err := dialer.DialContext(t.Context(), "tcp", ts.addr("tcp").String())
 	if err == nil {
-		defer conn.Close()
+		defer func() { _ = conn.Close() }()
 		_ = conn.SetDeadline(time.Now().Add(patience))
 		if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil {
 			t.Error("a stranger's connection was served")
@@ -206,7 +206,7 @@ func TestClose(t *testing.T) {
 		case !ok:
 			t.Fatalf("got only %v", seen)
 		case strings.HasPrefix(m.start, "BYE "):
-			p.send(respondTo(m, "200 OK"))
+			p.send(okTo(m))
 			seen["BYE"] = true
 		case strings.HasPrefix(m.start, "SIP/2.0 503"):
 			seen["503"] = true
@@ -220,11 +220,11 @@ func TestClose(t *testing.T) {
 }
 
 func TestListenErrors(t *testing.T) {
-	taken, err := net.ListenPacket("udp", "127.0.0.1:0") //nolint:noctx // a test's own socket
+	taken, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer func() { _ = taken.Close() }()
 	addr := taken.LocalAddr().(*net.UDPAddr).AddrPort()
 	for name, tt := range map[string]struct {
 		o    Options
@@ -232,6 +232,7 @@ func TestListenErrors(t *testing.T) {
 	}{
 		"taken":     {Options{Listen: []ListenAddress{{"udp", addr}}}, "udp://" + addr.String() + " cannot be bound"},
 		"tls":       {Options{Listen: []ListenAddress{{"tls", addr}}}, "must be udp or tcp"},
+		"nothing":   {Options{}, "at least one address"},
 		"advertise": {Options{Advertise: "sip://x"}, "expected a host or host:port"},
 		"port":      {Options{Advertise: "x:99999"}, "1 to 65535"},
 	} {
@@ -244,11 +245,11 @@ func TestListenErrors(t *testing.T) {
 func TestAdvertise(t *testing.T) {
 	bound := netip.MustParseAddrPort("127.0.0.1:5070")
 	for text, want := range map[string]string{
-		"":                      "<sip:127.0.0.1:5070>",
-		"198.51.100.7":          "<sip:198.51.100.7:5070>",
-		"sip.example.com:5080":  "<sip:sip.example.com:5080>",
-		"2001:db8::1":           "<sip:[2001:db8::1]:5070>",
-		"[2001:db8::1]:5090":    "<sip:[2001:db8::1]:5090>",
+		"":                     "<sip:127.0.0.1:5070>",
+		"198.51.100.7":         "<sip:198.51.100.7:5070>",
+		"sip.example.com:5080": "<sip:sip.example.com:5080>",
+		"2001:db8::1":          "<sip:[2001:db8::1]:5070>",
+		"[2001:db8::1]:5090":   "<sip:[2001:db8::1]:5090>",
 	} {
 		a, err := parseAdvertised(text)
 		if err != nil {

@@ -54,12 +54,12 @@ type Server struct {
 	dialogs *dialogs
 	handler Handler
 
-	calls   gate // handlers that run
-	byes    gate // BYEs that wait for their answer
-	closing atomic.Bool
-	close   func() error
-	within  func(time.Duration) (context.Context, context.CancelFunc) // for our own requests; ends with Close
-	serving sync.WaitGroup
+	calls      gate       // handlers that run
+	byes       gate       // BYEs that are due or wait for their answer
+	background background // where they wait
+	serving    sync.WaitGroup
+	closing    atomic.Bool
+	close      func() error
 
 	drops drops
 	stats struct{ calls, answered, refused, noACK, malformed, panics atomic.Uint64 }
@@ -79,13 +79,15 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(o.Listen) == 0 {
+		return nil, errors.New("sip.listen: name at least one address, like udp://127.0.0.1:5060")
+	}
 	s := &Server{
 		log: log, trunks: newTrunkSet(o.Trunks), newID: o.NewID, advertise: advertise,
 		allow: allowHeader(), t1: t1, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
+		background: newBackground(),
 	}
-	root, stop := context.WithCancel(context.Background())
-	s.within = func(d time.Duration) (context.Context, context.CancelFunc) { return context.WithTimeout(root, d) }
-	s.close = sync.OnceValue(func() error { return s.shutDown(stop) })
+	s.close = sync.OnceValue(s.shutDown)
 	s.stack = newStack(slog.New(newQuietHandler(log.Handler())), hooks{
 		arrived: s.arrived, request: s.request, stray: func(*sipmsg.Response) {},
 	})
@@ -160,7 +162,7 @@ func (s *Server) Serve(ctx context.Context, h Handler) error {
 	for _, l := range s.sockets {
 		s.serving.Go(func() {
 			err := l.serve()
-			ended <- fmt.Errorf("sip.listen: %s went deaf: %w", l, err)
+			ended <- errors.Join(fmt.Errorf("sip.listen: %s is not heard any more", l), err)
 		})
 	}
 	var err error
@@ -188,7 +190,7 @@ func (s *Server) Active() int { return s.calls.count() }
 // ErrShutdown, handlers have five seconds to return. Then the sockets close.
 func (s *Server) Close() error { return s.close() }
 
-func (s *Server) shutDown(stop context.CancelFunc) error {
+func (s *Server) shutDown() error {
 	s.Drain()
 	s.closing.Store(true)
 	for _, d := range s.dialogs.live() {
@@ -196,7 +198,7 @@ func (s *Server) shutDown(stop context.CancelFunc) error {
 	}
 	err := waitFor(&s.calls, closeGrace)
 	_ = waitFor(&s.byes, byeGrace) // a peer that does not answer ends the call by itself
-	stop()
+	s.background.stop()
 	for _, l := range s.sockets {
 		err = errors.Join(err, l.close())
 	}

@@ -27,7 +27,7 @@ var tuneSipgo = sync.OnceFunc(func() {
 // hooks are the three ways a message reaches its owner.
 type hooks struct {
 	arrived func(sipmsg.Message)                    // each message, in order, on the goroutine that read it
-	request func(*sipmsg.Request, *sipmsg.ServerTx)  // each new request, on a goroutine of its own
+	request func(*sipmsg.Request, *sipmsg.ServerTx) // each new request, on a goroutine of its own
 	stray   sipmsg.UnhandledResponseHandler         // a response that belongs to no transaction
 }
 

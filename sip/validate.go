@@ -64,7 +64,7 @@ func checkSingle(req *sipmsg.Request) *rejection {
 func checkNames(req *sipmsg.Request) *rejection {
 	via, cseq, from, to := req.Via(), req.CSeq(), req.From(), req.To()
 	if via == nil || cseq == nil || from == nil || to == nil || req.CallID() == nil ||
-		cseq.MethodName != req.Method || param(from.Params, "tag") == "" {
+		cseq.MethodName != req.Method || tagParam(from.Params) == "" {
 		return &rejection{code: 400}
 	}
 	if req.IsInvite() || req.Method == sipmsg.UPDATE {

@@ -92,15 +92,20 @@ func clip(s string) string {
 	return s[:end]
 }
 
-// encode writes the event alone as JSON, or with a file as multipart/form-data
-// (RFC 7578): part note, the JSON, and part media, the file.
-func encode(e event, file io.Reader) (body []byte, contentType string, err error) {
+// encode writes the event alone as JSON.
+func encode(e event) (body []byte, contentType string, err error) {
 	var out bytes.Buffer
-	if file == nil {
-		err = encodeJSON(&out, e)
-		return out.Bytes(), "application/json", err
+	err = encodeJSON(&out, e)
+	return out.Bytes(), "application/json", err
+}
+
+// encodeForm writes the event as multipart/form-data (RFC 7578): part note, the
+// JSON, and part media, the file; a nil file, of a missed call, leaves it out.
+func encodeForm(e event, file io.Reader) (body []byte, contentType string, err error) {
+	var out bytes.Buffer
+	if file != nil {
+		out.Grow(int(e.Data.Media.Bytes) + 4096) // one allocation: the file, the event, the part headers
 	}
-	out.Grow(int(e.Data.Media.Bytes) + 4096) // one allocation: the file, the event, the part headers
 	form := multipart.NewWriter(&out)
 	part, err := form.CreatePart(textproto.MIMEHeader{
 		"Content-Disposition": {`form-data; name="note"`},
@@ -109,25 +114,32 @@ func encode(e event, file io.Reader) (body []byte, contentType string, err error
 	if err == nil {
 		err = encodeJSON(part, e)
 	}
-	if err != nil {
-		return nil, "", err
+	if err == nil && file != nil {
+		err = attach(form, e, file)
 	}
-	part, err = form.CreatePart(textproto.MIMEHeader{
+	if err == nil {
+		err = form.Close()
+	}
+	return out.Bytes(), form.FormDataContentType(), err
+}
+
+// attach adds the part media.
+func attach(form *multipart.Writer, e event, file io.Reader) error {
+	part, err := form.CreatePart(textproto.MIMEHeader{
 		"Content-Disposition": {fmt.Sprintf(`form-data; name="media"; filename="%s%s"`, e.Data.ID, extension(e.Data.Media.Type))},
 		"Content-Type":        {e.Data.Media.Type},
 	})
 	if err != nil {
-		return nil, "", err
+		return err
 	}
 	n, err := io.Copy(part, file)
 	if err != nil {
-		return nil, "", err
+		return err
 	}
 	if n != e.Data.Media.Bytes {
-		return nil, "", fmt.Errorf("it has %d bytes, not the %d that were kept", n, e.Data.Media.Bytes)
+		return fmt.Errorf("it has %d bytes, not the %d that were kept", n, e.Data.Media.Bytes)
 	}
-	err = form.Close()
-	return out.Bytes(), form.FormDataContentType(), err
+	return nil
 }
 
 func encodeJSON(to io.Writer, e event) error {

@@ -136,14 +136,17 @@ const (
 func (w *webhook) body(ctx context.Context, p delivery.Parcel) ([]byte, string, error) {
 	e := newEvent(p.Note)
 	if p.Note.Kind == delivery.Missed {
-		return encode(e, nil)
+		if w.attach { // a receiver of forms gets nothing else
+			return encodeForm(e, nil)
+		}
+		return encode(e)
 	}
 	if !w.attach {
 		e.Data.Media.URL = p.Link(time.Now().Add(linkLife))
 		if e.Data.Media.URL == "" {
 			return nil, "", &delivery.SendError{Outcome: delivery.Dead, Err: errors.New("there is no address that a link to the file could lead to; set http.public_url, or attach: true on this channel")}
 		}
-		return encode(e, nil)
+		return encode(e)
 	}
 	if p.Note.Media.Bytes > maxAttach {
 		return nil, "", &delivery.SendError{Outcome: delivery.Dead, Err: fmt.Errorf("the file has %d bytes, a webhook carries %d; set attach: false, and the receiver gets a link", p.Note.Media.Bytes, maxAttach)}
@@ -153,7 +156,7 @@ func (w *webhook) body(ctx context.Context, p delivery.Parcel) ([]byte, string, 
 		return nil, "", unreadable(err)
 	}
 	defer func() { _ = file.Close() }() // only read from
-	body, contentType, err := encode(e, io.LimitReader(file, maxAttach))
+	body, contentType, err := encodeForm(e, io.LimitReader(file, maxAttach))
 	if err != nil {
 		return nil, "", unreadable(err)
 	}

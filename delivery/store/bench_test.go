@@ -131,7 +131,7 @@ func BenchmarkEndings(b *testing.B) {
 	defer tick.Stop()
 	for b.Loop() {
 		<-tick.C
-		d := begin(b, s, newNote("101", fmt.Sprint(b.N)))
+		d := begin(b, s, newNote("101", delivery.NewID()))
 		for range 20 {
 			check(b, d.Append(record))
 		}

@@ -16,14 +16,18 @@ type disk struct {
 	// reserve keeps room for bytes at the start of an empty file without
 	// changing its length. errors.ErrUnsupported where the file system cannot.
 	reserve func(f *os.File, bytes int64) error
-	// sync makes everything written so far to f's file system durable.
+	// sync makes what was written to a file durable, or the names in a folder.
 	sync func(f *os.File) error
+	// syncAll does so for all of the file system that f lies on.
+	syncAll func(f *os.File) error
 	// free is how many bytes this user may still write below path.
 	free func(path string) (int64, error)
 }
 
 // realDisk is the disk of the machine.
-func realDisk() disk { return disk{reserve: reserve, sync: syncFS, free: freeSpace} }
+func realDisk() disk {
+	return disk{reserve: reserve, sync: (*os.File).Sync, syncAll: syncFS, free: freeSpace}
+}
 
 // failure is the disk's first refusal to keep what was written. From then on
 // the store takes and changes nothing: the kernel drops the pages of a failed

@@ -12,8 +12,8 @@ import (
 
 func reserve(*os.File, int64) error { return errors.ErrUnsupported }
 
-// syncFS is sync(2), which may return before the disk is done: good enough to
-// try the gateway on such a machine, production runs on Linux.
+// syncFS is sync(2), which may return before the disk is done: a power cut can
+// cost more of a tape than on Linux.
 func syncFS(*os.File) error { return unix.Sync() }
 
 func freeSpace(path string) (int64, error) {

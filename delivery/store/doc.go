@@ -22,7 +22,7 @@
 //	Rendered  the file, the row, its jobs and their first attempts are on disk
 //
 // Rows are written by one goroutine that commits up to 64 waiting operations
-// together (writer.go). Files are made durable by one syncfs(2) for all who
-// wait (barrier.go). The disk's first refusal to sync ends the store's work:
+// together (writer.go); tapes that are being written are synced together once
+// a second (flush.go). The disk's first refusal to sync ends the store's work:
 // what a failed fsync dropped, a second one reports as written.
 package store

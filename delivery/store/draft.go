@@ -18,6 +18,7 @@ var errState = errors.New("the note is not at that step")
 // draft implements delivery.Draft.
 type draft struct {
 	store *Store
+	id    string
 	tape  *tape
 	owed  int64 // of Store.owed, given back with the tape's end
 
@@ -35,7 +36,7 @@ func (s *Store) Begin(ctx context.Context, n delivery.Note, bytes int64) (delive
 		return nil, err
 	}
 	n.State = delivery.Recording
-	d := &draft{store: s, note: n, tape: &tape{path: s.tapePath(n.ID)}}
+	d := &draft{store: s, id: n.ID, note: n, tape: &tape{path: s.tapePath(n.ID)}}
 	err := d.reserve(bytes)
 	if err == nil {
 		if _, err = write(ctx, s, func(tx *txn) (any, error) { return nil, tx.begin(n) }); err == nil {
@@ -72,7 +73,7 @@ func (t *txn) begin(n delivery.Note) error {
 // reserve creates the tape with room for bytes. Where the file system cannot
 // reserve, the store remembers what it promised.
 func (d *draft) reserve(bytes int64) error {
-	f, err := create(d.tape.path, os.O_EXCL)
+	f, err := d.store.create(d.tape.path, os.O_EXCL)
 	if err != nil {
 		return err
 	}
@@ -92,7 +93,7 @@ func (d *draft) reserve(bytes int64) error {
 // drop removes the tape.
 func (d *draft) drop() {
 	if err := errors.Join(d.endTape(), os.Remove(d.tape.path)); err != nil {
-		d.store.log.Warn("a dropped draft left its tape behind", "note_id", d.note.ID, "err", err)
+		d.store.log.Warn("a dropped draft left its tape behind", "note_id", d.id, "err", err)
 	}
 }
 
@@ -118,9 +119,9 @@ func (d *draft) set(n delivery.Note) {
 // Append implements delivery.Draft.
 func (d *draft) Append(record []byte) error {
 	if err := d.tape.append(record); err != nil {
-		return fmt.Errorf("append to the tape of note %s: %w", d.note.ID, err)
+		return fmt.Errorf("append to the tape of note %s: %w", d.id, err)
 	}
-	d.store.barrier.mark()
+	d.store.flusher.mark()
 	return nil
 }
 
@@ -138,13 +139,13 @@ func (d *draft) Recorded(ctx context.Context, partial bool) error {
 	n.State, n.Partial = delivery.Recorded, partial
 	err := d.endTape()
 	if err == nil {
-		err = d.store.barrier.wait(ctx)
+		err = d.store.syncFile(ctx, d.tape.path)
 	}
 	if err == nil {
 		_, err = write(ctx, d.store, func(tx *txn) (any, error) { return nil, tx.recorded(n, d.tape, "") })
 	}
 	if err != nil {
-		return fmt.Errorf("keep the recording of note %s: %w", n.ID, err)
+		return fmt.Errorf("keep the recording of note %s: %w", d.id, err)
 	}
 	d.set(n)
 	return nil
@@ -176,12 +177,12 @@ func (t *txn) recorded(n delivery.Note, from *tape, why string) error {
 func (d *draft) Discard(ctx context.Context) error {
 	d.step.Lock()
 	defer d.step.Unlock()
-	n := d.Note()
-	_, err := write(ctx, d.store, func(tx *txn) (any, error) { return nil, tx.discard(n.ID) })
+	_, err := write(ctx, d.store, func(tx *txn) (any, error) { return nil, tx.discard(d.id) })
 	if err != nil {
-		return fmt.Errorf("discard note %s: %w", n.ID, err)
+		return fmt.Errorf("discard note %s: %w", d.id, err)
 	}
 	d.drop()
+	n := d.Note()
 	n.State = delivery.Discarded
 	d.set(n)
 	return nil

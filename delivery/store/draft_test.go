@@ -256,7 +256,7 @@ func TestFollowEndsWithContext(t *testing.T) {
 func TestFlush(t *testing.T) {
 	d := realDisk()
 	synced := make(chan time.Time, 100)
-	d.sync = func(f *os.File) error {
+	d.syncAll = func(f *os.File) error {
 		synced <- time.Now()
 		return syncFS(f)
 	}

@@ -26,47 +26,56 @@ func (s *Store) Finish(ctx context.Context, l delivery.Lease, r delivery.Result)
 // finish moves the job to where the result takes it, and says whether that
 // made a job due early: this one at its next target, or the next of the thread.
 func (t *txn) finish(l delivery.Lease, r delivery.Result, now time.Time) (early bool, err error) {
-	moved, free := true, false
-	const held = " WHERE id = ? AND state = 'sending' AND step = ? AND attempt = ?"
-	var changed int64
-	switch r.Outcome {
-	case delivery.Done:
-		free = true
-		changed, err = t.exec("UPDATE job SET state = 'delivered', head = 0, receipt = ?"+held,
-			r.Receipt.ID, l.Job, l.Step, l.Attempt)
-	case delivery.Retry, delivery.Unknown:
-		moved = false
-		unknown := 0
-		if r.Outcome == delivery.Unknown {
-			unknown = 1 << l.Step
-		}
-		changed, err = t.exec("UPDATE job SET state = 'queued', next_at = ?, unknown = unknown | ?"+held,
-			micros(now.Add(r.Wait)), unknown, l.Job, l.Step, l.Attempt)
-	case delivery.Dead:
-		if l.Step+1 < len(l.Chain) {
-			changed, err = t.exec("UPDATE job SET state = 'queued', step = step + 1, attempt = 0, first_at = 0, next_at = ?"+held,
-				micros(now), l.Job, l.Step, l.Attempt)
-			break
-		}
-		free = true
-		changed, err = t.exec("UPDATE job SET state = 'dead', head = 0"+held, l.Job, l.Step, l.Attempt)
-	default:
-		return false, fmt.Errorf("no such outcome %q", r.Outcome)
-	}
-	if err == nil && changed == 0 {
-		err = delivery.ErrFenced
-	}
+	to, err := after(l, r, now)
 	if err != nil {
 		return false, err
 	}
-	if free {
-		if moved, err = t.freeThread(l.Job); err != nil {
+	if err := t.change(l, to.set, to.args...); err != nil {
+		return false, err
+	}
+	early = r.Outcome == delivery.Dead
+	if to.ended {
+		if early, err = t.freeThread(l.Job); err != nil {
 			return false, err
 		}
 	}
-	return moved, t.event(l.Note.ID, delivery.Event{
+	return early, t.event(l.Note.ID, delivery.Event{
 		At: now, Job: l.Job, Name: string(r.Outcome), Target: l.Target().String(), Detail: answer(r),
 	})
+}
+
+// transition is what a result makes of its job's row.
+type transition struct {
+	set   string // of an UPDATE
+	args  []any
+	ended bool // the job is over, its thread is free
+}
+
+func after(l delivery.Lease, r delivery.Result, now time.Time) (transition, error) {
+	switch {
+	case r.Outcome == delivery.Done:
+		return transition{"state = 'delivered', head = 0, receipt = ?", []any{r.Receipt.ID}, true}, nil
+	case r.Outcome == delivery.Retry:
+		return transition{"state = 'queued', next_at = ?", []any{micros(now.Add(r.Wait))}, false}, nil
+	case r.Outcome == delivery.Unknown:
+		return transition{"state = 'queued', next_at = ?, unknown = unknown | (1 << step)", []any{micros(now.Add(r.Wait))}, false}, nil
+	case r.Outcome == delivery.Dead && l.Step+1 < len(l.Chain):
+		return transition{"state = 'queued', next_at = ?, step = step + 1, attempt = 0, first_at = 0", []any{micros(now)}, false}, nil
+	case r.Outcome == delivery.Dead:
+		return transition{"state = 'dead', head = 0", nil, true}, nil
+	}
+	return transition{}, fmt.Errorf("no such outcome %q", r.Outcome)
+}
+
+// change updates the job of a lease, or returns delivery.ErrFenced when the
+// lease is no longer held.
+func (t *txn) change(l delivery.Lease, set string, args ...any) error {
+	changed, err := t.exec("UPDATE job SET "+set+" WHERE id = ? AND state = 'sending' AND step = ? AND attempt = ?",
+		append(args, l.Job, l.Step, l.Attempt)...)
+	if err == nil && changed == 0 {
+		err = delivery.ErrFenced
+	}
+	return err
 }
 
 // freeThread lets the oldest waiting job of a job's thread go.

@@ -11,13 +11,13 @@ import (
 )
 
 // frameAll writes records as a tape.
-func frameAll(t testing.TB, records ...string) []byte {
-	t.Helper()
+func frameAll(tb testing.TB, records ...string) []byte {
+	tb.Helper()
 	var b []byte
 	var err error
 	for i, r := range records {
 		if b, err = appendFrame(b, uint32(i), []byte(r)); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return b

@@ -154,7 +154,7 @@ func TestWatch(t *testing.T) {
 		t.Errorf("the slow one holds %d, the other mailbox %d", len(slow), len(other))
 	}
 	cancel()
-	for range mine { //nolint:revive // ends when the channel is closed
+	for range mine { // ends when the channel is closed
 	}
 	check(t, s.Close())
 	if _, open := <-other; open {

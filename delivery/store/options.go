@@ -24,6 +24,10 @@ const (
 	// maxBatch is how many operations one commit carries.
 	maxBatch = 64
 
+	// maxSyncs is how many files are synced at once: enough for the file system
+	// to take them together, few enough to spare threads when 1,000 calls end.
+	maxSyncs = 64
+
 	// maxReaders is how many connections read beside the writer.
 	maxReaders = 4
 )

@@ -64,18 +64,18 @@ func (t *txn) attempt(id string, now time.Time) (l delivery.Lease, err error) {
 		return l, err
 	}
 	var (
-		chain           []byte
-		first, rendered int64
+		chain []byte
+		first int64
 	)
 	l.Job = id
 	l.Note, err = scanNote(t.row("SELECT "+noteColumns+`,
-		job.chain, job.step, job.attempt, (job.unknown >> job.step) & 1, job.first_at, note.rendered_at
+		job.chain, job.step, job.attempt, (job.unknown >> job.step) & 1, job.first_at
 		FROM job JOIN note ON note.id = job.note WHERE job.id = ?`, id),
-		&chain, &l.Step, &l.Attempt, &l.Unknown, &first, &rendered)
+		&chain, &l.Step, &l.Attempt, &l.Unknown, &first)
 	if err != nil {
 		return l, err
 	}
-	l.First, l.Waited = instant(first), now.Sub(instant(rendered))
+	l.First = instant(first)
 	if l.Chain, err = parseChain(chain); err != nil {
 		return l, err
 	}
@@ -87,36 +87,22 @@ func (t *txn) attempt(id string, now time.Time) (l delivery.Lease, err error) {
 
 // Release implements delivery.Queue. The job is due as it was before.
 func (s *Store) Release(ctx context.Context, l delivery.Lease) error {
-	return s.giveBack(ctx, l, func(*txn) error { return nil })
+	return s.giveBack(ctx, l, "attempt = attempt - 1, state = 'queued'")
 }
 
 // PutOff implements delivery.Queue.
 func (s *Store) PutOff(ctx context.Context, l delivery.Lease, wait time.Duration) error {
-	due := time.Now().Add(wait)
-	return s.giveBack(ctx, l, func(tx *txn) error {
-		_, err := tx.exec("UPDATE job SET next_at = ? WHERE id = ?", micros(due), l.Job)
-		return err
-	})
+	return s.giveBack(ctx, l, "attempt = attempt - 1, state = 'queued', next_at = ?", micros(time.Now().Add(wait)))
 }
 
-// giveBack undoes the attempt of a lease, its event included, and then does
-// what else there is to do.
-func (s *Store) giveBack(ctx context.Context, l delivery.Lease, then func(*txn) error) error {
+// giveBack undoes the attempt of a lease, its event included.
+func (s *Store) giveBack(ctx context.Context, l delivery.Lease, set string, args ...any) error {
 	_, err := write(ctx, s, func(tx *txn) (any, error) {
-		changed, err := tx.exec(`UPDATE job SET state = 'queued', attempt = attempt - 1
-			WHERE id = ? AND state = 'sending' AND step = ? AND attempt = ?`, l.Job, l.Step, l.Attempt)
-		if err == nil && changed == 0 {
-			err = delivery.ErrFenced
-		}
-		if err != nil {
+		if err := tx.change(l, set, args...); err != nil {
 			return nil, err
 		}
-		_, err = tx.exec("DELETE FROM event WHERE seq = (SELECT max(seq) FROM event WHERE note = ? AND job = ? AND name = 'sending')",
+		return tx.exec("DELETE FROM event WHERE seq = (SELECT max(seq) FROM event WHERE note = ? AND job = ? AND name = 'sending')",
 			l.Note.ID, l.Job)
-		if err != nil {
-			return nil, err
-		}
-		return nil, then(tx)
 	})
 	if err != nil {
 		return fmt.Errorf("give back job %s: %w", l.Job, err)

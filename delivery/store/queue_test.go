@@ -15,16 +15,16 @@ import (
 )
 
 // claim leases up to limit jobs.
-func claim(t testing.TB, s *Store, limit int) []delivery.Lease {
-	t.Helper()
-	leases, err := s.Claim(t.Context(), limit)
-	check(t, err)
+func claim(tb testing.TB, s *Store, limit int) []delivery.Lease {
+	tb.Helper()
+	leases, err := s.Claim(tb.Context(), limit)
+	check(tb, err)
 	return leases
 }
 
-func finish(t testing.TB, s *Store, l delivery.Lease, r delivery.Result) {
-	t.Helper()
-	check(t, s.Finish(t.Context(), l, r))
+func finish(tb testing.TB, s *Store, l delivery.Lease, r delivery.Result) {
+	tb.Helper()
+	check(tb, s.Finish(tb.Context(), l, r))
 }
 
 // woken says whether the queue called since the last time.
@@ -54,9 +54,6 @@ func TestRetryWaits(t *testing.T) {
 		again := claim(t, s, 10)
 		if len(again) != 1 || again[0].Attempt != 2 || again[0].Unknown || !again[0].First.Equal(l.First) || again[0].Job != l.Job {
 			t.Fatalf("claimed %+v after %+v", again, l)
-		}
-		if w := again[0].Waited.Round(time.Millisecond); w != 5*time.Second {
-			t.Errorf("waited %v", w)
 		}
 		if got := claim(t, s, 10); len(got) != 0 {
 			t.Fatal("claimed what is being sent")

@@ -57,7 +57,7 @@ func (s *Store) Unfinished(ctx context.Context) ([]delivery.Draft, error) {
 		cut    []func(*txn) error
 	)
 	for _, n := range s.left.notes {
-		t, torn, err := recoverTape(s.tapePath(n.ID))
+		t, torn, err := s.recoverTape(s.tapePath(n.ID))
 		if err != nil {
 			s.log.Error("a tape cannot be read: its note waits for the next start", "note_id", n.ID, "err", err)
 			continue
@@ -66,12 +66,12 @@ func (s *Store) Unfinished(ctx context.Context) ([]delivery.Draft, error) {
 			n.State, n.Partial = delivery.Recorded, true
 			cut = append(cut, func(tx *txn) error { return tx.recorded(n, t, why) })
 		}
-		drafts = append(drafts, &draft{store: s, tape: t, note: n})
+		drafts = append(drafts, &draft{store: s, id: n.ID, tape: t, note: n})
 	}
 	if len(drafts) == 0 {
 		return nil, nil
 	}
-	if err := s.barrier.wait(ctx); err != nil {
+	if err := s.syncTapes(); err != nil {
 		return nil, err
 	}
 	_, err := write(ctx, s, func(tx *txn) (any, error) {
@@ -138,8 +138,10 @@ func (s *Store) orphansIn(ctx context.Context, folder string) (int, error) {
 	}
 	orphans := 0
 	for _, tape := range tapes {
-		info, err := tape.Info()
-		if err == nil && !known[tape.Name()] && info.ModTime().Before(s.left.opened) {
+		if known[tape.Name()] {
+			continue
+		}
+		if info, err := tape.Info(); err == nil && info.ModTime().Before(s.left.opened) {
 			orphans++
 		}
 	}

@@ -60,7 +60,7 @@ func (s *Store) keep(ctx context.Context, n *delivery.Note, file []byte, chains 
 // keepFile puts a note's file on disk under its own name: nobody reads it
 // before its row says rendered, and a crash before that renders it again.
 func (s *Store) keepFile(ctx context.Context, id string, file []byte) error {
-	f, err := create(s.notePath(id), os.O_TRUNC)
+	f, err := s.create(s.notePath(id), os.O_TRUNC)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (s *Store) keepFile(ctx context.Context, id string, file []byte) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return s.barrier.wait(ctx)
+	return s.syncFile(ctx, f.Name())
 }
 
 // rendered writes the note's row, its jobs, and the attempts that begin now.

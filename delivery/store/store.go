@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -36,10 +37,12 @@ type Store struct {
 
 	lock    *os.File
 	dir     *os.File // path, for syncfs
-	db      *sql.DB  // the writer's one connection
+	db      *sql.DB
+	conn    *sql.Conn // the writer's, of db
 	readers *sql.DB
 	writer  *writer
-	barrier *barrier
+	flusher *flusher
+	syncing chan struct{} // one value for each fsync under way
 	failure failure
 
 	owed    atomic.Int64 // promised to open drafts where the disk cannot reserve
@@ -60,7 +63,7 @@ func open(o Options, log *slog.Logger, d disk) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", o.Path, err)
 	}
-	s := &Store{path: path, log: log, disk: d, wake: make(chan struct{}, 1)}
+	s := &Store{path: path, log: log, disk: d, wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs)}
 	if err := s.start(context.Background(), o); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", path, err), s.Close())
 	}
@@ -79,59 +82,61 @@ func (s *Store) start(ctx context.Context, o Options) (err error) {
 	if s.dir, err = os.Open(s.path); err != nil {
 		return err
 	}
-	conn, err := s.openDatabase(ctx)
-	if err != nil {
+	if err := s.openDatabase(ctx); err != nil {
 		return err
 	}
-	if err := upgrade(ctx, conn); err != nil {
+	if err := upgrade(ctx, s.conn); err != nil {
 		return err
 	}
-	s.writer = newWriter(ctx, conn, s.fail)
-	s.barrier = newBarrier(s.dir, s.disk.sync, s.fail)
+	s.writer = newWriter(ctx, s.conn, s.fail)
+	s.flusher = newFlusher(s.syncTapes)
 	return s.takeUp(ctx)
 }
 
 // openDatabase opens the writer's connection and the readers' pool.
-func (s *Store) openDatabase(ctx context.Context) (*sql.Conn, error) {
+func (s *Store) openDatabase(ctx context.Context) error {
 	file := filepath.Join(s.path, "store.db")
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600) // sqlite gives its other files the same mode
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := f.Close(); err != nil {
-		return nil, err
+		return err
 	}
 	dsn := "file:" + (&url.URL{Path: file}).EscapedPath() + "?_busy_timeout=5000"
 	if s.db, err = sql.Open("sqlite", dsn+"&_journal_mode=WAL&_synchronous=FULL"); err != nil {
-		return nil, err
+		return err
 	}
-	conn, err := s.db.Conn(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("open the database: %w", err)
+	if s.conn, err = s.db.Conn(ctx); err != nil {
+		return fmt.Errorf("open the database: %w", err)
 	}
 	if s.readers, err = sql.Open("sqlite", dsn+"&_query_only=1"); err != nil {
-		return nil, err
+		return err
 	}
 	s.readers.SetMaxOpenConns(maxReaders)
 	s.readers.SetMaxIdleConns(maxReaders)
-	return conn, nil
+	return nil
 }
 
 // Close writes out what is left and gives the store free for another process.
 // Drafts that are still open are taken up by the next Open.
 func (s *Store) Close() error {
 	s.watches.close()
-	if s.barrier != nil {
-		s.barrier.close()
-	}
-	if s.writer != nil {
-		s.writer.close()
+	if s.flusher != nil {
+		s.flusher.close()
 	}
 	var errs []error
-	for _, db := range []*sql.DB{s.readers, s.db} {
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
+	if s.writer != nil {
+		errs = append(errs, s.writer.close())
+	}
+	if s.readers != nil {
+		errs = append(errs, s.readers.Close())
+	}
+	if s.conn != nil {
+		errs = append(errs, s.conn.Close())
+	}
+	if s.db != nil {
+		errs = append(errs, s.db.Close())
 	}
 	for _, f := range []*os.File{s.dir, s.lock} {
 		if f != nil {
@@ -182,9 +187,18 @@ func (s *Store) fail(err error) {
 func (s *Store) tapePath(id string) string { return filepath.Join(s.path, "tapes", id[:5], id) }
 func (s *Store) notePath(id string) string { return filepath.Join(s.path, "notes", id[:5], id) }
 
-// create makes an empty file and the folder it lies in.
-func create(path string, flag int) (*os.File, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+// create opens a file for writing and makes it when it is missing. The folder
+// it lies in is made durable when it is new.
+func (s *Store) create(path string, flag int) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|flag, 0o600)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	folder := filepath.Dir(path)
+	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	if err := s.fsync(filepath.Dir(folder)); err != nil {
 		return nil, err
 	}
 	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|flag, 0o600)

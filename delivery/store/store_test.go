@@ -32,24 +32,24 @@ func TestMain(m *testing.M) {
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // openAt opens the store at path with the real disk.
-func openAt(t testing.TB, path string) *Store {
-	t.Helper()
+func openAt(tb testing.TB, path string) *Store {
+	tb.Helper()
 	s, err := Open(Options{Path: path}, quiet())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { closeStore(t, s) })
+	tb.Cleanup(func() { closeStore(tb, s) })
 	return s
 }
 
 // closeStore closes s unless the test did.
-func closeStore(t testing.TB, s *Store) {
-	t.Helper()
+func closeStore(tb testing.TB, s *Store) {
+	tb.Helper()
 	select {
 	case <-s.writer.quit:
 	default:
 		if err := s.Close(); err != nil {
-			t.Error("Close:", err)
+			tb.Error("Close:", err)
 		}
 	}
 }
@@ -63,11 +63,11 @@ func newNote(mailbox, caller string) delivery.Note {
 	}
 }
 
-func begin(t testing.TB, s *Store, n delivery.Note) delivery.Draft {
-	t.Helper()
-	d, err := s.Begin(t.Context(), n, 1<<20)
+func begin(tb testing.TB, s *Store, n delivery.Note) delivery.Draft {
+	tb.Helper()
+	d, err := s.Begin(tb.Context(), n, 1<<20)
 	if err != nil {
-		t.Fatal("Begin:", err)
+		tb.Fatal("Begin:", err)
 	}
 	return d
 }
@@ -85,22 +85,22 @@ func chainTo(targets ...string) delivery.Chain {
 }
 
 // keep takes a new note through every step and returns its leases.
-func keep(t testing.TB, s *Store, n delivery.Note, chains ...delivery.Chain) []delivery.Lease {
-	t.Helper()
-	d := begin(t, s, n)
-	check(t, d.Append([]byte("hello")))
-	check(t, d.Recorded(t.Context(), false))
+func keep(tb testing.TB, s *Store, n delivery.Note, chains ...delivery.Chain) []delivery.Lease {
+	tb.Helper()
+	d := begin(tb, s, n)
+	check(tb, d.Append([]byte("hello")))
+	check(tb, d.Recorded(tb.Context(), false))
 	n = d.Note()
 	n.Duration, n.Media.Type = time.Second, "audio/ogg; codecs=opus"
-	leases, err := d.Rendered(t.Context(), n, []byte("OggS "+n.ID), chains)
-	check(t, err)
+	leases, err := d.Rendered(tb.Context(), n, []byte("OggS "+n.ID), chains)
+	check(tb, err)
 	return leases
 }
 
-func check(t testing.TB, err error) {
-	t.Helper()
+func check(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -113,10 +113,10 @@ func names(l delivery.Life) string {
 	return strings.Join(all, ", ")
 }
 
-func life(t testing.TB, s *Store, id string) delivery.Life {
-	t.Helper()
-	l, err := s.Life(t.Context(), id)
-	check(t, err)
+func life(tb testing.TB, s *Store, id string) delivery.Life {
+	tb.Helper()
+	l, err := s.Life(tb.Context(), id)
+	check(tb, err)
 	return l
 }
 
@@ -185,6 +185,17 @@ func TestPathWithOddCharacters(t *testing.T) {
 	keep(t, s, newNote("101", "201"), chainTo("inbox"))
 	if _, err := os.Stat(filepath.Join(path, "store.db")); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A closed store is one file that can be copied.
+func TestCloseLeavesNoLog(t *testing.T) {
+	path := t.TempDir()
+	s := openAt(t, path)
+	keep(t, s, newNote("101", "201"), chainTo("inbox"))
+	check(t, s.Close())
+	if left, err := filepath.Glob(filepath.Join(path, "store.db-*")); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 
@@ -269,13 +280,13 @@ func TestFailedSync(t *testing.T) {
 		if syncs++; failing {
 			return errors.New("input/output error")
 		}
-		return syncFS(f)
+		return f.Sync()
 	}
 	s, err := open(Options{Path: t.TempDir()}, quiet(), d)
 	check(t, err)
 	defer closeStore(t, s)
 	a, b := begin(t, s, newNote("101", "201")), begin(t, s, newNote("101", "202"))
-	failing = true
+	syncs, failing = 0, true
 	if err := a.Recorded(t.Context(), false); err == nil {
 		t.Fatal("Recorded says that the tape is kept")
 	}
@@ -323,11 +334,11 @@ func TestContextEndsWaiting(t *testing.T) {
 }
 
 // read drains a reader and closes it.
-func read(t testing.TB, r delivery.RecordReader) (records []string, err error) {
-	t.Helper()
-	defer func() { check(t, r.Close()) }()
+func read(tb testing.TB, r delivery.RecordReader) (records []string, err error) {
+	tb.Helper()
+	defer func() { check(tb, r.Close()) }()
 	for {
-		b, err := r.Next(t.Context())
+		b, err := r.Next(tb.Context())
 		if errors.Is(err, io.EOF) {
 			return records, nil
 		}

@@ -83,8 +83,8 @@ func (t *tape) length() (size int64, records uint32, ended bool) {
 // recoverTape opens the tape that an earlier process left and finds the end of
 // its whole frames. What lies beyond, torn off by a crash or damaged, stays in
 // the file and is not read. A tape that is missing is an empty one.
-func recoverTape(path string) (t *tape, torn bool, err error) {
-	f, err := create(path, 0)
+func (s *Store) recoverTape(path string) (t *tape, torn bool, err error) {
+	f, err := s.create(path, 0)
 	if err != nil {
 		return nil, false, err
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 )
 
@@ -61,9 +62,16 @@ func write[T any](ctx context.Context, s *Store, do func(*txn) (T, error)) (T, e
 	return result, nil
 }
 
-func (w *writer) close() {
+// close ends the goroutine and gives up its statements: a connection that has
+// any stays open behind its Close.
+func (w *writer) close() error {
 	close(w.quit)
 	<-w.done
+	var errs []error
+	for _, stmt := range w.tx.stmts {
+		errs = append(errs, stmt.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func (w *writer) run() {
@@ -120,9 +128,9 @@ func (w *writer) transact(batch []operation) error {
 			return err
 		}
 		if batch[i].err = batch[i].do(w.tx); batch[i].err != nil {
-			// A full or failing disk ends the transaction as a whole, and its
-			// savepoints with it (sqlite.org/lang_transaction.html, section 3).
-			if _, err := w.tx.exec("ROLLBACK TO operation"); err != nil {
+			// A full disk may end the transaction as a whole, and its savepoints
+			// with it (sqlite.org/lang_transaction.html, section 3).
+			if _, err := w.tx.exec("ROLLBACK TO operation"); err != nil || isDiskFailure(batch[i].err) {
 				return batch[i].err
 			}
 		}

@@ -1,18 +1,23 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
 )
 
 // hold keeps the writer busy until the returned function is called, so that
 // what is written meanwhile goes into one batch.
-func hold(t testing.TB, s *Store) (release func()) {
-	t.Helper()
+func hold(tb testing.TB, s *Store) (release func()) {
+	tb.Helper()
 	running, wait, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -32,7 +37,7 @@ func TestNeighbours(t *testing.T) {
 	odd := errors.New("odd")
 	release := hold(t, s)
 	var wg sync.WaitGroup
-	errs := make([]error, 40)
+	errs := make([]error, maxBatch+10)
 	for i := range errs {
 		wg.Go(func() {
 			_, errs[i] = write(t.Context(), s, func(tx *txn) (any, error) {
@@ -99,4 +104,26 @@ func TestFullDatabase(t *testing.T) {
 	}
 	limit(1 << 20)
 	check(t, insert("large", 1<<20))
+}
+
+// A database that is damaged on disk ends the store's work.
+func TestDamagedDatabase(t *testing.T) {
+	path := t.TempDir()
+	s := openAt(t, path)
+	var page, size int64
+	check(t, s.readers.QueryRowContext(t.Context(), "SELECT rootpage FROM sqlite_schema WHERE name = 'setting'").Scan(&page))
+	check(t, s.readers.QueryRowContext(t.Context(), "PRAGMA page_size").Scan(&size))
+	check(t, s.Close())
+	f, err := os.OpenFile(filepath.Join(path, "store.db"), os.O_RDWR, 0)
+	check(t, err)
+	_, err = f.WriteAt(bytes.Repeat([]byte{0xa5}, int(size)), (page-1)*size)
+	check(t, errors.Join(err, f.Close()))
+
+	s = openAt(t, path)
+	if err := s.Ready(t.Context()); err == nil {
+		t.Fatal("ready with a damaged database")
+	}
+	if _, err := s.Begin(t.Context(), newNote("101", "201"), 0); !errors.Is(err, delivery.ErrFull) {
+		t.Fatalf("Begin: %v", err)
+	}
 }

@@ -59,6 +59,7 @@ func nothing() <-chan rendering {
 // its jobs and hands the first leases to the worker. What fails is kept for
 // Run to try again.
 func (p *Path) finish(ctx context.Context, draft delivery.Draft, cutOff bool, done <-chan rendering, mailbox *config.Mailbox) (delivery.Note, media.Facts, error) {
+	ended := time.Now()
 	if err := draft.Recorded(ctx, cutOff); err != nil {
 		p.unfinished.add(draft)
 		return delivery.Note{}, media.Facts{}, fmt.Errorf("the end of the tape is not safe yet: %w", err)
@@ -66,6 +67,7 @@ func (p *Path) finish(ctx context.Context, draft delivery.Draft, cutOff bool, do
 	r := <-done
 	p.Metrics.Rendered(r.facts)
 	note := describe(draft.Note(), r)
+	note.EndedAt = ended
 	if r.err != nil {
 		// The tape is kept, and the recipient at least learns of the call.
 		p.Log.Error("tape not rendered to its end", "note_id", note.ID, "error", r.err)

@@ -36,6 +36,8 @@ type Path struct {
 
 // Metrics is told what becomes of calls.
 type Metrics interface {
+	CallBegan()
+	Received(s media.Stats)
 	CallEnded(outcome Outcome)
 	Rendered(f media.Facts)
 }
@@ -65,6 +67,7 @@ const tapeRate = 10_000
 // Handle takes one call from the INVITE to its note.
 func (p *Path) Handle(ctx context.Context, c *sip.Call) {
 	r := record{Time: time.Now(), Note: c.ID, CallID: c.CallID, Trunk: c.Trunk.Name, Caller: c.Caller.Number}
+	p.Metrics.CallBegan()
 	r.Outcome = p.take(ctx, c, &r)
 	r.Ended = ended(ctx)
 	p.Metrics.CallEnded(r.Outcome)
@@ -160,7 +163,9 @@ func (p *Path) record(ctx context.Context, c *sip.Call, leg *media.Leg, draft de
 	hungUp := p.hangUp(keep, ctx, c, err)
 	defer hungUp.Wait()
 
-	r.received(leg.Stats())
+	stats := leg.Stats()
+	r.received(stats)
+	p.Metrics.Received(stats)
 	// The end is missing when the gateway cut the caller off, not when it waited in vain for more.
 	cutOff := err != nil && !errors.Is(err, media.ErrNoRTP) || errors.Is(context.Cause(ctx), sip.ErrShutdown)
 	note, facts, err := p.finish(keep, draft, cutOff, done, mailbox)

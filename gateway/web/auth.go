@@ -115,12 +115,12 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
 // session is the cookie without a path: that of the request counts, which a
 // proxy may have put below one of its own (RFC 6265 section 5.1.4).
 func (s *Server) session(r *http.Request, value string, end time.Time) *http.Cookie {
-	return &http.Cookie{
+	return &http.Cookie{ //nolint:gosec // Secure where the gateway is reached by https; on loopback it is not
 		Name:     sessionCookie,
 		Value:    value,
 		Expires:  end,
 		HttpOnly: true,
-		Secure:   r.TLS != nil || strings.HasPrefix(s.publicURL, "https:"),
+		Secure:   r.TLS != nil || s.public.Scheme == "https",
 		SameSite: http.SameSiteStrictMode,
 	}
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,18 +25,18 @@ func TestAdminToken(t *testing.T) {
 		{adminToken, http.StatusNotFound},
 		{"", http.StatusNotFound},
 	} {
-		if r := ask(t, s, "GET", "/admin/inbox/"+reception, header("Authorization", c.authorization)); r.StatusCode != c.want {
-			t.Errorf("%q: %s, want %d", c.authorization, r.Status, c.want)
+		if r := ask(t, s, "GET", "/admin/inbox/"+reception, header("Authorization", c.authorization)); r.Code != c.want {
+			t.Errorf("%q: %d, want %d", c.authorization, r.Code, c.want)
 		}
 	}
 }
 
 func TestWithoutAdminTokenThereIsNoAdmin(t *testing.T) {
 	s := newServer(t, newMemory(), func(o *Options) { o.AdminToken = "" })
-	want := dump(t, ask(t, s, "GET", "/"))
+	want := dump(ask(t, s, "GET", "/"))
 	for _, target := range []string{"/admin/", "/admin/inbox/" + reception} {
 		for _, authorization := range []string{"", "Bearer "} {
-			if got := dump(t, ask(t, s, "GET", target, header("Authorization", authorization))); got != want {
+			if got := dump(ask(t, s, "GET", target, header("Authorization", authorization))); got != want {
 				t.Errorf("%s with %q: got\n%s", target, authorization, got)
 			}
 		}
@@ -47,28 +48,28 @@ func TestAdminSession(t *testing.T) {
 	s := newServer(t, m, nil)
 	m.add(delivery.Note{Kind: delivery.Missed, Recipient: delivery.Recipient{Number: workshop}})
 
-	if r := login(t, s, "not it"); r.StatusCode != http.StatusForbidden || len(r.Cookies()) != 0 {
-		t.Fatalf("wrong token: %s, %v", r.Status, r.Cookies())
+	if r := login(t, s, "not it"); r.Code != http.StatusForbidden || r.Header().Get("Set-Cookie") != "" {
+		t.Fatalf("wrong token: %d, %v", r.Code, r.Header())
 	}
 	r := login(t, s, adminToken)
-	if r.StatusCode != http.StatusSeeOther || len(r.Cookies()) != 1 {
-		t.Fatalf("right token: %s, %v", r.Status, r.Cookies())
+	cookie, err := http.ParseSetCookie(r.Header().Get("Set-Cookie"))
+	if r.Code != http.StatusSeeOther || err != nil {
+		t.Fatalf("right token: %d, %v", r.Code, err)
 	}
-	cookie := r.Cookies()[0]
 	if !cookie.HttpOnly || !cookie.Secure || cookie.SameSite != http.SameSiteStrictMode || strings.Contains(cookie.Value, adminToken) {
 		t.Errorf("the cookie is not guarded: %v", cookie)
 	}
 	with := func(value string) func(*http.Request) {
 		return func(r *http.Request) { r.AddCookie(&http.Cookie{Name: sessionCookie, Value: value}) }
 	}
-	list := body(t, ask(t, s, "GET", "/admin/", with(cookie.Value)))
+	list := ask(t, s, "GET", "/admin/", with(cookie.Value)).Body.String()
 	if !strings.Contains(list, `href="inbox/101"`) || !strings.Contains(list, `href="inbox/&#43;4930555010"`) {
 		t.Errorf("the mailboxes are not listed:\n%s", list)
 	}
-	if got := body(t, ask(t, s, "GET", "/admin/?q=work", with(cookie.Value))); strings.Contains(got, "Reception") || !strings.Contains(got, "Workshop") {
+	if got := ask(t, s, "GET", "/admin/?q=work", with(cookie.Value)).Body.String(); strings.Contains(got, "Reception") || !strings.Contains(got, "Workshop") {
 		t.Errorf("the search found:\n%s", got)
 	}
-	if got := body(t, ask(t, s, "GET", "/admin/inbox/101/notes", with(cookie.Value))); !strings.Contains(got, `"kind":"missed"`) {
+	if got := ask(t, s, "GET", "/admin/inbox/101/notes", with(cookie.Value)).Body.String(); !strings.Contains(got, `"kind":"missed"`) {
 		t.Errorf("the admin does not see the mailbox: %s", got)
 	}
 
@@ -82,13 +83,13 @@ func TestAdminSession(t *testing.T) {
 		"empty": "",
 		"dot":   ".",
 	} {
-		if r := ask(t, s, "GET", "/admin/inbox/101", with(value)); r.StatusCode != http.StatusNotFound {
-			t.Errorf("session %s: %s", why, r.Status)
+		if r := ask(t, s, "GET", "/admin/inbox/101", with(value)); r.Code != http.StatusNotFound {
+			t.Errorf("session %s: %d", why, r.Code)
 		}
 	}
 }
 
-func login(t *testing.T, s *Server, token string) *http.Response {
+func login(t *testing.T, s *Server, token string) *httptest.ResponseRecorder {
 	t.Helper()
 	return ask(t, s, "POST", "/admin/", func(r *http.Request) {
 		r.PostForm = map[string][]string{"token": {token}}

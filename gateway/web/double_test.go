@@ -203,8 +203,8 @@ func (m *memory) Recipients() []delivery.Recipient {
 }
 
 // newServer makes a server over a memory, as change would have it.
-func newServer(t testing.TB, m *memory, change func(*Options)) *Server {
-	t.Helper()
+func newServer(tb testing.TB, m *memory, change func(*Options)) *Server {
+	tb.Helper()
 	o := Options{
 		Inbox: m, Notes: m, Links: m, Directory: m,
 		Metrics:    NewMetrics("test"),
@@ -216,9 +216,9 @@ func newServer(t testing.TB, m *memory, change func(*Options)) *Server {
 	if change != nil {
 		change(&o)
 	}
-	s, err := New(t.Context(), o)
+	s, err := New(tb.Context(), o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }

@@ -15,11 +15,11 @@ import (
 // service to fetch; "" when the server has no public URL. The signature is
 // HMAC-SHA256 over the id and the expiry, under a key for such links alone.
 func (s *Server) Link(id string, expires time.Time) string {
-	if s.publicURL == "" {
+	if s.public.Host == "" {
 		return ""
 	}
 	exp := strconv.FormatInt(expires.Unix(), 10)
-	return s.publicURL + "/media/" + id + "?exp=" + exp + "&sig=" + sign(s.linkKey, id, exp)
+	return s.public.String() + "/media/" + id + "?exp=" + exp + "&sig=" + sign(s.linkKey, id, exp)
 }
 
 // linkedMedia serves the file that a signed link names.

@@ -203,10 +203,10 @@ func (m *Metrics) Attempt(channel string, outcome delivery.Outcome, took time.Du
 
 // Delivered counts a note that arrived, since the end of its call; its id is
 // the exemplar.
-func (m *Metrics) Delivered(note delivery.Note, channel string, since time.Duration) {
+func (m *Metrics) Delivered(note delivery.Note, channel string) {
 	seconds := m.histograms[deliverySeconds].WithLabelValues(channel)
 	if e, ok := seconds.(prometheus.ExemplarObserver); ok {
-		e.ObserveWithExemplar(since.Seconds(), prometheus.Labels{"note_id": note.ID})
+		e.ObserveWithExemplar(time.Since(note.EndedAt).Seconds(), prometheus.Labels{"note_id": note.ID})
 	}
 }
 

@@ -20,7 +20,7 @@ func TestMetrics(t *testing.T) {
 	m.Received(Reception{Bytes: 1000, Foreign: 2, Invalid: 3})
 	m.Rendered(Rendering{Packets: 100, Lost: 5, Late: 1, Concealed: 1500 * time.Millisecond, Frames: map[int]int{2: 50, 9: 7}, Lag: 20 * time.Millisecond})
 	m.Attempt("crm", delivery.Retry, 300*time.Millisecond)
-	m.Delivered(delivery.Note{ID: delivery.NewID()}, "crm", 40*time.Millisecond)
+	m.Delivered(delivery.Note{ID: delivery.NewID(), EndedAt: time.Now().Add(-20 * time.Second)}, "crm")
 	m.Dead("", "crm")
 	m.Breaker("crm", "open")
 	m.StrangerDropped()
@@ -29,7 +29,7 @@ func TestMetrics(t *testing.T) {
 	m.GaugeFunc(QueueDepth, func(context.Context) (map[string]float64, error) {
 		return map[string]float64{"queued": 4, "dead": 1}, nil
 	})
-	got := body(t, ask(t, s, "GET", "/metrics"))
+	got := ask(t, s, "GET", "/metrics").Body.String()
 	for _, want := range []string{
 		`afterbeep_calls_begun_total 1`,
 		`afterbeep_calls_total{outcome="voice"} 1`,
@@ -46,8 +46,8 @@ func TestMetrics(t *testing.T) {
 		`afterbeep_render_lag_seconds_bucket{le="0.025"} 1`,
 		`afterbeep_delivery_attempts_total{channel="crm",outcome="retry"} 1`,
 		`afterbeep_delivery_attempt_seconds_count{channel="crm"} 1`,
-		`afterbeep_delivery_seconds_bucket{channel="crm",le="0.025"} 0`,
-		`afterbeep_delivery_seconds_bucket{channel="crm",le="0.05"} 1`,
+		`afterbeep_delivery_seconds_bucket{channel="crm",le="10"} 0`,
+		`afterbeep_delivery_seconds_bucket{channel="crm",le="30"} 1`,
 		`afterbeep_delivery_seconds_bucket{channel="crm",le="3600"} 1`,
 		`afterbeep_delivery_dead_total{channel="crm"} 1`,
 		`afterbeep_breaker_state{channel="crm"} 2`,
@@ -87,7 +87,7 @@ func TestMetricTableKeepsToTheRules(t *testing.T) {
 func TestFailingGaugeLeavesTheOthers(t *testing.T) {
 	s := newServer(t, newMemory(), nil)
 	s.o.Metrics.GaugeFunc(QueueDepth, func(context.Context) (map[string]float64, error) { return nil, errors.New("store closed") })
-	got := body(t, ask(t, s, "GET", "/metrics"))
+	got := ask(t, s, "GET", "/metrics").Body.String()
 	if strings.Contains(got, "afterbeep_queue_jobs") || !strings.Contains(got, "afterbeep_strangers_dropped_total 0\n") {
 		t.Errorf("got\n%s", got)
 	}
@@ -97,9 +97,9 @@ func TestMetricsNameNobody(t *testing.T) {
 	m := newMemory()
 	s := newServer(t, m, nil)
 	n := m.add(delivery.Note{Kind: delivery.Voice, Caller: delivery.Caller{Number: "+493055501234", Name: "Maria Kowalski"}})
-	s.o.Metrics.Delivered(n, "inbox", time.Second)
-	got := body(t, ask(t, s, "GET", "/metrics", header("Accept", "application/openmetrics-text")))
-	if !strings.Contains(got, `# {note_id="`+n.ID+`"} 1`) {
+	s.o.Metrics.Delivered(n, "inbox")
+	got := ask(t, s, "GET", "/metrics", header("Accept", "application/openmetrics-text")).Body.String()
+	if !strings.Contains(got, `# {note_id="`+n.ID+`"}`) {
 		t.Errorf("no exemplar in\n%s", got)
 	}
 	for _, private := range []string{n.Caller.Number, n.Caller.Name, n.Recipient.Number} {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"html/template"
 	"io/fs"
@@ -28,7 +29,8 @@ type pages struct {
 	assets               string            // "assets/VERSION", where they are served; a new version has a new address
 }
 
-func loadPages() (pages, error) {
+// loadPages reads page/; base is the path below which all is served.
+func loadPages(base string) (pages, error) {
 	p := pages{files: map[string][]byte{}}
 	templates, err := template.ParseFS(files, "page/*.html")
 	if err != nil {
@@ -55,20 +57,15 @@ func loadPages() (pages, error) {
 		p.files[e.Name()] = text
 	}
 	p.assets = "assets/" + hex.EncodeToString(version.Sum(nil)[:8])
-	if p.missing, err = plain(templates.Lookup("missing.html")); err != nil {
-		return p, err
+	var missing, unavailable bytes.Buffer
+	if err := errors.Join(
+		templates.ExecuteTemplate(&missing, "missing.html", base+"/"+p.assets),
+		templates.ExecuteTemplate(&unavailable, "unavailable.html", base+"/"+p.assets),
+	); err != nil {
+		return p, fmt.Errorf("the pages in the program: %w", err)
 	}
-	p.unavailable, err = plain(templates.Lookup("unavailable.html"))
-	return p, err
-}
-
-// plain runs a template that has no blanks to fill.
-func plain(t *template.Template) ([]byte, error) {
-	var b bytes.Buffer
-	if err := t.Execute(&b, nil); err != nil {
-		return nil, fmt.Errorf("the pages in the program: %w", err)
-	}
-	return b.Bytes(), nil
+	p.missing, p.unavailable = missing.Bytes(), unavailable.Bytes()
+	return p, nil
 }
 
 // assetTypes says what the files are; the system's own table may say otherwise.

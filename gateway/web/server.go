@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -59,9 +58,9 @@ type Server struct {
 	handler http.Handler
 	http    http.Server
 
-	publicURL  string // without a slash at the end
-	linkKey    []byte // signs media links
-	sessionKey []byte // signs admin cookies
+	public     *url.URL // without a slash at its end; zero when there is none
+	linkKey    []byte   // signs media links
+	sessionKey []byte   // signs admin cookies
 
 	shutdown sync.Once
 	closing  chan struct{} // closed when event streams must end
@@ -77,7 +76,11 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 20 * time.Second
 	}
-	pages, err := loadPages()
+	public, err := publicURL(o.PublicURL)
+	if err != nil {
+		return nil, err
+	}
+	pages, err := loadPages(public.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -85,14 +88,17 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		o:          o,
 		log:        o.Log,
 		pages:      pages,
-		publicURL:  strings.TrimRight(o.PublicURL, "/"),
+		public:     public,
 		linkKey:    derive(key, "media link"),
 		sessionKey: derive(key, "admin session", o.AdminToken),
 		closing:    make(chan struct{}),
 	}
-	sameOrigin, err := s.sameOrigin()
-	if err != nil {
-		return nil, err
+	sameOrigin := http.NewCrossOriginProtection() // refuses changes that another site's page asks a browser for
+	sameOrigin.SetDenyHandler(http.HandlerFunc(s.notFound))
+	if public.Host != "" {
+		if err := sameOrigin.AddTrustedOrigin(public.Scheme + "://" + public.Host); err != nil {
+			return nil, fmt.Errorf("the public URL: %w", err)
+		}
 	}
 	s.handler = s.logged(hardened(sameOrigin.Handler(s.routes())))
 	s.http = http.Server{
@@ -113,18 +119,13 @@ func derive(key []byte, purpose ...string) []byte {
 	return mac.Sum(nil)
 }
 
-// sameOrigin refuses changes that another site's page asks a browser for.
-func (s *Server) sameOrigin() (*http.CrossOriginProtection, error) {
-	protection := http.NewCrossOriginProtection()
-	protection.SetDenyHandler(http.HandlerFunc(s.notFound))
-	if s.publicURL == "" {
-		return protection, nil
-	}
-	u, err := url.Parse(s.publicURL)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+// publicURL reads the address; without one it is the zero URL.
+func publicURL(text string) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimRight(text, "/"))
+	if text != "" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https")) {
 		return nil, errors.New("the public URL must look like https://notes.example")
 	}
-	return protection, protection.AddTrustedOrigin(u.Scheme + "://" + u.Host)
+	return u, nil
 }
 
 // ServeHTTP answers one request.
@@ -253,8 +254,8 @@ func (w *statusWriter) WriteHeader(status int) {
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // notFound is the one answer to whatever is not there or not to be seen.
-func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
-	s.static(w, r, http.StatusNotFound, s.pages.missing)
+func (s *Server) notFound(w http.ResponseWriter, _ *http.Request) {
+	static(w, http.StatusNotFound, s.pages.missing)
 }
 
 // unavailable answers when the store failed: at whatever was asked for, so
@@ -264,16 +265,14 @@ func (s *Server) unavailable(w http.ResponseWriter, r *http.Request, err error) 
 		s.o.Metrics.StoreError("web")
 		s.log.WarnContext(r.Context(), "store failed a request", "route", r.Pattern, "error", err)
 	}
-	s.static(w, r, http.StatusServiceUnavailable, s.pages.unavailable)
+	static(w, http.StatusServiceUnavailable, s.pages.unavailable)
 }
 
 // static answers with a page that is the same for everybody.
-func (s *Server) static(w http.ResponseWriter, r *http.Request, status int, page []byte) {
+func static(w http.ResponseWriter, status int, page []byte) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	if r.Method != http.MethodHead {
-		_, _ = bytes.NewReader(page).WriteTo(w)
-	}
+	_, _ = w.Write(page)
 }
 
 // healthy says that the process lives.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -17,27 +17,18 @@ import (
 )
 
 // ask makes one request; each change works on it before it is served.
-func ask(t testing.TB, s http.Handler, method, target string, change ...func(*http.Request)) *http.Response {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, "http://notes.test"+target, nil)
+func ask(tb testing.TB, s http.Handler, method, target string, change ...func(*http.Request)) *httptest.ResponseRecorder {
+	tb.Helper()
+	r, err := http.NewRequestWithContext(tb.Context(), method, "http://notes.test"+target, nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, c := range change {
 		c(r)
 	}
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
-	return w.Result()
-}
-
-func body(t testing.TB, r *http.Response) string {
-	t.Helper()
-	b, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
+	return w
 }
 
 func header(name, value string) func(*http.Request) {
@@ -45,14 +36,11 @@ func header(name, value string) func(*http.Request) {
 }
 
 // dump is everything a client sees of an answer.
-func dump(t testing.TB, r *http.Response) string {
-	t.Helper()
+func dump(w *httptest.ResponseRecorder) string {
 	var b strings.Builder
-	b.WriteString(r.Status + "\n")
-	if err := r.Header.Write(&b); err != nil {
-		t.Fatal(err)
-	}
-	return b.String() + body(t, r)
+	fmt.Fprintln(&b, w.Code)
+	_ = w.Header().Write(&b) // a strings.Builder takes all
+	return b.String() + w.Body.String()
 }
 
 func TestWhateverIsNotThereLooksTheSame(t *testing.T) {
@@ -61,8 +49,8 @@ func TestWhateverIsNotThereLooksTheSame(t *testing.T) {
 	theirs := m.add(delivery.Note{Kind: delivery.Voice, Recipient: delivery.Recipient{Number: workshop}})
 	missed := m.add(delivery.Note{Kind: delivery.Missed})
 	inbox := "/inbox/" + receptionToken
-	want := dump(t, ask(t, s, "GET", "/"))
-	if !strings.HasPrefix(want, "404 ") {
+	want := dump(ask(t, s, "GET", "/"))
+	if !strings.HasPrefix(want, "404\n") {
 		t.Fatalf("GET / got %s", want)
 	}
 	for _, c := range []struct{ why, method, target string }{
@@ -96,7 +84,7 @@ func TestWhateverIsNotThereLooksTheSame(t *testing.T) {
 		{"source", "GET", "/page/main.js"},
 	} {
 		t.Run(c.why, func(t *testing.T) {
-			if got := dump(t, ask(t, s, c.method, c.target)); got != want {
+			if got := dump(ask(t, s, c.method, c.target)); got != want {
 				t.Errorf("%s %s: got\n%s\nwant\n%s", c.method, c.target, got, want)
 			}
 		})
@@ -106,7 +94,7 @@ func TestWhateverIsNotThereLooksTheSame(t *testing.T) {
 func TestSecurityHeaders(t *testing.T) {
 	s := newServer(t, newMemory(), nil)
 	for _, target := range []string{"/", "/inbox/" + receptionToken, "/admin/", "/healthz", "/inbox/" + receptionToken + "/notes"} {
-		h := ask(t, s, "GET", target).Header
+		h := ask(t, s, "GET", target).Header()
 		for name, want := range map[string]string{
 			"Referrer-Policy":         "no-referrer",
 			"X-Content-Type-Options":  "nosniff",
@@ -129,9 +117,9 @@ func TestSecurityHeaders(t *testing.T) {
 func TestPageLoadsAllItNamesAndNothingElse(t *testing.T) {
 	s := newServer(t, newMemory(), nil)
 	r := ask(t, s, "GET", "/inbox/"+receptionToken)
-	page := body(t, r)
-	if r.StatusCode != http.StatusOK || !strings.Contains(page, `data-name="Reception" data-number="&#43;49 30 555010"`) {
-		t.Fatalf("got %s\n%s", r.Status, page)
+	page := r.Body.String()
+	if r.Code != http.StatusOK || !strings.Contains(page, `data-name="Reception" data-number="&#43;49 30 555010"`) {
+		t.Fatalf("got %d\n%s", r.Code, page)
 	}
 	base, _ := url.Parse("/inbox/" + receptionToken)
 	links := 0
@@ -139,10 +127,10 @@ func TestPageLoadsAllItNamesAndNothingElse(t *testing.T) {
 		for _, rest := range strings.Split(page, attribute)[1:] {
 			ref, err := base.Parse(rest[:strings.IndexByte(rest, '"')])
 			if err != nil || ref.Host != "" {
-				t.Fatalf("the page loads %q (%v)", rest[:40], err)
+				t.Fatalf("the page loads %.40q (%v)", rest, err)
 			}
-			if got := ask(t, s, "GET", ref.Path); got.StatusCode != http.StatusOK || !strings.Contains(got.Header.Get("Cache-Control"), "immutable") {
-				t.Errorf("%s: %s, %q", ref.Path, got.Status, got.Header.Get("Cache-Control"))
+			if got := ask(t, s, "GET", ref.Path); got.Code != http.StatusOK || !strings.Contains(got.Header().Get("Cache-Control"), "immutable") {
+				t.Errorf("%s: %d, %q", ref.Path, got.Code, got.Header().Get("Cache-Control"))
 			}
 			links++
 		}
@@ -167,7 +155,7 @@ func TestThreadPages(t *testing.T) {
 	before := ""
 	for more := true; more; {
 		var page threadView
-		answer := body(t, ask(t, s, "GET", "/inbox/"+receptionToken+"/notes?limit=3&before="+before))
+		answer := ask(t, s, "GET", "/inbox/"+receptionToken+"/notes?limit=3&before="+before).Body.String()
 		if err := json.Unmarshal([]byte(answer), &page); err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +180,8 @@ func TestWhatThePageIsTold(t *testing.T) {
 		want string
 	}{
 		{
-			"voice", delivery.Note{
+			"voice",
+			delivery.Note{
 				ID: "1", Kind: delivery.Voice, Caller: delivery.Caller{Number: "+493055501234", Name: "M"}, Reason: "busy", CalledAt: at,
 				Duration: 1240 * time.Millisecond, Partial: true, Waveform: []byte{0, 255}, Media: delivery.Media{Type: "audio/ogg", Bytes: 9}, PlayedAt: at,
 			},
@@ -200,11 +189,13 @@ func TestWhatThePageIsTold(t *testing.T) {
 				`"called_at":"2026-03-01T13:03:00Z","duration_ms":1240,"partial":true,"waveform":[0,255],"media":{"type":"audio/ogg","bytes":9},"read":true,"played":true}`,
 		},
 		{
-			"private, though the note knows more", delivery.Note{ID: "2", Kind: delivery.Missed, Caller: delivery.Caller{Number: "+493055501234", Name: "M", Private: true}, CalledAt: at},
+			"private, though the note knows more",
+			delivery.Note{ID: "2", Kind: delivery.Missed, Caller: delivery.Caller{Number: "+493055501234", Name: "M", Private: true}, CalledAt: at},
 			`{"id":"2","kind":"missed","caller":{"private":true},"called_at":"2026-03-01T13:03:00Z","duration_ms":0,"partial":false,"waveform":[],"media":null,"read":false,"played":false}`,
 		},
 		{
-			"extension", delivery.Note{ID: "3", Kind: delivery.Missed, Caller: delivery.Caller{Number: "101"}, CalledAt: at, ReadAt: at},
+			"extension",
+			delivery.Note{ID: "3", Kind: delivery.Missed, Caller: delivery.Caller{Number: "101"}, CalledAt: at, ReadAt: at},
 			`{"id":"3","kind":"missed","caller":{"number":"101","display":"101","private":false},"called_at":"2026-03-01T13:03:00Z","duration_ms":0,"partial":false,"waveform":[],"media":null,"read":true,"played":false}`,
 		},
 	} {
@@ -222,8 +213,8 @@ func TestMarks(t *testing.T) {
 	s := newServer(t, m, nil)
 	n := m.add(delivery.Note{Kind: delivery.Voice})
 	for _, mark := range []string{"read", "played"} {
-		if r := ask(t, s, "POST", "/inbox/"+receptionToken+"/notes/"+n.ID+"/"+mark); r.StatusCode != http.StatusNoContent {
-			t.Errorf("%s: %s", mark, r.Status)
+		if r := ask(t, s, "POST", "/inbox/"+receptionToken+"/notes/"+n.ID+"/"+mark); r.Code != http.StatusNoContent {
+			t.Errorf("%s: %d", mark, r.Code)
 		}
 	}
 	if got := m.note(n.ID); got.ReadAt.IsZero() || got.PlayedAt.IsZero() {
@@ -231,8 +222,8 @@ func TestMarks(t *testing.T) {
 	}
 	other := m.add(delivery.Note{Kind: delivery.Voice})
 	r := ask(t, s, "POST", "/inbox/"+receptionToken+"/notes/"+other.ID+"/read", header("Sec-Fetch-Site", "cross-site"))
-	if r.StatusCode != http.StatusNotFound || !m.note(other.ID).ReadAt.IsZero() {
-		t.Errorf("another site's page marked a note: %s", r.Status)
+	if r.Code != http.StatusNotFound || !m.note(other.ID).ReadAt.IsZero() {
+		t.Errorf("another site's page marked a note: %d", r.Code)
 	}
 }
 
@@ -240,11 +231,11 @@ func TestStoreFailureTellsNothing(t *testing.T) {
 	m := newMemory()
 	s := newServer(t, m, nil)
 	m.fail = errors.New("disk I/O error")
-	want := dump(t, ask(t, s, "GET", "/inbox/"+receptionToken))
-	if !strings.HasPrefix(want, "503 ") || strings.Contains(want, "disk") {
+	want := dump(ask(t, s, "GET", "/inbox/"+receptionToken))
+	if !strings.HasPrefix(want, "503\n") || strings.Contains(want, "disk") {
 		t.Fatalf("got %s", want)
 	}
-	if got := dump(t, ask(t, s, "GET", "/inbox/"+strings.Repeat("x", 32))); got != want {
+	if got := dump(ask(t, s, "GET", "/inbox/"+strings.Repeat("x", 32))); got != want {
 		t.Errorf("a wrong token is told apart:\n%s", got)
 	}
 }
@@ -259,14 +250,14 @@ func TestHealth(t *testing.T) {
 		err    error
 		want   string
 	}{
-		{"/healthz", nil, "200 OK ok\n"},
-		{"/healthz", errors.New("draining"), "200 OK ok\n"},
-		{"/readyz", nil, "200 OK ready\n"},
-		{"/readyz", errors.New("the store\ncannot write"), "503 Service Unavailable not ready: the store; cannot write\n"},
+		{"/healthz", nil, "200 ok\n"},
+		{"/healthz", errors.New("draining"), "200 ok\n"},
+		{"/readyz", nil, "200 ready\n"},
+		{"/readyz", errors.New("the store\ncannot write"), "503 not ready: the store; cannot write\n"},
 	} {
 		notReady = c.err
 		r := ask(t, s, "GET", c.target)
-		if got := r.Status + " " + body(t, r); got != c.want {
+		if got := fmt.Sprint(r.Code, " ", r.Body.String()); got != c.want {
 			t.Errorf("%s with %v: got %q, want %q", c.target, c.err, got, c.want)
 		}
 	}

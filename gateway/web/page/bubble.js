@@ -1,6 +1,6 @@
 // One note in a thread.
 
-import { attribute, element, icon } from "./dom.js";
+import { attribute, element, icon, modified } from "./dom.js";
 import { language, length, reason, say, time, total } from "./text.js";
 import { keys, sliderKeys, waveform } from "./waveform.js";
 
@@ -31,11 +31,20 @@ function describe(note) {
 
 // when says why and at what time.
 const when = (note) =>
-  element("span", { class: "when" }, reason(note) && element("span", { class: "why" }, reason(note)), element("time", { datetime: note.called_at }, time(note)));
+  element(
+    "span",
+    { class: "when" },
+    reason(note) && element("span", { class: "why" }, reason(note)),
+    element("time", { datetime: note.called_at }, time(note)),
+  );
+
+// missedLine says that a call was missed.
+const missedLine = (...more) =>
+  element("div", { class: "line" }, icon("missed"), element("span", { class: "what" }, say("missed_call")), ...more);
 
 // line is a call that left nothing to play.
 const line = (note) => ({
-  element: element("div", { class: "line" }, icon("missed"), element("span", { class: "what" }, say("missed_call")), when(note)),
+  element: missedLine(when(note)),
   show() {},
 });
 
@@ -49,13 +58,12 @@ function playable(note, player) {
   const speed = element("button", { class: "speed", type: "button", onclick: () => player.nextSpeed() });
   const error = element("p", { class: "unplayable", role: "alert", hidden: true }, say("unplayable"));
   const cut = note.partial && element("span", { class: "cut", title: say("cut_off_hint") }, icon("cut"), say("cut_off"));
-  const missed = note.kind === "missed" && element("div", { class: "line" }, icon("missed"), element("span", { class: "what" }, say("missed_call")));
 
   return {
     element: element(
       "div",
       { class: "body" },
-      missed,
+      note.kind === "missed" && missedLine(),
       video,
       element("div", { class: "player" }, button, wave.element, speed),
       element("div", { class: "foot" }, clock, element("span", { class: "dot", "aria-hidden": "true" }), cut, when(note)),
@@ -68,7 +76,7 @@ function playable(note, player) {
       const at = player.position(note);
       const playing = player.playing(note);
       const label = playing ? say("pause") : say(note.kind === "missed" ? "play_anyway" : "play");
-      const article = button.closest(".note");
+      const article = button.closest(".note"); // none while it is made
       article?.classList.toggle("is-playing", playing);
       article?.classList.toggle("is-current", player.note === note);
       attribute(button, "aria-label", label);
@@ -80,6 +88,7 @@ function playable(note, player) {
     },
 
     key(event) {
+      if (modified(event)) return;
       const move = (event.target === wave.element ? sliderKeys : keys)[event.key];
       if (move) player.seek(note, move(player.position(note), note.duration_ms));
       else if (event.key === " " && !(event.target instanceof HTMLButtonElement)) toggle();

@@ -15,7 +15,12 @@ export function avatar(key, caller) {
 }
 
 const initialsOf = (text) =>
-  text.split(/\s+/).filter((word) => /^\p{L}/u.test(word)).slice(0, 2).map((word) => [...word][0].toLocaleUpperCase()).join("");
+  text
+    .split(/\s+/)
+    .filter((word) => /^\p{L}/u.test(word))
+    .slice(0, 2)
+    .map((word) => [...word][0].toLocaleUpperCase())
+    .join("");
 
 // Callers shows threads as a list, and calls open with the key of the chosen one.
 export class Callers {
@@ -56,7 +61,7 @@ export class Callers {
 
   #key(event) {
     const buttons = [...this.element.querySelectorAll(".caller")];
-    const next = rove(buttons, document.activeElement, event.key);
+    const next = rove(buttons, document.activeElement, event);
     if (!next) return;
     event.preventDefault();
     for (const b of buttons) b.tabIndex = b === next ? 0 : -1;
@@ -80,4 +85,9 @@ function preview(note) {
 }
 
 const badge = (count) =>
-  element("span", { class: "badge" }, element("span", { "aria-hidden": "true" }, String(count)), element("span", { class: "only-heard" }, say("unread", count)));
+  element(
+    "span",
+    { class: "badge" },
+    element("span", { "aria-hidden": "true" }, String(count)),
+    element("span", { class: "only-heard" }, say("unread", count)),
+  );

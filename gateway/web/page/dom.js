@@ -64,10 +64,13 @@ export function arrange(parent, children) {
   }
 }
 
-// rove moves the focus within a list by the arrow keys; only the element it
-// rests on can be reached by Tab (WAI-ARIA APG, roving tabindex).
-export function rove(items, from, key) {
-  const step = { ArrowDown: 1, ArrowUp: -1, Home: -items.length, End: items.length }[key];
-  if (!step || items.length === 0) return null;
+// rove says which element of a list an arrow key leads to; only the one that the
+// focus rests on can be reached by Tab (WAI-ARIA APG, roving tabindex).
+export function rove(items, from, event) {
+  const step = { ArrowDown: 1, ArrowUp: -1, Home: -items.length, End: items.length }[event.key];
+  if (!step || modified(event) || items.length === 0) return null;
   return items[Math.max(0, Math.min(items.length - 1, items.indexOf(from) + step))];
 }
+
+// modified keys are the browser's: Alt and left is its way back.
+export const modified = (event) => event.altKey || event.ctrlKey || event.metaKey;

@@ -83,11 +83,8 @@ export class Player {
 
   #listen(media) {
     const current = () => media === this.#media && this.note;
-    media.onplay = () => {
-      if (!current()) return;
-      this.onplay(this.note);
-      this.#draw();
-    };
+    media.onplay = () => current() && this.#draw();
+    media.onplaying = () => current() && this.onplay(this.note); // it can be heard
     media.onpause = media.onseeked = () => current() && this.onchange(this.note);
     media.onerror = () => current() && this.#fail();
     media.onended = () => {
@@ -108,6 +105,7 @@ export class Player {
 
   #fail() {
     this.failed = this.note;
+    this.#media.pause();
     this.onchange(this.note);
   }
 }

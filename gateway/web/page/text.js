@@ -53,7 +53,7 @@ const table = {
     empty: "Noch keine Nachrichten",
     empty_hint: "Wird ein Anruf nicht angenommen, erscheint die Sprachnachricht hier.",
     choose: "Wählen Sie einen Anrufer aus",
-    private: "Unterdrückte Nummer",
+    private: "Private Nummer",
     unknown: "Unbekannter Anrufer",
     missed_call: "Verpasster Anruf",
     voice: "Sprachnachricht",

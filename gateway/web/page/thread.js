@@ -23,9 +23,15 @@ export class Thread {
 
   #head = element("header", { class: "bar" });
   #older = element("button", { class: "older quiet", type: "button" }, say("older"));
-  #list = element("div", { class: "notes", role: "log", "aria-live": "off", onkeydown: (event) => this.#keydown(event), onfocusin: (event) => this.#rest(event.target.closest(".note")) });
+  #list = element("div", {
+    class: "notes",
+    role: "log",
+    "aria-live": "off", // new notes are announced for all threads at once
+    onkeydown: (event) => this.#keydown(event),
+    onfocusin: (event) => this.#rest(event.target.closest(".note")),
+  });
   #scroll = element("div", { class: "scroll" }, this.#older, this.#list);
-  #jump = element("button", { class: "jump primary", type: "button", hidden: true, onclick: () => this.#toEnd() }, say("newer"), " ↓");
+  #jump = element("button", { class: "jump primary", type: "button", onclick: () => this.#toEnd() }, say("newer"), " ↓");
   element = element("section", { class: "thread" }, this.#head, this.#scroll, this.#jump);
 
   // changed is called when a note was marked; back and older when those
@@ -85,18 +91,23 @@ export class Thread {
     const shown = title(caller);
     if (this.#head.firstChild && this.#shown === shown) return;
     this.#shown = shown;
-    const dial = /^\+?[0-9*#]+$/.test(caller.number ?? "") && caller.number;
-    const playOn = element("button", { class: "play-on", type: "button", title: say("play_on_hint"), "aria-pressed": String(this.#player.playOn), onclick: () => {
-      this.#player.setPlayOn(!this.#player.playOn);
-      attribute(playOn, "aria-pressed", this.#player.playOn);
-    } }, icon("next"), element("span", {}, say("play_on")));
     this.#head.replaceChildren(
       element("button", { class: "back", type: "button", "aria-label": say("back"), onclick: this.#back }, icon("back")),
       avatar(thread.key, caller),
-      element("div", { class: "bar-text" }, element("h2", {}, name(shown)), caller.display && shown !== caller.display ? element("p", {}, name(caller.display)) : ""),
-      playOn,
-      dial ? element("a", { class: "call", href: `tel:${encodeURIComponent(dial).replace("%2B", "+")}`, "aria-label": say("call_back_who", shown) }, icon("phone"), element("span", {}, say("call_back"))) : "",
+      element("div", { class: "bar-text" }, element("h2", {}, name(shown)), number(caller, shown)),
+      this.#playOn(),
+      callBack(caller, shown),
     );
+  }
+
+  #playOn() {
+    const press = () => {
+      this.#player.setPlayOn(!this.#player.playOn);
+      attribute(button, "aria-pressed", this.#player.playOn);
+    };
+    const button = element("button", { class: "play-on", type: "button", title: say("play_on_hint"), onclick: press }, icon("next"), element("span", {}, say("play_on")));
+    attribute(button, "aria-pressed", this.#player.playOn);
+    return button;
   }
 
   #bubble(note) {
@@ -150,7 +161,7 @@ export class Thread {
 
   #keydown(event) {
     if (event.target.getAttribute("role") === "slider") return;
-    const next = rove(this.#articles(), event.target.closest(".note"), event.key);
+    const next = rove(this.#articles(), event.target.closest(".note"), event);
     if (!next) return;
     event.preventDefault();
     next.focus();
@@ -177,4 +188,14 @@ export class Thread {
     this.#scroll.scrollTop = this.#scroll.scrollHeight;
     this.#jump.hidden = true;
   }
+}
+
+// number is the caller's, where it is not their name already.
+const number = (caller, shown) => (caller.display && caller.display !== shown ? element("p", {}, name(caller.display)) : "");
+
+// callBack is a link that dials, where there is a number to dial (RFC 3966).
+function callBack(caller, shown) {
+  if (!/^\+?[0-9*#]+$/.test(caller.number ?? "")) return "";
+  const href = `tel:${caller.number.replaceAll("#", "%23")}`;
+  return element("a", { class: "call", href, "aria-label": say("call_back_who", shown) }, icon("phone"), element("span", {}, say("call_back")));
 }

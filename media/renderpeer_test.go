@@ -12,31 +12,38 @@ import (
 // like, and its length exact.
 func TestRenderPeers(t *testing.T) {
 	for name, call := range map[string]func(c *caller){
-		"plain": func(c *caller) { c.say(3000) },
+		"plain": func(c *caller) { c.say(1500) },
 		"lossy": func(c *caller) {
-			c.say(3000)
+			c.say(1500)
 			c.arrivals = slices.DeleteFunc(c.arrivals, func(a arrival) bool { return a.at%100 == 40 && a.at > 100 })
 		},
-		"wideband": func(c *caller) { c.use(9); c.say(1990) },
-		"copied":   func(c *caller) { c.use(111); c.say(3000) },
+		"wideband": func(c *caller) { c.use(9); c.say(990) },
+		"copied":   func(c *caller) { c.use(111); c.say(1500) },
 		"copied with gaps": func(c *caller) {
 			c.use(111)
-			c.say(1000)
+			c.say(500)
 			c.wait(3333)
-			c.say(1000)
+			c.say(500)
 			c.arrivals = slices.Delete(c.arrivals, 10, 14)
 		},
-		"copied and encoded": func(c *caller) { c.use(111); c.say(1000); c.use(0); c.say(1000); c.use(111); c.say(1000) },
+		"copied and encoded": func(c *caller) {
+			c.use(111)
+			c.say(500)
+			c.use(0)
+			c.say(500)
+			c.use(111)
+			c.say(500)
+		},
 		"copied to the end of a digit": func(c *caller) {
 			c.use(111)
-			c.say(1000)
-			c.press(101, 1, 100)
+			c.say(500)
+			c.press(1, 100)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCaller(t, allCodecs)
 			call(c)
-			facts, note := renderFile(t, c.tape(), RenderOptions{})
+			facts, note := renderFile(t, c.tape(), cheap)
 			file := filepath.Join(t.TempDir(), "note.ogg")
 			if err := os.WriteFile(file, note, 0o600); err != nil {
 				t.Fatal(err)

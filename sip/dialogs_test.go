@@ -1,0 +1,54 @@
+package sip
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+func TestDialogsForget(t *testing.T) {
+	const keep = 32 * time.Second
+	start := time.Unix(1e9, 0)
+	table := newDialogs(keep)
+	known := func(tg tag) bool { _, ok := table.find(tg); return ok }
+	unclaimed, long, short, refused := tag{1, 1}, tag{2, 1}, tag{3, 1}, tag{4, 1}
+	for _, tg := range []tag{unclaimed, long, short, refused} {
+		table.arrive(tg, start)
+	}
+	for _, tg := range []tag{long, short, refused} {
+		if d, err := table.claim(tg); d == nil || err != nil {
+			t.Fatalf("claim: %v, %v", d, err)
+		}
+	}
+	if _, err := table.claim(long); !errors.Is(err, errResent) {
+		t.Errorf("a second claim: %v", err)
+	}
+	table.end(short, start.Add(keep-time.Second))
+	table.refuse(refused)
+	table.end(refused, start)
+
+	fork := tag{3, 2}
+	table.arrive(fork, start)
+	if _, err := table.claim(fork); !errors.Is(err, errMerged) {
+		t.Errorf("another branch of an answered INVITE: %v", err)
+	}
+	retry := tag{4, 2}
+	table.arrive(retry, start)
+	if d, err := table.claim(retry); d == nil || err != nil {
+		t.Errorf("another branch of a refused INVITE: %v, %v", d, err)
+	}
+
+	table.arrive(tag{9, 9}, start.Add(keep))
+	for tg, want := range map[tag]bool{unclaimed: false, long: true, short: true, retry: true} {
+		if known(tg) != want {
+			t.Errorf("after 64*T1: tag %v known %v, want %v", tg, !want, want)
+		}
+	}
+	table.arrive(tag{9, 8}, start.Add(2*keep))
+	if known(short) || !known(long) {
+		t.Error("64*T1 after its end a call is remembered, or one in progress forgotten")
+	}
+	if live := table.live(); len(live) != 2 {
+		t.Errorf("%d live", len(live))
+	}
+}
