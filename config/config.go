@@ -79,7 +79,7 @@ func Default() Config {
 }
 
 // Load reads the file at path. All its mistakes come back at once, as
-// [Problems].
+// [FileErrors].
 func Load(path string) (*Config, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {

@@ -85,9 +85,9 @@ mailboxes:
   - name: nobody
 `, "\n")
 	_, err := Parse("afterbeep.yaml", []byte(text), env)
-	problems := Problems{}
+	problems := FileErrors{}
 	if !errors.As(err, &problems) {
-		t.Fatalf("got %v, want Problems", err)
+		t.Fatalf("got %v, want FileErrors", err)
 	}
 	got := problems.Error()
 	for _, want := range []string{

@@ -26,7 +26,7 @@ type decoder struct {
 	getenv    func(string) (string, bool)
 	anchors   map[string]ast.Node
 	at        map[string]position // where each key's value stands
-	found     Problems
+	found     FileErrors
 }
 
 // validator is a part that checks itself once it is filled.
@@ -155,7 +155,7 @@ func (d *decoder) structure(key string, n ast.Node, v reflect.Value) {
 }
 
 func (d *decoder) validate(key string, v reflect.Value) {
-	if t, ok := v.Addr().Interface().(validator); ok {
+	if t, ok := reflect.TypeAssert[validator](v.Addr()); ok {
 		if err := t.Validate(); err != nil {
 			d.problem(key, "%v", err)
 		}

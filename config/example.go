@@ -38,7 +38,7 @@ func Example() []byte {
 type writer struct{ bytes.Buffer }
 
 func (w *writer) line(depth int, format string, args ...any) {
-	fmt.Fprintf(w, "%s%s\n", strings.Repeat("  ", depth), fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintf(w, "%s%s\n", strings.Repeat("  ", depth), fmt.Sprintf(format, args...))
 }
 
 func (w *writer) fields(depth int, v reflect.Value) {
@@ -137,10 +137,10 @@ func sample(f field) string {
 }
 
 func scalar(v reflect.Value) string {
-	if span, ok := v.Interface().(time.Duration); ok {
+	if span, ok := reflect.TypeAssert[time.Duration](v); ok {
 		return shortDuration(span)
 	}
-	if t, ok := v.Interface().(encoding.TextMarshaler); ok {
+	if t, ok := reflect.TypeAssert[encoding.TextMarshaler](v); ok {
 		if text, err := t.MarshalText(); err == nil {
 			return string(text)
 		}

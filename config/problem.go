@@ -15,8 +15,8 @@ type Problem struct {
 	Text         string // what was expected
 }
 
-// Error writes file:line:column: key: what was expected.
-func (p Problem) Error() string {
+// String writes file:line:column: key: what was expected.
+func (p Problem) String() string {
 	where := p.File
 	if p.Line > 0 {
 		where = fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
@@ -27,14 +27,14 @@ func (p Problem) Error() string {
 	return where + ": " + p.Key + ": " + p.Text
 }
 
-// Problems is every mistake in a file, in the order of its lines.
-type Problems []Problem
+// FileErrors is every mistake in a file, in the order of its lines.
+type FileErrors []Problem
 
 // Error writes one mistake a line.
-func (ps Problems) Error() string {
+func (ps FileErrors) Error() string {
 	lines := make([]string, len(ps))
 	for i, p := range ps {
-		lines[i] = p.Error()
+		lines[i] = p.String()
 	}
 	return strings.Join(lines, "\n")
 }

@@ -60,12 +60,11 @@ func benchCommand() *cobra.Command {
 
 // tally is what came of the calls.
 type tally struct {
-	mu          sync.Mutex
-	begun, done int
-	talking     int
-	failed      map[string]int
-	answer, bye []time.Duration
-	packets     int
+	mu            sync.Mutex
+	done, talking int
+	failed        map[string]int
+	answer, bye   []time.Duration
+	packets       int
 }
 
 func (l *load) run(ctx context.Context, out io.Writer, c *caller) error {

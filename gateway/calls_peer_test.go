@@ -26,8 +26,7 @@ type deposit struct {
 	length    time.Duration              // of the speech sent
 	disturb   func(ps []packet) []packet // what the network does to it
 	steps     func(pcap string, d time.Duration) []step
-	sent      time.Duration // the note's length, where it is not that of the speech
-	likeness  float64       // to what was sent, at least
+	likeness  float64 // to what was sent, at least
 }
 
 func deposits() []deposit {

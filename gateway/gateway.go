@@ -170,12 +170,12 @@ func (g *gateway) run(ctx context.Context, abort <-chan struct{}) error {
 	rooms.Go(func() error {
 		select {
 		case <-ctx.Done():
-			g.drain(abort)
+			g.drain(context.WithoutCancel(ctx), abort)
 		case <-work.Done(): // a room has failed
 		}
 		err := g.sip.Close()
 		stop()
-		quick, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		quick, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		return errors.Join(err, g.web.Shutdown(quick))
 	})
@@ -183,11 +183,11 @@ func (g *gateway) run(ctx context.Context, abort <-chan struct{}) error {
 }
 
 // drain waits for the calls in progress.
-func (g *gateway) drain(abort <-chan struct{}) {
+func (g *gateway) drain(ctx context.Context, abort <-chan struct{}) {
 	g.draining.Store(true)
 	g.sip.Drain()
 	g.log.Info("draining: calls in progress finish, new ones are refused", "calls", g.sip.Active())
-	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.Media.MaxDuration+10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.MaxDuration+10*time.Second)
 	defer cancel()
 	go func() {
 		select {

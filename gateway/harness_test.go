@@ -28,7 +28,7 @@ import (
 	"github.com/afterbeep/afterbeep/media"
 )
 
-const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" //nolint:gosec // the example of the specification
+const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 // received is one note as the webhook's receiver got it.
 type received struct {
@@ -53,8 +53,7 @@ type received struct {
 // it got.
 type receiver struct {
 	*httptest.Server
-	notes  chan received
-	answer func(n int) int // the status of the n-th request, from 1; nil for 200
+	notes chan received
 }
 
 func newReceiver(t *testing.T) *receiver {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,6 +28,7 @@ func serveCommand() *cobra.Command {
 }
 
 func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+	cfg.Store.Wait = 5 * time.Second // for a command that has the store open
 	g, err := open(ctx, cfg, log)
 	if err != nil {
 		return err

@@ -125,8 +125,10 @@ func sipp(t *testing.T, target, transport, number string, steps ...step) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var said bytes.Buffer
-	args := []string{target, "-sf", file, "-s", number, "-m", "1", "-i", "127.0.0.1", "-mi", "127.0.0.1",
-		"-t", map[string]string{"udp": "u1", "tcp": "t1"}[transport], "-nostdin", "-timeout", "50s", "-timeout_error", "-trace_err"}
+	args := []string{
+		target, "-sf", file, "-s", number, "-m", "1", "-i", "127.0.0.1", "-mi", "127.0.0.1",
+		"-t", map[string]string{"udp": "u1", "tcp": "t1"}[transport], "-nostdin", "-timeout", "50s", "-timeout_error", "-trace_err",
+	}
 	if !strings.Contains(b.String(), "retrans=") {
 		args = append(args, "-nr")
 	}
@@ -159,7 +161,7 @@ func packets(audio []byte, pt uint8) []packet {
 	for i := 0; i+160 <= len(audio); i += 160 {
 		n := len(out)
 		out = append(out, packet{
-			at: time.Duration(n) * 20 * time.Millisecond, seq: uint16(65500 + n), ts: uint32(4294960000 + i), //nolint:gosec // wraps on purpose
+			at: time.Duration(n) * 20 * time.Millisecond, seq: uint16(65500 + n), ts: uint32(4294960000 + i), // both wrap
 			ssrc: 0x5eed, pt: pt, payload: audio[i : i+160], place: i,
 		})
 	}

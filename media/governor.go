@@ -17,7 +17,7 @@ type effort struct {
 // cheapest under load. Costs were measured on ten minutes of speech.
 var efforts = [...]effort{
 	{complexity: 9, cost: 2.7, share: 0.10},
-	{complexity: 2, cost: 1.4, share: 0.50},
+	{complexity: 2, cost: 1.4, share: 0.60},
 	{complexity: 0, cost: 1.0, share: 1},
 }
 

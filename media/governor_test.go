@@ -43,7 +43,7 @@ func TestGovernor(t *testing.T) {
 		{20, noisyCore, 9},
 		{100, quietCore, 2},
 		{200, noisyCore, 2}, // the usual one at the least
-		{200, 1.5 * noisyCore, 2},
+		{200, 1.8 * noisyCore, 2},
 		{500, noisyCore, 0},
 		{1000, quietCore, 0},
 	} {

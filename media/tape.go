@@ -40,14 +40,11 @@ const (
 
 const entryHeader = 7
 
-// maxEntry is the longest body an entry can hold.
-const maxEntry = 1<<16 - 1
-
 // errTape says that a record does not hold what a record must.
 var errTape = errors.New("media: the record is damaged")
 
-// appendEntry adds one entry to a record. A body over maxEntry bytes is a
-// programming error: no UDP datagram is that long.
+// appendEntry adds one entry to a record. The length holds any body: no UDP
+// datagram is longer than 65,507 bytes.
 func appendEntry(record []byte, kind entryKind, arrival uint32, body []byte) []byte {
 	record = append(record, byte(kind))
 	record = binary.BigEndian.AppendUint16(record, uint16(len(body)))

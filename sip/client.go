@@ -83,9 +83,9 @@ func (c *Client) Addr() netip.AddrPort { return c.local }
 // Close closes the socket. Calls that are still up end without a BYE.
 func (c *Client) Close() error {
 	c.background.stop()
-	err := errors.Join(c.stack.close(), c.conn.Close())
+	err := c.conn.Close()
 	c.serving.Wait()
-	return err
+	return errors.Join(err, c.stack.close())
 }
 
 // Invite places a call and returns when it is answered and the ACK is sent. A

@@ -32,7 +32,12 @@ func (s *Server) reoffer(in *incoming) {
 		in.respond(refused.code, refused.headers...)
 		return
 	}
-	defer d.offered()
+	finished := false
+	defer func() {
+		if !finished { // the media side panicked
+			d.offered()
+		}
+	}()
 	var answer []byte
 	switch {
 	case len(offer) > 0:
@@ -41,6 +46,7 @@ func (s *Server) reoffer(in *incoming) {
 		answer = n.Description()
 	}
 	d.finishOffer(in, answer, len(offer) == 0, err)
+	finished = true
 }
 
 // startOffer makes the dialog wait for the media side, or says why the request
@@ -67,6 +73,7 @@ func (d *dialog) startOffer(in *incoming) (Negotiator, *rejection) {
 func (d *dialog) finishOffer(in *incoming, answer []byte, ours bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.offering = false // before the response: the next offer may be as quick
 	switch {
 	case d.cause != nil: // RFC 3261 section 15.1.2
 		in.respond(487)
@@ -88,7 +95,7 @@ func (d *dialog) finishOffer(in *incoming, answer []byte, ours bool, err error) 
 	_ = d.accept(res, in.tx.Connection(), in.CSeq().SeqNo, ours) // it is resent
 }
 
-// offered ends what startOffer began.
+// offered ends what startOffer began, without a response.
 func (d *dialog) offered() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -64,7 +64,15 @@ func TestReinvite(t *testing.T) {
 		t.Errorf("our offer %q", m.body)
 	}
 	c.ack("v=0\r\nlate")
-	eventually(t, func() bool { o, a := ts.media.heard(); return len(o) == 1 && len(a) == 1 })
+	call := ts.call(t)
+	eventually(t, func() bool { // the media side has taken the answer
+		call.dialog.mu.Lock()
+		defer call.dialog.mu.Unlock()
+		return !call.dialog.reply.offer
+	})
+	if o, a := ts.media.heard(); len(o) != 1 || len(a) != 1 || a[0] != "v=0\r\nlate" {
+		t.Errorf("offers %q, answers %q", o, a)
+	}
 
 	ts.media.mu.Lock()
 	ts.media.refuse = errors.New("no codec in common")

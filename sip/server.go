@@ -202,9 +202,8 @@ func (s *Server) shutDown() error {
 	for _, l := range s.sockets {
 		err = errors.Join(err, l.close())
 	}
-	err = errors.Join(err, s.stack.close())
 	s.serving.Wait()
-	return err
+	return errors.Join(err, s.stack.close())
 }
 
 // waitFor gives a gate some time to empty.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	sipmsg "github.com/emiago/sipgo/sip"
 )
@@ -63,9 +64,15 @@ func (s *stack) exchange(ctx context.Context, req *sipmsg.Request) (*sipmsg.Resp
 	}
 }
 
-// close ends the transactions, then the connections. The sockets handed to
-// Serve are the owner's to close.
+// settleTime is what messages that were read last get to be served in. sipgo does
+// not say when they are: one that finds its connection gone opens another,
+// which nobody would close.
+const settleTime = 50 * time.Millisecond
+
+// close ends the transactions, then the connections. The owner has closed the
+// sockets it handed to Serve before, so nothing more is read.
 func (s *stack) close() error {
+	time.Sleep(settleTime)
 	s.transactions.Close()
 	return s.transport.Close()
 }
