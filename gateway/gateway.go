@@ -230,6 +230,6 @@ func (m callMetrics) Received(s media.Stats) {
 
 func (m callMetrics) Rendered(f media.Facts) {
 	m.Metrics.Rendered(web.Rendering{
-		Packets: f.Packets, Lost: f.Lost, Late: f.Late, Concealed: f.Concealed, Frames: f.Frames, Lag: f.Lag,
+		Packets: f.Packets, Lost: f.Lost, Late: f.Late, Concealed: f.Concealed, Frames: f.Frames, Encoder: f.Encoder, Lag: f.Lag,
 	})
 }

@@ -195,7 +195,7 @@ func (s *captureSink) sound(pcm []int16, packet []byte) error {
 
 func (s *captureSink) gap(pcm []int16) error { return s.sound(pcm, nil) }
 
-func (s *captureSink) close() (map[int]int, error) { return nil, nil }
+func (s *captureSink) close() (encoded, error) { return encoded{}, nil }
 
 // hear renders a tape up to the sound that goes to the encoder.
 func hear(tb testing.TB, in Records, o RenderOptions) (Facts, *captureSink) {

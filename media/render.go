@@ -28,6 +28,7 @@ type Facts struct {
 	Concealed  time.Duration // audio made up for what was lost
 	Digits     string        // DTMF, by telephone-event
 	Frames     map[int]int   // frames encoded by Opus complexity; none where Opus packets were copied
+	Encoder    time.Duration // processor time that the Opus encoder took, on Linux
 	Lag        time.Duration // the longest a record waited for its turn to be encoded
 }
 
@@ -348,8 +349,8 @@ func (r *renderer) finish() (Facts, error) {
 	}
 	r.note.meter.facts(f)
 	f.Duration = r.note.duration()
-	frames, err := r.note.sink.close()
-	f.Frames = frames
+	work, err := r.note.sink.close()
+	f.Frames, f.Encoder = work.frames, work.cpu
 	if err != nil {
 		return Facts{}, err
 	}

@@ -14,9 +14,9 @@ type noteSink interface {
 	// gap takes PCM that was made up, at most 20 ms, because nothing came.
 	gap(pcm []int16) error
 	// close completes the file, which lasts as long as the PCM that was
-	// taken, and says how many frames were encoded by complexity. At least
-	// one sample was taken before.
-	close() (frames map[int]int, err error)
+	// taken, and says what was encoded for it. At least one sample was taken
+	// before.
+	close() (encoded, error)
 }
 
 // countingWriter counts what goes through it.

@@ -127,20 +127,20 @@ func (s *copySink) flush() error {
 // close ends the file to the sample. What the sender's encoder still held never
 // came; packets of nothing, multiples of 2.5 ms, stand for it, and what they
 // hold beyond the end is cut off by players (RFC 7845 §4.4).
-func (s *copySink) close() (map[int]int, error) {
+func (s *copySink) close() (encoded, error) {
 	if err := s.flush(); err != nil {
-		return nil, err
+		return encoded{}, err
 	}
 	short := copyPreSkip + s.wanted - s.written
 	for short > 0 {
 		step := min((short+copyStep-1)/copyStep*copyStep, tickRate/50)
 		if err := s.lose(step); err != nil {
-			return nil, err
+			return encoded{}, err
 		}
 		short -= step
 	}
 	if err := s.ogg.Close(s.wanted); err != nil {
-		return nil, err
+		return encoded{}, err
 	}
-	return nil, s.fits()
+	return encoded{}, s.fits()
 }

@@ -2,16 +2,26 @@ package media
 
 import (
 	"io"
+	"time"
 
 	"github.com/afterbeep/afterbeep/media/codec"
 )
+
+// encoded is the work that an encoder did for a note.
+type encoded struct {
+	frames map[int]int   // by complexity
+	cpu    time.Duration // of the processor
+}
+
+// longestFrame is more than any frame takes: what is above is a mismeasure.
+const longestFrame = 20 * time.Millisecond
 
 // encodeSink encodes PCM to Opus in frames of 60 ms.
 type encodeSink struct {
 	encoder    *codec.NoteEncoder
 	ogg        *oggWriter
 	complexity func() int
-	frames     map[int]int
+	work       encoded
 	ticks      int64 // in a sample
 	samples    int64
 	frame      []int16 // the part of a frame that is there
@@ -28,7 +38,7 @@ func newEncodeSink(w io.Writer, rate int, o RenderOptions) (noteSink, error) {
 	}
 	return &encodeSink{
 		encoder: encoder, ogg: ogg,
-		complexity: o.Complexity, frames: make(map[int]int),
+		complexity: o.Complexity, work: encoded{frames: make(map[int]int)},
 		ticks: tickRate / int64(rate),
 		frame: make([]int16, 0, encoder.FrameSize()),
 	}, nil
@@ -51,11 +61,13 @@ func (s *encodeSink) encode(pcm []int16) error {
 			return nil
 		}
 		complexity := s.complexity()
+		began := cpuTime()
 		packet, err := s.encoder.Encode(s.frame, complexity)
 		if err != nil {
 			return err
 		}
-		s.frames[complexity]++
+		s.work.frames[complexity]++
+		s.work.cpu += min(max(0, cpuTime()-began), longestFrame)
 		if err := s.ogg.WritePacket(packet, len(s.frame)*int(s.ticks)); err != nil {
 			return err
 		}
@@ -66,12 +78,12 @@ func (s *encodeSink) encode(pcm []int16) error {
 
 // close pushes the last sample out of the encoder, which runs late by its
 // lookahead, and ends the file after it (RFC 7845 §4.4).
-func (s *encodeSink) close() (map[int]int, error) {
+func (s *encodeSink) close() (encoded, error) {
 	lookahead := (s.encoder.Lookahead() + int(s.ticks) - 1) / int(s.ticks)
 	frame := cap(s.frame)
 	zeros := (frame - (len(s.frame)+lookahead)%frame) % frame
 	if err := s.encode(make([]int16, lookahead+zeros)); err != nil {
-		return nil, err
+		return encoded{}, err
 	}
-	return s.frames, s.ogg.Close(s.samples * s.ticks)
+	return s.work, s.ogg.Close(s.samples * s.ticks)
 }

@@ -91,6 +91,9 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 	s.stack = newStack(slog.New(newQuietHandler(log.Handler())), hooks{
 		arrived: s.arrived, request: s.request, stray: func(*sipmsg.Response) {},
 	})
+	for _, t := range o.Trunks { // the first look at a country's numbering plan is slow: not while a caller waits
+		normalize("0301234567", t.Country)
+	}
 	for _, l := range o.Listen {
 		if err := s.bind(l); err != nil {
 			return nil, errors.Join(err, s.Close())

@@ -46,6 +46,7 @@ const (
 	lateTotal        = "afterbeep_rtp_late_packets_total"
 	concealedTotal   = "afterbeep_concealed_seconds_total"
 	framesTotal      = "afterbeep_render_frames_total"
+	encoderTotal     = "afterbeep_render_encoder_seconds_total"
 	renderLag        = "afterbeep_render_lag_seconds"
 	attemptsTotal    = "afterbeep_delivery_attempts_total"
 	attemptSeconds   = "afterbeep_delivery_attempt_seconds"
@@ -76,6 +77,7 @@ func MetricTable() []Metric {
 		{lateTotal, Counter, "Audio packets that came after their place had been filled.", nil, nil},
 		{concealedTotal, Counter, "Seconds of audio made up for lost packets.", nil, nil},
 		{framesTotal, Counter, "Opus frames encoded, by encoder complexity.", []string{"complexity"}, nil},
+		{encoderTotal, Counter, "Processor time the Opus encoder took.", nil, nil},
 		{renderLag, Histogram, "Longest wait of a call's recording for its turn to be encoded.", nil, attempt},
 		{attemptsTotal, Counter, "Attempts at delivery, by channel and outcome.", []string{"channel", "outcome"}, nil},
 		{attemptSeconds, Histogram, "Time an attempt at delivery took, by channel.", []string{"channel"}, attempt},
@@ -180,6 +182,7 @@ type Rendering struct {
 	Packets, Lost, Late int
 	Concealed           time.Duration
 	Frames              map[int]int   // encoded, by Opus complexity
+	Encoder             time.Duration // processor time it took
 	Lag                 time.Duration // the longest a record waited for its turn
 }
 
@@ -192,6 +195,7 @@ func (m *Metrics) Rendered(r Rendering) {
 	for complexity, frames := range r.Frames {
 		m.counters[framesTotal].WithLabelValues(strconv.Itoa(complexity)).Add(float64(frames))
 	}
+	m.counters[encoderTotal].WithLabelValues().Add(r.Encoder.Seconds())
 	m.histograms[renderLag].WithLabelValues().Observe(r.Lag.Seconds())
 }
 
