@@ -192,9 +192,8 @@ func (d *decoder) mapping(key string, n ast.Node, v reflect.Value) {
 }
 
 func (d *decoder) text(key string, n ast.Node, t encoding.TextUnmarshaler) {
-	text, ok := scalarText(n)
+	text, ok := d.one(key, n)
 	if !ok {
-		d.problem(key, "expected one value, not %s", kindOf(n))
 		return
 	}
 	if p, ok := t.(*netip.Prefix); ok {
@@ -210,9 +209,8 @@ func (d *decoder) text(key string, n ast.Node, t encoding.TextUnmarshaler) {
 
 // scalar fills strings, numbers, booleans and durations.
 func (d *decoder) scalar(key string, n ast.Node, v reflect.Value, f field) {
-	text, ok := scalarText(n)
+	text, ok := d.one(key, n)
 	if !ok {
-		d.problem(key, "expected one value, not %s", kindOf(n))
 		return
 	}
 	switch {
@@ -251,9 +249,8 @@ func (d *decoder) scalar(key string, n ast.Node, v reflect.Value, f field) {
 func (d *decoder) secret(key, name string, n ast.Node, f field) {
 	n = d.resolve(n)
 	d.at[key] = place(n)
-	text, ok := scalarText(n)
+	text, ok := d.one(key, n)
 	if !ok {
-		d.problem(key, "expected one value, not %s", kindOf(n))
 		return
 	}
 	if name != f.name {
@@ -281,6 +278,15 @@ func readSecret(path string) ([]byte, error) {
 	}
 	defer func() { _ = file.Close() }()
 	return io.ReadAll(io.LimitReader(file, 64<<10))
+}
+
+// one is the text of a single value.
+func (d *decoder) one(key string, n ast.Node) (string, bool) {
+	text, ok := scalarText(n)
+	if !ok {
+		d.problem(key, "expected one value, not %s", kindOf(n))
+	}
+	return text, ok
 }
 
 func place(n ast.Node) position {

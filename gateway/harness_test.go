@@ -141,8 +141,8 @@ func (r *receiver) none(t *testing.T, within time.Duration) {
 
 // configFile writes a configuration for a gateway on free loopback ports,
 // whose mailbox +4930123456 delivers to the receiver. A line of the media part
-// may be given.
-func configFile(t *testing.T, dir, hook, mediaExtra string) string {
+// may be given, and whole further parts.
+func configFile(t *testing.T, dir, hook, mediaLine string, parts ...string) string {
 	t.Helper()
 	path := filepath.Join(dir, "afterbeep.yaml")
 	text := fmt.Sprintf(`
@@ -159,7 +159,7 @@ channels:
   hook: {type: webhook, url: %q, secret: %s, attach: true, allow_private: true}
 mailboxes:
   - {number: "+4930123456", name: Reception, deliver: [hook]}
-`, cmp.Or(mediaExtra, "no_rtp: 2s"), hook, webhookSecret)
+`, cmp.Or(mediaLine, "no_rtp: 2s"), hook, webhookSecret) + strings.Join(parts, "\n")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -131,9 +131,11 @@ func (p *Path) resume(ctx context.Context, draft delivery.Draft) {
 	if !ok { // taken out of the file since
 		mailbox = &config.Mailbox{Number: note.Recipient.Number, Deliver: delivery.Chain{{Channel: config.Inbox}}}
 	}
+	following, stop := context.WithCancel(ctx)
+	defer stop()
 	over := make(chan struct{})
 	close(over)
-	if _, _, err := p.finish(ctx, draft, note.Partial, p.render(ctx, draft, over), mailbox); err != nil {
+	if _, _, err := p.finish(ctx, draft, note.Partial, p.render(following, draft, over), mailbox); err != nil {
 		p.Log.Error("note held up", "note_id", note.ID, "error", err)
 	}
 }

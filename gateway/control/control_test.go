@@ -1,0 +1,108 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// oneNote is an operator whose store holds one note.
+type oneNote struct{ life delivery.Life }
+
+func (o oneNote) List(_ context.Context, f delivery.Filter) ([]delivery.Summary, error) {
+	if f.Mailbox != o.life.Note.Recipient.Number {
+		return nil, errors.New("the disk is gone")
+	}
+	return []delivery.Summary{{Note: o.life.Note, Jobs: o.life.Jobs}}, nil
+}
+
+func (o oneNote) Life(_ context.Context, id string) (delivery.Life, error) {
+	if id != o.life.Note.ID {
+		return delivery.Life{}, delivery.ErrNotFound
+	}
+	return o.life, nil
+}
+
+func (o oneNote) Redrive(ctx context.Context, id string) (int, error) {
+	_, err := o.Life(ctx, id)
+	return 2, err
+}
+
+func (o oneNote) LinkFor(_ context.Context, mailbox string) (string, error) {
+	return "token of " + mailbox, nil
+}
+
+// What an operator asks of the running gateway is answered as the store would.
+func TestClientAnswersAsTheStore(t *testing.T) {
+	called := time.Date(2026, 3, 1, 11, 0, 0, 123456789, time.UTC)
+	op := oneNote{delivery.Life{
+		Note:   delivery.Note{ID: delivery.NewID(), Kind: delivery.Voice, CalledAt: called, Recipient: delivery.Recipient{Number: "101"}, Waveform: []byte{0, 255}},
+		Jobs:   []delivery.Job{{ID: "j", State: delivery.JobDead, Chain: delivery.Chain{{Channel: "crm", Address: "7"}}}},
+		Events: []delivery.Event{{At: called, Name: "dead", Detail: "410"}},
+	}}
+	dir := t.TempDir()
+	if _, err := Dial(t.Context(), dir); !errors.Is(err, ErrNotRunning) {
+		t.Fatalf("without a gateway: %v", err)
+	}
+	// What a crash has left is no obstacle.
+	if err := os.WriteFile(filepath.Join(dir, Socket), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- Serve(ctx, dir, op) }()
+	client := connect(t, dir)
+
+	if info, err := os.Stat(filepath.Join(dir, Socket)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket: %v, %v; want mode 0600", info.Mode(), err)
+	}
+	notes, err := client.List(ctx, delivery.Filter{Mailbox: "101"})
+	if err != nil || len(notes) != 1 || notes[0].Note.ID != op.life.Note.ID || notes[0].Jobs[0].Chain[0].String() != "crm:7" {
+		t.Errorf("List: %+v, %v", notes, err)
+	}
+	if _, err := client.List(ctx, delivery.Filter{}); err == nil || err.Error() != "the gateway says: the disk is gone" {
+		t.Errorf("List of a broken store: %v", err)
+	}
+	life, err := client.Life(ctx, op.life.Note.ID)
+	if err != nil || !life.Note.CalledAt.Equal(called) || life.Events[0].Detail != "410" || life.Note.Waveform[1] != 255 {
+		t.Errorf("Life: %+v, %v", life, err)
+	}
+	if _, err := client.Life(ctx, "../../etc"); !errors.Is(err, delivery.ErrNotFound) {
+		t.Errorf("Life of nothing: %v", err)
+	}
+	if n, err := client.Redrive(ctx, op.life.Note.ID); n != 2 || err != nil {
+		t.Errorf("Redrive: %d, %v", n, err)
+	}
+	if token, err := client.LinkFor(ctx, "101"); token != "token of 101" || err != nil {
+		t.Errorf("LinkFor: %q, %v", token, err)
+	}
+	if err := client.Close(); err != nil {
+		t.Error(err)
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
+func connect(t *testing.T, dir string) *Client {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		client, err := Dial(t.Context(), dir)
+		if err == nil {
+			return client
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
