@@ -41,12 +41,23 @@ step "formatting and linter"
 "$lint" run
 
 step "build, as a release is built"
-CGO_ENABLED=0 go build -mod=readonly -trimpath -o /dev/null ./gateway
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+CGO_ENABLED=0 go build -mod=readonly -trimpath -o "$work/afterbeep" ./gateway
 
 step "the demo"
 CGO_ENABLED=0 go run ./gateway demo --once
 
+if [ "$(id -u)" = 0 ]; then
+  step "the binary alone in an empty root, as nobody: what the container is"
+  mkdir -m 1777 "$work/tmp"
+  "$work/afterbeep" example-config | sed 's#path: ./data#path: /tmp/data#' > "$work/afterbeep.yaml"
+  chmod 755 "$work"
+  chroot --userspec=65532:65532 "$work" /afterbeep check --config /afterbeep.yaml
+  chroot --userspec=65532:65532 "$work" /afterbeep demo --once
+fi
+
 step "tests"
 # A peer that is missing fails its test from here on, instead of skipping it.
 export CI=true
-CGO_ENABLED=1 go test -race -timeout 20m ./...
+CGO_ENABLED=1 go test -race -count=1 -timeout 20m ./...

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // a container has no zone files
 
 	"github.com/spf13/cobra"
 )
