@@ -131,17 +131,7 @@ func (g *gateway) openWeb(ctx context.Context, directory *config.Directory) (err
 	if g.http, err = lc.Listen(ctx, "tcp", g.cfg.HTTP.Listen.String()); err != nil {
 		return fmt.Errorf("http.listen: %w", err)
 	}
-	g.metrics.GaugeFunc(web.ActiveCalls, func(context.Context) (map[string]float64, error) {
-		return map[string]float64{"": float64(g.sip.Active())}, nil
-	})
-	g.metrics.GaugeFunc(web.QueueDepth, func(ctx context.Context) (map[string]float64, error) {
-		depth, err := g.store.Depth(ctx)
-		out := map[string]float64{}
-		for state, n := range depth {
-			out[state] = float64(n)
-		}
-		return out, err
-	})
+	g.readMetrics()
 	g.web, err = web.New(ctx, web.Options{
 		Notes: g.store, Inbox: g.store, Links: g.store, Directory: directory, Metrics: g.metrics, Log: g.log,
 		Ready: g.ready, PublicURL: g.cfg.HTTP.PublicURL, AdminToken: g.cfg.HTTP.AdminToken,
@@ -217,19 +207,4 @@ func (g *gateway) close() error {
 		errs = append(errs, g.store.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// callMetrics tells the metrics what becomes of calls.
-type callMetrics struct{ *web.Metrics }
-
-func (m callMetrics) CallEnded(o call.Outcome) { m.Metrics.CallEnded(string(o)) }
-
-func (m callMetrics) Received(s media.Stats) {
-	m.Metrics.Received(web.Reception{Bytes: s.Bytes, Foreign: s.Foreign, Invalid: s.Invalid})
-}
-
-func (m callMetrics) Rendered(f media.Facts) {
-	m.Metrics.Rendered(web.Rendering{
-		Packets: f.Packets, Lost: f.Lost, Late: f.Late, Concealed: f.Concealed, Frames: f.Frames, Encoder: f.Encoder, Lag: f.Lag,
-	})
 }

@@ -9,13 +9,46 @@ import (
 	"github.com/pion/rtp"
 )
 
+const (
+	addressLook = 50 * time.Millisecond
+	addressWait = 32 * time.Second // 64*T1, by when the ACK has come or never will (RFC 3261 §13.3.1.4)
+)
+
+// addressed waits until the peer has said where it wants RTP, which after a
+// late offer it does in the ACK; nil when it never does.
+func (l *Leg) addressed(ctx context.Context) *agreement {
+	switch a := l.agreed.Load(); {
+	case a.remote.IsValid():
+		return a
+	case !l.ours:
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, addressWait)
+	defer cancel()
+	look := time.NewTicker(addressLook)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-look.C:
+			if a := l.agreed.Load(); a.remote.IsValid() {
+				return a
+			}
+		}
+	}
+}
+
 // beep sends the beep to where the peer wants RTP, if it does. What goes wrong
 // in sending is the peer's loss of a beep and nothing else.
 func (l *Leg) beep(ctx context.Context) {
-	a := l.agreed.Load()
+	a := l.addressed(ctx)
+	if a == nil {
+		return
+	}
 	voice := a.formats[0]
 	payloads := l.engine.beeps[voice.Name]
-	if len(payloads) == 0 || !a.remote.IsValid() || !a.direction.sends() {
+	if len(payloads) == 0 || !a.direction.sends() {
 		return
 	}
 	p := rtp.Packet{Header: rtp.Header{

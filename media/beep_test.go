@@ -121,3 +121,21 @@ func TestBeepEndsWithTheCall(t *testing.T) {
 		t.Errorf("%d packets, the whole beep", len(got))
 	}
 }
+
+// A late offer has no address before the ACK: the beep waits for it.
+func TestBeepAfterALateOffer(t *testing.T) {
+	p := newPhone(t, "127.0.0.1:0")
+	l, err := newTestEngine(t, withBeep).Open(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAfter(t, l)
+	record(t, l, discard{})
+	time.Sleep(2 * addressLook)
+	if err := l.Answered(p.offer("8")); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := p.hear(10, time.Now()); len(got) != 10 || got[0].PayloadType != 8 {
+		t.Errorf("%d packets of the beep came", len(got))
+	}
+}

@@ -25,6 +25,7 @@ type Leg struct {
 	chosen     int         // the one of streams that is recorded
 	first      []byte      // our first description
 	negotiated bool        // another one came after the first
+	ours       bool        // the INVITE held no offer: the first is ours
 
 	agreed atomic.Pointer[agreement]
 	latch  latch // belongs to Record
@@ -54,7 +55,7 @@ func (e *Engine) Open(offer []byte, from []netip.Prefix) (*Leg, error) {
 	if err != nil {
 		return nil, fmt.Errorf("media: open an RTP port: %w", err)
 	}
-	l := &Leg{engine: e, conn: conn, from: from, streams: streams, chosen: chosen}
+	l := &Leg{engine: e, ours: offer == nil, conn: conn, from: from, streams: streams, chosen: chosen}
 	l.port = conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 	l.speaker = newSpeaker(e.told, l.port, NoteBitrate(e.options.MaxDuration))
 	l.first = l.speaker.describe(streams, chosen, agreed.formats, agreed.direction)

@@ -31,7 +31,7 @@ type Path struct {
 	MaxDuration time.Duration
 	Log         *slog.Logger
 
-	unfinished heldUp
+	held heldUp
 }
 
 // Metrics is told what becomes of calls.
@@ -66,20 +66,31 @@ const tapeRate = 10_000
 
 // Handle takes one call from the INVITE to its note.
 func (p *Path) Handle(ctx context.Context, c *sip.Call) {
-	r := record{Time: time.Now(), Note: c.ID, CallID: c.CallID, Trunk: c.Trunk.Name, Caller: c.Caller.Number}
+	r := record{
+		Time: time.Now(), Note: c.ID, CallID: c.CallID, Trunk: c.Trunk.Name, Caller: c.Caller.Number,
+		Outcome: Failed, // unless it comes to more: a panic does not
+	}
 	p.Metrics.CallBegan()
+	defer p.over(ctx, &r)
 	r.Outcome = p.take(ctx, c, &r)
+}
+
+// over tells of a call that has ended.
+func (p *Path) over(ctx context.Context, r *record) {
 	r.Ended = ended(ctx)
 	p.Metrics.CallEnded(r.Outcome)
-	if err := p.Records.write(r); err != nil {
-		p.Log.Error("call record lost", "note_id", c.ID, "error", err)
+	if err := p.Records.write(*r); err != nil {
+		p.Log.Error("call record lost", "note_id", r.Note, "error", err)
 	}
-	p.Log.Info("call ended", "note_id", c.ID, "trunk", r.Trunk, "outcome", r.Outcome, "ended", r.Ended, "duration_ms", r.Duration)
+	p.Log.Info("call ended", "note_id", r.Note, "trunk", r.Trunk, "outcome", r.Outcome, "ended", r.Ended, "duration_ms", r.Duration)
 }
 
 func (p *Path) take(ctx context.Context, c *sip.Call, r *record) Outcome {
 	mailbox, callee, ok := p.find(c.Callees)
 	if !ok {
+		if len(c.Callees) > 0 { // so that the call record shows what to add, or to mend in the PBX
+			r.Mailbox, r.Header = c.Callees[0].User, c.Callees[0].Header
+		}
 		refuse(c, 480, 0)
 		return UnknownMailbox
 	}
@@ -103,14 +114,16 @@ func (p *Path) take(ctx context.Context, c *sip.Call, r *record) Outcome {
 		refuse(c, 503, retryAfter)
 		return Unavailable
 	}
+	d := &deposit{draft: draft, mailbox: mailbox, cutOff: true}
+	defer p.holdUnsettled(d) // a panic leaves the rest to Run
 	if ctx.Err() == nil {
 		err = c.Answer(leg.Description(), leg)
 	}
 	if err != nil || ctx.Err() != nil {
-		return p.cancelled(ctx, draft, mailbox)
+		return p.cancelled(ctx, d)
 	}
 	r.Answered = time.Now()
-	return p.record(ctx, c, leg, draft, mailbox, r)
+	return p.record(ctx, c, leg, d, r)
 }
 
 // find is the first callee who has a mailbox.
@@ -134,43 +147,44 @@ func (p *Path) refuseOffer(c *sip.Call, err error) Outcome {
 	return NoCommonCodec
 }
 
-// cancelled leaves a missed-call line, unless somebody answered elsewhere.
-func (p *Path) cancelled(ctx context.Context, draft delivery.Draft, mailbox *config.Mailbox) Outcome {
+// cancelled leaves a missed-call line, unless somebody answered elsewhere, or
+// is about to: a gateway that shuts down has the peer try another.
+func (p *Path) cancelled(ctx context.Context, d *deposit) Outcome {
 	keep := context.WithoutCancel(ctx)
-	if errors.Is(context.Cause(ctx), sip.ErrElsewhere) {
-		if err := draft.Discard(keep); err != nil {
-			p.Log.Error("draft not discarded", "note_id", draft.Note().ID, "error", err)
+	if why := context.Cause(ctx); errors.Is(why, sip.ErrElsewhere) || errors.Is(why, sip.ErrShutdown) {
+		d.settled = true
+		if err := d.draft.Discard(keep); err != nil {
+			p.Log.Error("draft not discarded", "note_id", d.draft.Note().ID, "error", err)
 		}
 		return Elsewhere
 	}
-	if _, _, err := p.finish(keep, draft, false, nothing(), mailbox); err != nil {
-		p.Log.Error("note held up", "note_id", draft.Note().ID, "error", err)
+	d.cutOff = false
+	if _, _, err := p.finish(keep, d, nothing()); err != nil {
 		return Failed
 	}
 	return Cancelled
 }
 
 // record tapes the caller until the call ends, rendering along.
-func (p *Path) record(ctx context.Context, c *sip.Call, leg *media.Leg, draft delivery.Draft, mailbox *config.Mailbox, r *record) Outcome {
+func (p *Path) record(ctx context.Context, c *sip.Call, leg *media.Leg, d *deposit, r *record) Outcome {
 	keep := context.WithoutCancel(ctx)
 	following, stop := context.WithCancel(keep)
 	defer stop()
 	over := make(chan struct{})
-	done := p.render(following, draft, over)
+	done := p.follow(following, d, over)
 
-	err := leg.Record(ctx, draft)
+	err := leg.Record(ctx, d.draft)
 	close(over)
+	_ = leg.Close() // its port is free before our BYE is answered
 	hungUp := p.hangUp(keep, ctx, c, err)
 	defer hungUp.Wait()
 
-	stats := leg.Stats()
-	r.received(stats)
-	p.Metrics.Received(stats)
+	r.received(leg.Stats())
+	p.Metrics.Received(leg.Stats())
 	// The end is missing when the gateway cut the caller off, not when it waited in vain for more.
-	cutOff := err != nil && !errors.Is(err, media.ErrNoRTP) || errors.Is(context.Cause(ctx), sip.ErrShutdown)
-	note, facts, err := p.finish(keep, draft, cutOff, done, mailbox)
+	d.cutOff = err != nil && !errors.Is(err, media.ErrNoRTP) || errors.Is(context.Cause(ctx), sip.ErrShutdown)
+	note, facts, err := p.finish(keep, d, done)
 	if err != nil {
-		p.Log.Error("note held up", "note_id", c.ID, "error", err)
 		return Failed
 	}
 	r.finished(note, facts)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -19,7 +20,7 @@ import (
 // Kind is what a metric is to Prometheus.
 type Kind string
 
-// The kinds of metrics. A gauge is read when it is asked for, see GaugeFunc.
+// The kinds of metrics.
 const (
 	Counter   Kind = "counter"
 	Gauge     Kind = "gauge"
@@ -31,7 +32,7 @@ type Metric struct {
 	Name    string
 	Kind    Kind
 	Help    string
-	Labels  []string  // one at most for a gauge
+	Labels  []string
 	Buckets []float64 // of a histogram, upper bounds in seconds
 }
 
@@ -52,19 +53,23 @@ const (
 	attemptSeconds   = "afterbeep_delivery_attempt_seconds"
 	deliverySeconds  = "afterbeep_delivery_seconds"
 	deadTotal        = "afterbeep_delivery_dead_total"
-	strangersTotal   = "afterbeep_strangers_dropped_total"
 	storeErrorsTotal = "afterbeep_store_errors_total"
 	breakerState     = "afterbeep_breaker_state"
 	buildInfo        = "afterbeep_build_info"
 
-	// ActiveCalls and QueueDepth are the gauges for GaugeFunc.
+	// Those for ReadFunc.
+	Strangers   = "afterbeep_strangers_dropped_total"
+	HeldUp      = "afterbeep_notes_held_up"
 	ActiveCalls = "afterbeep_calls_active"
 	QueueDepth  = "afterbeep_queue_jobs" // by state
 )
 
 // MetricTable is every metric of the gateway's own. None has a label that
 // names a person, a number or a note.
-func MetricTable() []Metric {
+func MetricTable() []Metric { return append(countedMetrics(), readMetrics()...) }
+
+// countedMetrics are counted by the methods of Metrics.
+func countedMetrics() []Metric {
 	attempt := []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 	delivery := []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600}
 	return []Metric{
@@ -83,10 +88,18 @@ func MetricTable() []Metric {
 		{attemptSeconds, Histogram, "Time an attempt at delivery took, by channel.", []string{"channel"}, attempt},
 		{deliverySeconds, Histogram, "Time from the end of the call to delivery, by channel.", []string{"channel"}, delivery},
 		{deadTotal, Counter, "Jobs given up at their last channel.", []string{"channel"}, nil},
-		{strangersTotal, Counter, "SIP messages dropped because no trunk sends from their address.", nil, nil},
 		{storeErrorsTotal, Counter, "Failures of the store, by what asked it.", []string{"op"}, nil},
+	}
+}
+
+// readMetrics are read whenever the metrics are asked for, see ReadFunc. They
+// have one label at most.
+func readMetrics() []Metric {
+	return []Metric{
 		{buildInfo, Gauge, "1, with the version that runs.", []string{"version"}, nil},
+		{Strangers, Counter, "SIP datagrams and connections dropped because no trunk sends from their address.", nil, nil},
 		{ActiveCalls, Gauge, "Calls in progress.", nil, nil},
+		{HeldUp, Gauge, "Recordings that could not be made into notes yet, and are tried again.", nil, nil},
 		{QueueDepth, Gauge, "Jobs in the queue, by state.", []string{"state"}, nil},
 		{breakerState, Gauge, "A channel's circuit breaker: 0 closed, 1 half-open, 2 open.", []string{"channel"}, nil},
 	}
@@ -99,7 +112,6 @@ type Metrics struct {
 	handler    http.Handler
 	counters   map[string]*prometheus.CounterVec
 	histograms map[string]*prometheus.HistogramVec
-	gauges     map[string]Metric
 
 	mu       sync.Mutex
 	breakers map[string]float64 // by channel
@@ -112,11 +124,10 @@ func NewMetrics(version string) *Metrics {
 		registry:   prometheus.NewRegistry(),
 		counters:   map[string]*prometheus.CounterVec{},
 		histograms: map[string]*prometheus.HistogramVec{},
-		gauges:     map[string]Metric{},
 		breakers:   map[string]float64{},
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, t := range MetricTable() {
+	for _, t := range countedMetrics() {
 		switch t.Kind {
 		case Counter:
 			m.counters[t.Name] = prometheus.NewCounterVec(prometheus.CounterOpts{Name: t.Name, Help: t.Help}, t.Labels)
@@ -125,17 +136,16 @@ func NewMetrics(version string) *Metrics {
 			m.histograms[t.Name] = prometheus.NewHistogramVec(
 				prometheus.HistogramOpts{Name: t.Name, Help: t.Help, Buckets: t.Buckets}, t.Labels)
 			m.registry.MustRegister(m.histograms[t.Name])
-		case Gauge:
-			m.gauges[t.Name] = t
+		case Gauge: // all of them are read
 		}
 		if len(t.Labels) == 0 { // shown as 0 before the first of its kind
 			m.touch(t)
 		}
 	}
-	m.GaugeFunc(buildInfo, func(context.Context) (map[string]float64, error) {
+	m.ReadFunc(buildInfo, func(context.Context) (map[string]float64, error) {
 		return map[string]float64{version: 1}, nil
 	})
-	m.GaugeFunc(breakerState, func(context.Context) (map[string]float64, error) {
+	m.ReadFunc(breakerState, func(context.Context) (map[string]float64, error) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		return maps.Clone(m.breakers), nil
@@ -224,40 +234,43 @@ func (m *Metrics) Breaker(channel, state string) {
 	m.breakers[channel] = map[string]float64{"closed": 0, "half-open": 1, "open": 2}[state]
 }
 
-// StrangerDropped counts a SIP message from an address of no trunk.
-func (m *Metrics) StrangerDropped() { m.counters[strangersTotal].WithLabelValues().Inc() }
-
 // StoreError counts a failure of the store, by one word for what was asked of it.
 func (m *Metrics) StoreError(op string) { m.counters[storeErrorsTotal].WithLabelValues(op).Inc() }
 
-// GaugeFunc reads one of the table's gauges whenever the metrics are asked
-// for: a value for each value of its label, or one under "" when it has none.
-// When read fails the gauge is left out. It panics on a name that is not in the
-// table or was given before.
-func (m *Metrics) GaugeFunc(name string, read func(ctx context.Context) (map[string]float64, error)) {
-	t, ok := m.gauges[name]
-	if !ok {
-		panic(fmt.Sprintf("no gauge %q in the table of metrics", name))
+// ReadFunc reads a metric of the table whenever the metrics are asked for: a
+// value for each value of its label, or one under "" when it has none. When
+// read fails the metric is left out. It panics on a name that the table does
+// not have to be read, or that was given before.
+func (m *Metrics) ReadFunc(name string, read func(ctx context.Context) (map[string]float64, error)) {
+	table := readMetrics()
+	i := slices.IndexFunc(table, func(t Metric) bool { return t.Name == name })
+	if i < 0 {
+		panic(fmt.Sprintf("no metric %q in the table is to be read", name))
 	}
-	m.registry.MustRegister(&gauge{prometheus.NewDesc(t.Name, t.Help, t.Labels, nil), len(t.Labels), read})
+	t, kind := table[i], prometheus.GaugeValue
+	if t.Kind == Counter {
+		kind = prometheus.CounterValue
+	}
+	m.registry.MustRegister(&reading{prometheus.NewDesc(t.Name, t.Help, t.Labels, nil), kind, len(t.Labels), read})
 }
 
-// gauge is a prometheus.Collector over a function.
-type gauge struct {
+// reading is a prometheus.Collector over a function.
+type reading struct {
 	desc   *prometheus.Desc
+	kind   prometheus.ValueType
 	labels int
 	read   func(ctx context.Context) (map[string]float64, error)
 }
 
 // Describe is part of prometheus.Collector.
-func (g *gauge) Describe(ch chan<- *prometheus.Desc) { ch <- g.desc }
+func (g *reading) Describe(ch chan<- *prometheus.Desc) { ch <- g.desc }
 
-// gaugeWithin is how long reading a gauge may hold a scrape up.
-const gaugeWithin = 2 * time.Second
+// readWithin is how long reading may hold a scrape up.
+const readWithin = 2 * time.Second
 
 // Collect is part of prometheus.Collector.
-func (g *gauge) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), gaugeWithin)
+func (g *reading) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), readWithin)
 	defer cancel()
 	values, err := g.read(ctx)
 	if err != nil {
@@ -265,6 +278,6 @@ func (g *gauge) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	for label, value := range values {
-		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, value, []string{label}[:g.labels]...)
+		ch <- prometheus.MustNewConstMetric(g.desc, g.kind, value, []string{label}[:g.labels]...)
 	}
 }

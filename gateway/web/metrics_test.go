@@ -23,10 +23,11 @@ func TestMetrics(t *testing.T) {
 	m.Delivered(delivery.Note{ID: delivery.NewID(), EndedAt: time.Now().Add(-20 * time.Second)}, "crm")
 	m.Dead("", "crm")
 	m.Breaker("crm", "open")
-	m.StrangerDropped()
+	m.ReadFunc(Strangers, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 1}, nil })
+	m.ReadFunc(HeldUp, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 6}, nil })
 	m.StoreError("begin")
-	m.GaugeFunc(ActiveCalls, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 3}, nil })
-	m.GaugeFunc(QueueDepth, func(context.Context) (map[string]float64, error) {
+	m.ReadFunc(ActiveCalls, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 3}, nil })
+	m.ReadFunc(QueueDepth, func(context.Context) (map[string]float64, error) {
 		return map[string]float64{"queued": 4, "dead": 1}, nil
 	})
 	got := ask(t, s, "GET", "/metrics").Body.String()
@@ -54,6 +55,7 @@ func TestMetrics(t *testing.T) {
 		`afterbeep_strangers_dropped_total 1`,
 		`afterbeep_store_errors_total{op="begin"} 1`,
 		`afterbeep_calls_active 3`,
+		`afterbeep_notes_held_up 6`,
 		`afterbeep_queue_jobs{state="dead"} 1`,
 		`afterbeep_queue_jobs{state="queued"} 4`,
 		`afterbeep_build_info{version="test"} 1`,
@@ -84,11 +86,11 @@ func TestMetricTableKeepsToTheRules(t *testing.T) {
 	}
 }
 
-func TestFailingGaugeLeavesTheOthers(t *testing.T) {
+func TestFailingReadingLeavesTheOthers(t *testing.T) {
 	s := newServer(t, newMemory(), nil)
-	s.o.Metrics.GaugeFunc(QueueDepth, func(context.Context) (map[string]float64, error) { return nil, errors.New("store closed") })
+	s.o.Metrics.ReadFunc(QueueDepth, func(context.Context) (map[string]float64, error) { return nil, errors.New("store closed") })
 	got := ask(t, s, "GET", "/metrics").Body.String()
-	if strings.Contains(got, "afterbeep_queue_jobs") || !strings.Contains(got, "afterbeep_strangers_dropped_total 0\n") {
+	if strings.Contains(got, "afterbeep_queue_jobs") || !strings.Contains(got, "afterbeep_rtp_packets_total 0\n") {
 		t.Errorf("got\n%s", got)
 	}
 }

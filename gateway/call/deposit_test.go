@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/afterbeep/afterbeep/config"
 	"github.com/afterbeep/afterbeep/delivery"
@@ -80,7 +81,7 @@ func TestAFullDiskLosesNoNote(t *testing.T) {
 				Drafts: drafts{left: []delivery.Draft{draft}}, Metrics: deaf{}, Log: slog.New(slog.DiscardHandler),
 				Deliver: func(leases ...delivery.Lease) { delivered = append(delivered, leases...) },
 			}
-			ctx, stop := context.WithTimeout(t.Context(), 10*again)
+			ctx, stop := context.WithTimeout(t.Context(), time.Hour)
 			defer stop()
 			if err := p.Run(ctx); err != nil {
 				t.Fatal(err)

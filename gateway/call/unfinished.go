@@ -1,0 +1,114 @@
+package call
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/afterbeep/afterbeep/config"
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// A deposit that could not be finished waits, longer after every try.
+const (
+	again      = 5 * time.Second
+	againAtEnd = 5 * time.Minute
+)
+
+// Run finishes the drafts that an earlier process left, and those that a full
+// disk or a panic held up, until ctx ends.
+func (p *Path) Run(ctx context.Context) error {
+	drafts, err := p.Drafts.Unfinished(ctx)
+	if err != nil {
+		return fmt.Errorf("what the last run left unfinished cannot be read: %w", err)
+	}
+	if len(drafts) > 0 {
+		p.Log.Info("finishing what the last run left", "drafts", len(drafts))
+	}
+	due := make([]*deposit, len(drafts))
+	for i, draft := range drafts {
+		due[i] = &deposit{draft: draft, mailbox: p.mailbox(draft.Note()), cutOff: draft.Note().Partial}
+	}
+	tick := time.NewTicker(again)
+	defer tick.Stop()
+	for {
+		var wg sync.WaitGroup
+		for _, d := range due {
+			wg.Go(func() { p.resume(ctx, d) })
+		}
+		wg.Wait()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			due = p.held.due(time.Now())
+		}
+	}
+}
+
+// mailbox is the one a note is for; one that was taken out of the file since
+// keeps its inbox.
+func (p *Path) mailbox(n delivery.Note) *config.Mailbox {
+	if m, ok := p.Directory.Lookup(n.Recipient.Number, ""); ok {
+		return m
+	}
+	return &config.Mailbox{Number: n.Recipient.Number, Deliver: delivery.Chain{{Channel: config.Inbox}}}
+}
+
+// resume takes a deposit through the steps that are left.
+func (p *Path) resume(ctx context.Context, d *deposit) {
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	over := make(chan struct{})
+	close(over)
+	_, _, _ = p.finish(ctx, d, p.follow(following, d, over)) // what fails is held again
+}
+
+// HeldUp is how many notes wait for what failed to be mended.
+func (p *Path) HeldUp() int { return p.held.count() }
+
+// holdUnsettled holds a deposit that the call's goroutine has left unsettled, because
+// it panicked.
+func (p *Path) holdUnsettled(d *deposit) {
+	if !d.settled {
+		p.held.add(d)
+	}
+}
+
+// heldUp are deposits that could not be finished.
+type heldUp struct {
+	mu       sync.Mutex
+	deposits []*deposit
+}
+
+func (h *heldUp) add(d *deposit) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d.due = time.Now().Add(min(again<<min(d.tries, 10), againAtEnd))
+	d.tries++
+	h.deposits = append(h.deposits, d)
+}
+
+// due takes out those whose next try has come.
+func (h *heldUp) due(now time.Time) (due []*deposit) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	kept := h.deposits[:0]
+	for _, d := range h.deposits {
+		if d.due.After(now) {
+			kept = append(kept, d)
+		} else {
+			due = append(due, d)
+		}
+	}
+	clear(h.deposits[len(kept):])
+	h.deposits = kept
+	return due
+}
+
+func (h *heldUp) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.deposits)
+}

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+
+	"github.com/afterbeep/afterbeep/gateway/call"
+	"github.com/afterbeep/afterbeep/gateway/web"
+	"github.com/afterbeep/afterbeep/media"
+)
+
+// readMetrics wires what is read when the metrics are asked for.
+func (g *gateway) readMetrics() {
+	one := func(read func() float64) func(context.Context) (map[string]float64, error) {
+		return func(context.Context) (map[string]float64, error) { return map[string]float64{"": read()}, nil }
+	}
+	g.metrics.ReadFunc(web.ActiveCalls, one(func() float64 { return float64(g.sip.Active()) }))
+	g.metrics.ReadFunc(web.Strangers, one(func() float64 { return float64(g.sip.Stats().Strangers) }))
+	g.metrics.ReadFunc(web.HeldUp, one(func() float64 { return float64(g.path.HeldUp()) }))
+	g.metrics.ReadFunc(web.QueueDepth, func(ctx context.Context) (map[string]float64, error) {
+		depth, err := g.store.Depth(ctx)
+		out := map[string]float64{}
+		for state, n := range depth {
+			out[state] = float64(n)
+		}
+		return out, err
+	})
+}
+
+// callMetrics tells the metrics what becomes of calls.
+type callMetrics struct{ *web.Metrics }
+
+func (m callMetrics) CallEnded(o call.Outcome) { m.Metrics.CallEnded(string(o)) }
+
+func (m callMetrics) Received(s media.Stats) {
+	m.Metrics.Received(web.Reception{Bytes: s.Bytes, Foreign: s.Foreign, Invalid: s.Invalid})
+}
+
+func (m callMetrics) Rendered(f media.Facts) {
+	m.Metrics.Rendered(web.Rendering{
+		Packets: f.Packets, Lost: f.Lost, Late: f.Late, Concealed: f.Concealed, Frames: f.Frames, Encoder: f.Encoder, Lag: f.Lag,
+	})
+}
