@@ -12,12 +12,14 @@ import (
 	"github.com/afterbeep/afterbeep/config"
 	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/media"
+	"github.com/afterbeep/afterbeep/sip"
 )
 
 // tape is a draft without audio on a store whose disk is full for a while.
 type tape struct {
 	delivery.Draft
 	full     int // failures to come
+	broken   int // failures of reading the tape to come
 	recorded int
 	kept     []delivery.Note
 	chains   []delivery.Chain
@@ -29,7 +31,13 @@ func (d *tape) Note() delivery.Note {
 
 func (d *tape) Records() delivery.RecordReader { return d }
 
-func (d *tape) Next(context.Context) ([]byte, error) { return nil, io.EOF }
+func (d *tape) Next(context.Context) ([]byte, error) {
+	if d.broken > 0 {
+		d.broken--
+		return nil, errors.New("too many open files")
+	}
+	return nil, io.EOF
+}
 
 func (d *tape) Close() error { return nil }
 
@@ -54,13 +62,18 @@ func (d *tape) fail() error {
 	return nil
 }
 
-// drafts are what the last run left.
+// drafts are what the last run left, and what a call gets.
 type drafts struct {
 	delivery.Drafts
 	left []delivery.Draft
+	next delivery.Draft
 }
 
 func (d drafts) Unfinished(context.Context) ([]delivery.Draft, error) { return d.left, nil }
+
+func (d drafts) Begin(context.Context, delivery.Note, int64) (delivery.Draft, error) {
+	return d.next, nil
+}
 
 type deaf struct{}
 
@@ -69,25 +82,30 @@ func (deaf) CallEnded(Outcome)      {}
 func (deaf) Received(media.Stats)   {}
 func (deaf) Rendered(f media.Facts) { _ = f }
 
+// newPath is a path over the drafts, and what it hands to the worker.
+func newPath(d drafts) (p *Path, delivered *[]delivery.Lease) {
+	delivered = new([]delivery.Lease)
+	return &Path{
+		Directory: config.NewDirectory([]config.Mailbox{{Number: "102"}}), Renderers: media.NewRenderers(media.RenderersOptions{}),
+		Drafts: d, Metrics: deaf{}, Log: slog.New(slog.DiscardHandler),
+		Deliver: func(leases ...delivery.Lease) { *delivered = append(*delivered, leases...) },
+	}, delivered
+}
+
 // What the last run left is finished, however often the disk says no, and the
 // note is kept once.
 func TestAFullDiskLosesNoNote(t *testing.T) {
 	for full := range 5 {
 		synctest.Test(t, func(t *testing.T) {
 			draft := &tape{full: full}
-			var delivered []delivery.Lease
-			p := &Path{
-				Directory: config.NewDirectory(nil), Renderers: media.NewRenderers(media.RenderersOptions{}),
-				Drafts: drafts{left: []delivery.Draft{draft}}, Metrics: deaf{}, Log: slog.New(slog.DiscardHandler),
-				Deliver: func(leases ...delivery.Lease) { delivered = append(delivered, leases...) },
-			}
+			p, delivered := newPath(drafts{left: []delivery.Draft{draft}})
 			ctx, stop := context.WithTimeout(t.Context(), time.Hour)
 			defer stop()
 			if err := p.Run(ctx); err != nil {
 				t.Fatal(err)
 			}
-			if len(draft.kept) != 1 || len(delivered) != 1 || draft.recorded > full+1 {
-				t.Fatalf("after %d failures: kept %d times, %d leases, recorded %d times", full, len(draft.kept), len(delivered), draft.recorded)
+			if len(draft.kept) != 1 || len(*delivered) != 1 || draft.recorded > full+1 {
+				t.Fatalf("after %d failures: kept %d times, %d leases, recorded %d times", full, len(draft.kept), len(*delivered), draft.recorded)
 			}
 			if n := draft.kept[0]; n.Kind != delivery.Missed || !n.Partial || n.EndedAt.IsZero() {
 				t.Errorf("kept %+v", n)
@@ -96,5 +114,59 @@ func TestAFullDiskLosesNoNote(t *testing.T) {
 				t.Errorf("a mailbox that is no longer in the file delivers to %v, want the inbox", draft.chains)
 			}
 		})
+	}
+}
+
+// A tape that cannot be read is no silence: nothing is said to the recipient
+// until it can be.
+func TestAFailedRenderingIsNotTakenForSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		draft := &tape{broken: 7}
+		p, delivered := newPath(drafts{left: []delivery.Draft{draft}})
+		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
+		defer stop()
+		ran := make(chan error)
+		go func() { ran <- p.Run(ctx) }()
+		synctest.Wait()
+		if len(draft.kept) != 0 || p.HeldUp() != 1 {
+			t.Errorf("kept %d times, %d held up; want the note held up", len(draft.kept), p.HeldUp())
+		}
+		if err := <-ran; err != nil {
+			t.Fatal(err)
+		}
+		if len(draft.kept) != 1 || len(*delivered) != 1 || draft.broken != 0 || p.HeldUp() != 0 {
+			t.Errorf("kept %d times, %d leases, %d held up", len(draft.kept), len(*delivered), p.HeldUp())
+		}
+	})
+}
+
+// A panic in a call costs that call at most its end: Run makes a note of what
+// is on the tape.
+func TestAPanicHoldsTheNoteUp(t *testing.T) {
+	o := media.DefaultOptions()
+	o.Ports = media.PortRange{First: 34000, Last: 34999}
+	engine, err := media.NewEngine(o, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	draft := &tape{}
+	p, _ := newPath(drafts{next: draft})
+	p.Engine = engine
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("a call without a dialog was answered")
+			}
+		}()
+		p.Handle(t.Context(), &sip.Call{Trunk: &sip.Trunk{}, Callees: []sip.Callee{{User: "102"}}})
+	}()
+	if p.HeldUp() != 1 || engine.Ports().Used != 0 {
+		t.Fatalf("%d held up, %d ports in use; want 1 and 0", p.HeldUp(), engine.Ports().Used)
+	}
+	for _, d := range p.held.due(time.Now().Add(time.Hour)) {
+		p.resume(t.Context(), d)
+	}
+	if len(draft.kept) != 1 {
+		t.Errorf("kept %d times", len(draft.kept))
 	}
 }
