@@ -221,25 +221,33 @@ func (w *Worker) release(ctx context.Context, l Lease) {
 	w.keep(ctx, l, func(ctx context.Context) error { return w.queue.Release(ctx, l) })
 }
 
-// keep makes a change to the queue, again and again for some seconds. A change
-// that cannot be kept leaves the job leased, and after a restart its outcome is
-// unknown: sent twice at worst, never lost.
+// keep makes a change to the queue, again and again while the worker runs and
+// for some seconds at its end. A change that cannot be kept leaves the job
+// leased, and after a restart its outcome is unknown: sent twice at worst, never
+// lost.
 func (w *Worker) keep(ctx context.Context, l Lease, change func(context.Context) error) {
-	ctx = context.WithoutCancel(ctx)
-	const last = 5 * time.Second
-	for wait := 100 * time.Millisecond; ; wait *= 3 {
-		err := change(ctx)
+	const first, longest, atTheEnd = 100 * time.Millisecond, 30 * time.Second, 5 * time.Second
+	ended := ctx.Done()
+	for wait := first; ; wait = min(3*wait, longest) {
+		err := change(context.WithoutCancel(ctx))
 		switch {
 		case err == nil:
 			return
 		case errors.Is(err, ErrFenced): // erased or taken over meanwhile
 			w.log.Warn("job's lease was lost", "note_id", l.Note.ID, "job_id", l.Job)
 			return
-		case wait > last:
+		case ctx.Err() != nil && wait > atTheEnd:
 			w.log.Error("job's state not kept; it is sent again after a restart", "note_id", l.Note.ID, "job_id", l.Job, "error", err)
 			return
 		}
-		time.Sleep(wait)
+		if wait == longest {
+			w.log.Error("job's state cannot be kept; trying on", "note_id", l.Note.ID, "job_id", l.Job, "error", err)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ended:
+			ended = nil // once
+		}
 	}
 }
 

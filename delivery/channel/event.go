@@ -55,7 +55,7 @@ type eventMedia struct {
 // newEvent describes a note, without the URL of its file. The same note always
 // gives the same event.
 func newEvent(n delivery.Note) event {
-	e := event{Type: "note.created", Timestamp: milliseconds(n.CalledAt.Add(n.Duration)), Data: eventNote{
+	e := event{Type: "note.created", Timestamp: milliseconds(n.EndedAt), Data: eventNote{
 		ID:         n.ID,
 		Kind:       n.Kind,
 		Recipient:  eventRecipient{clip(n.Recipient.Number), clip(n.Recipient.Name)},

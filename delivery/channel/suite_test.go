@@ -71,6 +71,7 @@ func sampleNote() delivery.Note {
 		Reason:    "busy",
 		CalledAt:  time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.FixedZone("", 3600)),
 		Duration:  12_340 * time.Millisecond,
+		EndedAt:   time.Date(2026, 3, 1, 12, 0, 13, 0, time.UTC),
 		Partial:   true,
 		Waveform:  make([]byte, 64),
 		Media:     delivery.Media{Type: "audio/ogg; codecs=opus", Bytes: int64(len(speech)), SHA256: strings.Repeat("ab", 32)},

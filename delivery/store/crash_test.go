@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -108,7 +109,7 @@ type promise struct {
 }
 
 // run runs a child on the store at path and returns what it promised. After
-// life it is killed, wherever it is then; 0 lets it end.
+// life from its first word it is killed, wherever it is then; 0 lets it end.
 func run(t *testing.T, what, path string, life time.Duration) map[string]promise {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0]) // its own tests must not run: see TestMain
@@ -117,10 +118,13 @@ func run(t *testing.T, what, path string, life time.Duration) map[string]promise
 	out, err := cmd.StdoutPipe()
 	check(t, err)
 	check(t, cmd.Start())
+	words := bufio.NewReader(out)
 	if life > 0 {
+		_, err = words.Peek(1)
+		check(t, err)
 		time.AfterFunc(life, func() { _ = cmd.Process.Kill() })
 	}
-	said, err := io.ReadAll(out)
+	said, err := io.ReadAll(words)
 	check(t, err)
 	if err := cmd.Wait(); life == 0 {
 		check(t, err)

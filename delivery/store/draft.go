@@ -93,7 +93,7 @@ func (d *draft) reserve(bytes int64) error {
 // drop removes the tape.
 func (d *draft) drop() {
 	if err := errors.Join(d.endTape(), os.Remove(d.tape.path)); err != nil {
-		d.store.log.Warn("a dropped draft left its tape behind", "note_id", d.id, "err", err)
+		d.store.log.Warn("a dropped draft left its tape behind", "note_id", d.id, "error", err)
 	}
 }
 

@@ -59,7 +59,7 @@ func (s *Store) Unfinished(ctx context.Context) ([]delivery.Draft, error) {
 	for _, n := range s.left.notes {
 		t, torn, err := s.recoverTape(s.tapePath(n.ID))
 		if err != nil {
-			s.log.Error("a tape cannot be read: its note waits for the next start", "note_id", n.ID, "err", err)
+			s.log.Error("a tape cannot be read: its note waits for the next start", "note_id", n.ID, "error", err)
 			continue
 		}
 		if why := whyCut(n, torn); why != "" {
@@ -113,7 +113,7 @@ func (s *Store) reportOrphans(ctx context.Context) {
 		orphans += n
 	}
 	if err != nil {
-		s.log.Warn("the tapes could not be checked", "err", err)
+		s.log.Warn("the tapes could not be checked", "error", err)
 	}
 	if orphans > 0 {
 		s.log.Warn("tapes without a note are left alone", "tapes", orphans, "folder", filepath.Join(s.path, "tapes"))

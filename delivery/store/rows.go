@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/json"
@@ -90,9 +91,11 @@ func parseChain(b []byte) (c delivery.Chain, err error) {
 }
 
 // threadOf names the thread of a job: what one caller sends to one mailbox at
-// one target arrives in order. The hash keeps the index small.
+// one target arrives in order. Callers without a number have nothing in common,
+// so none of them waits for another. The hash keeps the index small.
 func threadOf(n delivery.Note, first delivery.Target) []byte {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", n.Recipient.Number, n.Caller.Number, first.String()))
+	caller := cmp.Or(n.Caller.Number, n.ID)
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", n.Recipient.Number, caller, first.String()))
 	return sum[:16]
 }
 

@@ -179,7 +179,7 @@ func megabytes(n int64) string { return strconv.FormatInt(n>>20, 10) }
 // fail ends the store's work after the disk failed.
 func (s *Store) fail(err error) {
 	if s.failure.set(err) {
-		s.log.Error("the disk failed: no call is taken until a restart", "err", err)
+		s.log.Error("the disk failed: no call is taken until a restart", "error", err)
 	}
 }
 

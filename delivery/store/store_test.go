@@ -316,18 +316,12 @@ func TestContextEndsWaiting(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("the caller is gone")
 	cancel(gone)
-	hold, held := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(held)
-		_, _ = write(context.Background(), s, func(*txn) (any, error) { <-hold; return nil, nil })
-	}()
-	time.Sleep(10 * time.Millisecond) // the writer is busy now
+	release := hold(t, s)
 	n := newNote("101", "201")
 	if _, err := s.Begin(ctx, n, 0); !errors.Is(err, gone) || errors.Is(err, delivery.ErrFull) {
 		t.Errorf("Begin: %v", err)
 	}
-	close(hold)
-	<-held
+	release()
 	if _, err := s.Life(t.Context(), n.ID); !errors.Is(err, delivery.ErrNotFound) {
 		t.Errorf("the draft is there: %v", err)
 	}

@@ -49,6 +49,9 @@ func write[T any](ctx context.Context, s *Store, do func(*txn) (T, error)) (T, e
 		result, err = do(tx)
 		return err
 	}}
+	if ctx.Err() != nil { // select would toss a coin
+		return none, context.Cause(ctx)
+	}
 	select {
 	case s.writer.ops <- op:
 	case <-ctx.Done():

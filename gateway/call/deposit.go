@@ -16,8 +16,9 @@ import (
 type deposit struct {
 	draft   delivery.Draft
 	mailbox *config.Mailbox
-	cutOff  bool // the end of the call is missing
-	settled bool // it is a note, is discarded, or waits for Run
+	cutOff  bool      // the end of the call is missing
+	ended   time.Time // when the call was over
+	settled bool      // it is a note, is discarded, or waits for Run
 
 	tries int       // that have failed
 	due   time.Time // of the next one
@@ -77,8 +78,10 @@ func (p *Path) renderAgain(ctx context.Context, d *deposit) rendering {
 // waits for Run to try again: a message is never taken for silence because
 // something failed.
 func (p *Path) finish(ctx context.Context, d *deposit, done <-chan rendering) (delivery.Note, media.Facts, error) {
-	ended := time.Now()
-	note, facts, err := p.commit(ctx, d, done, ended)
+	if d.ended.IsZero() {
+		d.ended = time.Now()
+	}
+	note, facts, err := p.commit(ctx, d, done)
 	d.settled = true
 	if err != nil {
 		p.Log.Error("note held up: will be tried again", "note_id", d.draft.Note().ID, "error", err)
@@ -87,7 +90,7 @@ func (p *Path) finish(ctx context.Context, d *deposit, done <-chan rendering) (d
 	return note, facts, err
 }
 
-func (p *Path) commit(ctx context.Context, d *deposit, done <-chan rendering, ended time.Time) (note delivery.Note, facts media.Facts, err error) {
+func (p *Path) commit(ctx context.Context, d *deposit, done <-chan rendering) (note delivery.Note, facts media.Facts, err error) {
 	if err := d.draft.Recorded(ctx, d.cutOff); err != nil {
 		return note, facts, fmt.Errorf("the end of the tape is not safe yet: %w", err)
 	}
@@ -101,7 +104,7 @@ func (p *Path) commit(ctx context.Context, d *deposit, done <-chan rendering, en
 	}
 	p.Metrics.Rendered(r.facts)
 	note = describe(d.draft.Note(), r)
-	note.EndedAt = ended
+	note.EndedAt = d.ended
 	leases, err := d.draft.Rendered(ctx, note, r.file, d.mailbox.Chains())
 	if err != nil {
 		return note, r.facts, fmt.Errorf("the note is not kept yet: %w", err)

@@ -137,14 +137,14 @@ func (p *Path) find(callees []sip.Callee) (*config.Mailbox, sip.Callee, bool) {
 }
 
 func (p *Path) refuseOffer(c *sip.Call, err error) Outcome {
-	if errors.Is(err, media.ErrNoPort) {
-		p.Log.Error("call refused: every RTP port is in use; widen media.ports", "note_id", c.ID)
-		refuse(c, 503, retryAfter)
-		return Unavailable
+	if errors.Is(err, media.ErrNoCommonCodec) || errors.Is(err, media.ErrBadOffer) {
+		p.Log.Info("call refused: its offer cannot be met", "note_id", c.ID, "error", err)
+		refuse(c, 488, 0) // RFC 3261 §21.4.26
+		return NoCommonCodec
 	}
-	p.Log.Info("call refused: its offer cannot be met", "note_id", c.ID, "error", err)
-	refuse(c, 488, 0) // RFC 3261 §21.4.26
-	return NoCommonCodec
+	p.Log.Error("call refused: it gets no RTP port", "note_id", c.ID, "error", err)
+	refuse(c, 503, retryAfter) // a failure of ours: another gateway may do better
+	return Unavailable
 }
 
 // cancelled leaves a missed-call line, unless somebody answered elsewhere, or
