@@ -1,6 +1,7 @@
 package media
 
 import (
+	"encoding/binary"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -12,55 +13,94 @@ const (
 	// but not latched again: its last packets are still on their way when the
 	// new source has not begun.
 	latchPatience = time.Second
-	// strangersCounted is how many packets of strangers a leg counts, a second
-	// of a stream, before it has the kernel drop the rest uncounted.
+	// latchTrust is how long a source that the peer did not name must have been
+	// latched before the kernel drops all others, the one it named among them.
+	latchTrust = 5 * time.Second
+	// strangersCounted is how many packets of strangers a leg counts at least, a
+	// second of a stream, before it has the kernel drop the rest uncounted.
 	strangersCounted = 50
 )
 
-// latch decides which source is the caller (RFC 7362 §4): the first one that
-// sends valid RTP from an address that is allowed, and from then on no other
-// until the peer offers again. The port is free, for peers behind NAT.
-type latch struct {
-	source    netip.AddrPort // invalid until latched
-	before    netip.AddrPort // the source before the last re-offer
-	armed     time.Time      // when the last re-offer came
-	strangers int            // since latched
-	connected bool           // the kernel drops strangers
+// stream is one sender's RTP as it comes to a port.
+type stream struct {
+	source netip.AddrPort
+	ssrc   uint32 // of its last packet
 }
 
-// allows says whether a packet from source may be the caller's. from holds the
-// trunk's networks, remote the address in its session description.
-func (l *latch) allows(source, remote netip.AddrPort, from []netip.Prefix) bool {
-	if l.source.IsValid() {
-		return source == l.source
+// streamOf reads the SSRC of a packet (RFC 3550 §5.1), 0 where there is none.
+func streamOf(packet []byte, source netip.AddrPort) stream {
+	s := stream{source: netip.AddrPortFrom(source.Addr().Unmap(), source.Port())}
+	if len(packet) >= rtpHeader {
+		s.ssrc = binary.BigEndian.Uint32(packet[rtpHeader-4:])
 	}
-	if source == l.before || source.Addr() == remote.Addr() {
+	return s
+}
+
+// latch decides which source is the caller (RFC 7362 §4): the first one that
+// sends audio from an address that is allowed, and from then on no other until
+// the peer offers again. The port is free, for peers behind NAT; but the very
+// source that the peer named, address and port, takes over from any other.
+type latch struct {
+	stream                   // the caller's; its source is invalid until latched
+	stale     stream         // of the call that had the port before, maybe going on
+	before    netip.AddrPort // the source before the last re-offer
+	armed     time.Time      // when the last re-offer came
+	since     time.Time      // when the source was latched
+	strangers int            // since then
+	tried     bool           // to have the kernel drop strangers …
+	connected bool           // … which it does
+}
+
+// allows says whether a packet of s may be the caller's. from holds the
+// trunk's networks, remote the address in its session description.
+func (l *latch) allows(s stream, remote netip.AddrPort, from []netip.Prefix) bool {
+	switch {
+	case s.source == remote:
+		return true
+	case s == l.stale:
+		return false
+	case l.source.IsValid():
+		return s.source == l.source
+	case s.source == l.before || s.source.Addr() == remote.Addr():
 		return true
 	}
 	for _, p := range from {
-		if p.Contains(source.Addr()) {
+		if p.Contains(s.source.Addr()) {
 			return true
 		}
 	}
 	return false
 }
 
-// take latches on to a source that sent a valid packet.
-func (l *latch) take(source, remote netip.AddrPort, now time.Time) {
-	if l.source.IsValid() || (source == l.before && source != remote && now.Sub(l.armed) < latchPatience) {
-		return
+// take latches on to a stream that is allowed and carries audio. over says that
+// all that came so far was another's: the source that the peer named took over,
+// with a stream of its own. After a re-offer that cannot be said, for the caller
+// may have sent from elsewhere before.
+func (l *latch) take(s stream, remote netip.AddrPort, now time.Time) (over bool) {
+	if s.source == l.source {
+		l.ssrc = s.ssrc
+		return false
 	}
-	l.source, l.strangers = source, 0
+	if !l.source.IsValid() && s.source == l.before && s.source != remote && now.Sub(l.armed) < latchPatience {
+		return false
+	}
+	over = l.source.IsValid() && s.ssrc != l.ssrc && l.armed.IsZero()
+	if s == l.stale { // the peer named it: it is the caller's
+		l.stale = stream{}
+	}
+	l.stream, l.since, l.strangers = s, now, 0
+	return over
 }
 
-// stranger counts a packet of another source. A stranger who goes on costs no
-// more than the first second: the socket is connected to the caller.
-func (l *latch) stranger(c *net.UDPConn, log *slog.Logger) {
+// stranger counts a packet of another source. A stranger who goes on costs
+// little: the socket is connected to the caller, once it is sure who that is.
+func (l *latch) stranger(c *net.UDPConn, remote netip.AddrPort, now time.Time, log *slog.Logger) {
 	l.strangers++
-	if l.connected || !l.source.IsValid() || l.strangers != strangersCounted {
+	sure := l.source.IsValid() && (l.source == remote || now.Sub(l.since) >= latchTrust)
+	if l.tried || !sure || l.strangers < strangersCounted {
 		return
 	}
-	l.connected = connect(c, l.source) == nil
+	l.tried, l.connected = true, connect(c, l.source) == nil
 	log.Warn("strangers send to an RTP port", "port", c.LocalAddr().(*net.UDPAddr).Port, "kernel_drops_them", l.connected)
 }
 
@@ -70,11 +110,11 @@ func (l *latch) rearm(c *net.UDPConn, now time.Time) error {
 		if err := disconnect(c); err != nil {
 			return err
 		}
-		l.connected = false
 	}
 	if l.source.IsValid() {
 		l.before = l.source
 	}
-	l.source, l.armed = netip.AddrPort{}, now
+	l.stream, l.armed = stream{}, now
+	l.tried, l.connected = false, false
 	return nil
 }

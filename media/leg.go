@@ -57,6 +57,7 @@ func (e *Engine) Open(offer []byte, from []netip.Prefix) (*Leg, error) {
 	}
 	l := &Leg{engine: e, ours: offer == nil, conn: conn, from: from, streams: streams, chosen: chosen}
 	l.port = conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	l.latch.stale = e.ports.before(l.port)
 	l.speaker = newSpeaker(e.told, l.port, NoteBitrate(e.options.MaxDuration))
 	l.first = l.speaker.describe(streams, chosen, agreed.formats, agreed.direction)
 	agreed.follow(nil)
@@ -122,10 +123,12 @@ func (l *Leg) Answered(answer []byte) error {
 // the next packet.
 func (l *Leg) settle(a *agreement) {
 	before := l.agreed.Load()
-	if a.same(before) {
-		return
+	if a.same(before) { // stored anew all the same, which opens the latch: its NAT may have given the peer another port
+		again := *before
+		a = &again
+	} else {
+		a.follow(before)
 	}
-	a.follow(before)
 	l.agreed.Store(a)
 	l.wake()
 }
@@ -158,7 +161,7 @@ type Stats struct {
 	Packets uint64    // of the agreed formats, put on the tape
 	Bytes   uint64    // of these, from the RTP header on
 	Foreign uint64    // from a source that is not the caller's
-	Invalid uint64    // from the caller, but no RTP of an agreed format
+	Invalid uint64    // from the caller, but no RTP of an agreed format, or empty before the first audio
 	Control uint64    // RTCP on the RTP port
 	First   time.Time // arrival of the first packet, zero when none came
 	Last    time.Time // arrival of the last packet

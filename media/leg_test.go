@@ -38,6 +38,7 @@ type phone struct {
 	conn *net.UDPConn
 	to   netip.AddrPort
 	seq  uint16
+	ssrc byte
 }
 
 func newPhone(tb testing.TB, address string) *phone {
@@ -88,6 +89,7 @@ func (p *phone) packet(pt uint8) []byte {
 	b := make([]byte, rtpHeader+160)
 	b[0], b[1] = 0x80, pt
 	b[2], b[3] = byte(p.seq>>8), byte(p.seq)
+	b[rtpHeader-1] = p.ssrc
 	copy(b[rtpHeader:], fmt.Sprintf("packet %d", p.seq))
 	return b
 }

@@ -40,6 +40,7 @@ type ports struct {
 	resting []resting // in the order in which they become free again
 	used    int
 	skipped uint64
+	latched []stream // by each even port's last call
 }
 
 type resting struct {
@@ -49,7 +50,7 @@ type resting struct {
 
 func newPorts(r PortRange) *ports {
 	n := r.pairs()
-	p := &ports{first: r.even(), count: n, taken: make([]uint64, (n+63)/64)}
+	p := &ports{first: r.even(), count: n, taken: make([]uint64, (n+63)/64), latched: make([]stream, n)}
 	if odd := n % 64; odd != 0 {
 		p.taken[len(p.taken)-1] = ^uint64(0) << odd // ports beyond the range are never free
 	}
@@ -92,9 +93,25 @@ func listen(at netip.AddrPort) (*net.UDPConn, error) {
 }
 
 // free gives a port back after a call.
-func (p *ports) free(port uint16) { p.release((int(port)-p.first)/2, false) }
+func (p *ports) free(port uint16) { p.release(p.index(port), false) }
 
 func (p *ports) port(index int) uint16 { return uint16(p.first + 2*index) }
+func (p *ports) index(port uint16) int { return (int(port) - p.first) / 2 }
+
+// leave notes the stream that a call was latched to: some senders go on long
+// after a call, and would be taken for the next caller.
+func (p *ports) leave(port uint16, s stream) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.latched[p.index(port)] = s
+}
+
+// before is the stream that the port's call before was latched to.
+func (p *ports) before(port uint16) stream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.latched[p.index(port)]
+}
 
 // take reserves a free port, the first one from a random place on.
 func (p *ports) take() (index int, ok bool) {

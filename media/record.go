@@ -38,7 +38,8 @@ const (
 // ECONNREFUSED, ends nothing. Record sends the beep.
 //
 // A record goes to the tape once a second, or when it holds 48 kB. The first
-// one begins with the formats; they are repeated when the peer offers again.
+// one begins with the formats; they are repeated when the peer offers again,
+// and when what came before turns out to be another's.
 func (l *Leg) Record(ctx context.Context, tape Tape) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var beep sync.WaitGroup
@@ -53,6 +54,9 @@ func (l *Leg) Record(ctx context.Context, tape Tape) error {
 		r.drain()
 	}
 	r.flush(time.Now())
+	if l.latch.source.IsValid() {
+		l.engine.ports.leave(l.port, l.latch.stream)
+	}
 	return cmp.Or(why, r.failed)
 }
 
@@ -195,10 +199,10 @@ func (r *recorder) formats(now time.Time) {
 func (r *recorder) keep(packet []byte, source netip.AddrPort) {
 	now := time.Now()
 	c, latch := &r.leg.counts, &r.leg.latch
-	source = netip.AddrPortFrom(source.Addr().Unmap(), source.Port())
-	if !latch.allows(source, r.agreed.remote, r.leg.from) {
+	s := streamOf(packet, source)
+	if !latch.allows(s, r.agreed.remote, r.leg.from) {
+		latch.stranger(r.leg.conn, r.agreed.remote, now, r.leg.engine.log)
 		c.foreign.Add(1)
-		latch.stranger(r.leg.conn, r.leg.engine.log)
 		return
 	}
 	switch r.agreed.classify(packet) {
@@ -208,9 +212,17 @@ func (r *recorder) keep(packet []byte, source netip.AddrPort) {
 	case isInvalid:
 		c.invalid.Add(1)
 		return
+	case isEmpty: // a sign of life, which latches nothing
+		r.heard = now
+		if s.source != latch.source {
+			c.invalid.Add(1)
+			return
+		}
 	case isRTP:
+		if latch.take(s, r.agreed.remote, now) {
+			r.anew(now)
+		}
 	}
-	latch.take(source, r.agreed.remote, now)
 	r.heard = now
 	r.add(entryAudio, packet, now)
 	if c.packets.Add(1) == 1 {
@@ -218,6 +230,17 @@ func (r *recorder) keep(packet []byte, source netip.AddrPort) {
 	}
 	c.bytes.Add(uint64(len(packet)))
 	c.last.Store(now.UnixNano())
+}
+
+// anew has all that was recorded forgotten, as another's voice: what is on the
+// tape already by an entry, for a tape only grows and may be rendered by now.
+func (r *recorder) anew(now time.Time) {
+	c := &r.leg.counts
+	c.foreign.Add(c.packets.Swap(0))
+	c.bytes.Store(0)
+	r.record = r.record[:0]
+	r.add(entryAnew, nil, now)
+	r.formats(now)
 }
 
 // add appends an entry to the record; one that is full goes to the tape first.
@@ -246,12 +269,13 @@ type packetKind int
 
 const (
 	isRTP packetKind = iota
+	isEmpty
 	isRTCP
 	isInvalid
 )
 
-// classify tells an RTP packet of an agreed format from RTCP (RFC 5761 §4) and
-// from what is neither.
+// classify tells an RTP packet of an agreed format from one with nothing in it,
+// from RTCP (RFC 5761 §4) and from what is neither.
 func (a *agreement) classify(p []byte) packetKind {
 	if len(p) < 8 || len(p) == maxPacket || p[0]>>6 != 2 {
 		return isInvalid
@@ -271,6 +295,16 @@ func (a *agreement) classify(p []byte) packetKind {
 	}
 	if len(p) < header {
 		return isInvalid
+	}
+	if p[0]&0x20 != 0 { // padding, its last byte says how much, itself included (RFC 3550 §5.1)
+		padding := int(p[len(p)-1])
+		if padding == 0 {
+			return isEmpty
+		}
+		header += padding
+	}
+	if len(p) <= header {
+		return isEmpty
 	}
 	return isRTP
 }

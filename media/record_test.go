@@ -52,6 +52,9 @@ func (m *memoryTape) entries(tb testing.TB) []entry {
 	return all
 }
 
+// ended is the tape to be rendered.
+func (m *memoryTape) ended() *tape { return &tape{records: m.records} }
+
 // audio is the sequence numbers of the packets on the tape.
 func (m *memoryTape) audio(tb testing.TB) []int {
 	tb.Helper()
@@ -198,6 +201,11 @@ func TestRecordsOf48kB(t *testing.T) {
 }
 
 func TestRecordPassesOver(t *testing.T) {
+	padded := func(by byte) []byte {
+		b := make([]byte, rtpHeader+160)
+		b[0], b[len(b)-1] = 0xa0, by
+		return b
+	}
 	extension := func(words byte, size int) []byte {
 		b := make([]byte, rtpHeader+4+size)
 		b[0], b[rtpHeader+3] = 0x90, words
@@ -209,12 +217,16 @@ func TestRecordPassesOver(t *testing.T) {
 	}{
 		"RTP":                       {append([]byte{0x80, 0}, make([]byte, 170)...), Stats{Packets: 1, Bytes: 172}},
 		"RTP, marked":               {append([]byte{0x80, 0x80 | 8}, make([]byte, 170)...), Stats{Packets: 1, Bytes: 172}},
-		"RTP, padded":               {append([]byte{0xa0, 0}, make([]byte, 170)...), Stats{Packets: 1, Bytes: 172}},
-		"RTP with an extension":     {extension(2, 8), Stats{Packets: 1, Bytes: 24}},
+		"RTP, padded":               {padded(159), Stats{Packets: 1, Bytes: 172}},
+		"RTP, padding alone":        {padded(160), Stats{Invalid: 1}},
+		"RTP, padding of nothing":   {padded(0), Stats{Invalid: 1}},
+		"RTP, padding over all":     {padded(255), Stats{Invalid: 1}},
+		"RTP with an extension":     {append(extension(2, 8), 1), Stats{Packets: 1, Bytes: 25}},
+		"RTP, an extension alone":   {extension(2, 8), Stats{Invalid: 1}},
 		"RTP, the extension is cut": {extension(3, 8), Stats{Invalid: 1}},
 		"RTP, sources are missing":  {append([]byte{0x8f, 0}, make([]byte, 20)...), Stats{Invalid: 1}},
 		"RTP of no agreed format":   {append([]byte{0x80, 18}, make([]byte, 30)...), Stats{Invalid: 1}},
-		"RTP, header alone":         {append([]byte{0x80, 0}, make([]byte, 10)...), Stats{Packets: 1, Bytes: 12}},
+		"RTP, header alone":         {append([]byte{0x80, 0}, make([]byte, 10)...), Stats{Invalid: 1}},
 		"RTP, cut":                  {append([]byte{0x80, 0}, make([]byte, 9)...), Stats{Invalid: 1}},
 		"RTP, too long":             {append([]byte{0x80, 0}, make([]byte, 4000)...), Stats{Invalid: 1}},
 		"sender report":             {append([]byte{0x80, 200}, make([]byte, 26)...), Stats{Control: 1}},

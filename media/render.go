@@ -1,6 +1,7 @@
 package media
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -107,21 +108,29 @@ func (o RenderOptions) withDefaults() RenderOptions {
 // copied. It keeps up with a tape that is still being written, and needs
 // nothing but the tape to do the same again later.
 //
-// A tape without audio has a Duration of zero, and nothing is written. What is
-// damaged on a tape is counted and passed over. Errors are those of in, of out,
-// and [ErrTooBig]; what out holds then is of no use.
+// The file is written once it is complete: a tape may say at any time that what
+// came so far was not the caller's. A tape without audio has a Duration of zero,
+// and nothing is written. What is damaged on a tape is counted and passed over.
+// Errors are those of in, of out, and [ErrTooBig].
 func Render(ctx context.Context, in Records, out io.Writer, o RenderOptions) (Facts, error) {
 	o = o.withDefaults()
-	counted := &countingWriter{w: out}
+	var file bytes.Buffer
 	r := newRenderer(o, func(name string, rate int) (noteSink, error) {
+		file.Reset() // of what a note that was given up left
 		if name == opusName && !o.Transcode {
-			return newCopySink(counted, rate, o.MaxBytes)
+			return newCopySink(&file, rate, o.MaxBytes)
 		}
-		return newEncodeSink(counted, rate, o)
+		return newEncodeSink(&file, rate, o)
 	})
 	facts, err := r.run(ctx, in)
-	facts.Bytes = counted.n
-	return facts, err
+	if err != nil || facts.Duration == 0 {
+		return facts, err
+	}
+	facts.Bytes = int64(file.Len())
+	if _, err := file.WriteTo(out); err != nil {
+		return facts, fmt.Errorf("media: writing the note: %w", err)
+	}
+	return facts, nil
 }
 
 // renderer is the rendering of one note: records -> reorder -> timeline -> note
@@ -147,8 +156,14 @@ type renderer struct {
 
 func newRenderer(o RenderOptions, newSink func(codecName string, rate int) (noteSink, error)) *renderer {
 	r := &renderer{limit: int64(o.MaxDuration.Seconds() * tickRate), newSink: newSink}
-	r.reorder.next = r.place
+	r.anew()
 	return r
+}
+
+// anew forgets all that came.
+func (r *renderer) anew() {
+	*r = renderer{limit: r.limit, newSink: r.newSink}
+	r.reorder.next = r.place
 }
 
 func (r *renderer) run(ctx context.Context, in Records) (Facts, error) {
@@ -177,6 +192,8 @@ func (r *renderer) record(record []byte) error {
 		}
 		record = rest
 		switch kind {
+		case entryAnew:
+			r.anew()
 		case entryFormat:
 			r.agree(body)
 		case entryAudio:
@@ -266,6 +283,7 @@ func (r *renderer) audio(p *packet) error {
 		return nil //nolint:nilerr // counted, and concealed as if it had never come
 	}
 	r.pcm = pcm
+	p.missing = r.missing
 	gap, ok := r.timeline.place(p, length, r.limit)
 	if !ok {
 		r.full = true

@@ -161,7 +161,7 @@ func TestRenderersTurns(t *testing.T) {
 		if d.String() != "holder ended ends-later live" {
 			t.Errorf("turns went to %s", d)
 		}
-		if ended.Lag != 10*time.Second { // two header pages
+		if ended.Lag != 5*time.Second { // the file of the one before
 			t.Errorf("lag %v", ended.Lag)
 		}
 	})

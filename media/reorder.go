@@ -92,6 +92,12 @@ func (r *reorder) push(p *packet) error {
 		r.strays = 0
 		return r.pass(s, p)
 	}
+	for ahead >= reorderSlots && ahead < reorderDropout && r.held > reorderSlots/2 { // a bunch: the first can wait no longer
+		if err := r.releaseFirst(); err != nil {
+			return err
+		}
+		ahead = int(int16(p.sequence - r.expected))
+	}
 	if ahead < 0 || ahead >= reorderSlots {
 		return r.astray(p, ahead)
 	}
@@ -167,13 +173,15 @@ func (r *reorder) astray(p *packet, ahead int) error {
 	if r.strays < enough {
 		return r.release(false)
 	}
+	lost := r.lost
 	if err := r.release(true); err != nil {
 		return err
 	}
+	r.before.lost += r.lost - lost // these stay lost
 	return r.startOver()
 }
 
-// startOver begins again with the strays.
+// startOver begins again with the strays, which are counted anew.
 func (r *reorder) startOver() error {
 	n := r.strays
 	r.tally, r.strays = r.before, 0
@@ -202,28 +210,30 @@ func (r *reorder) start(p *packet) {
 // release passes on what is due: what follows without a hole, and what has
 // waited long enough for those before it; or all of it.
 func (r *reorder) release(all bool) error {
-	bunched := false
-	if r.resumed > 0 {
-		if !all && r.now-r.resumed < reorderWindow {
-			return nil
-		}
-		bunched = r.atOnce()
-		r.resumed = 0
+	if r.resumed > 0 && !all && r.now-r.resumed < reorderWindow {
+		return nil
 	}
 	for r.held > 0 {
 		s := r.first()
 		if s.sequence != r.expected && !all && r.now-s.arrival < reorderWindow {
 			return nil
 		}
-		r.skip(s.sequence)
-		r.held--
-		s.bunched = bunched
-		bunched = false
-		if err := r.pass(s, &s.packet); err != nil {
+		if err := r.releaseFirst(); err != nil {
 			return err
 		}
 	}
+	r.resumed = 0
 	return nil
+}
+
+// releaseFirst passes on the held packet that comes first.
+func (r *reorder) releaseFirst() error {
+	s := r.first()
+	s.bunched = r.resumed > 0 && r.atOnce()
+	r.resumed = 0
+	r.skip(s.sequence)
+	r.held--
+	return r.pass(s, &s.packet)
 }
 
 // atOnce says whether the end of a pause brought several packets at a time.

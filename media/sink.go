@@ -1,9 +1,6 @@
 package media
 
-import (
-	"io"
-	"math/rand/v2"
-)
+import "math/rand/v2"
 
 // noteSink makes a file of the sound of a note, which comes in order and without
 // gaps.
@@ -17,18 +14,6 @@ type noteSink interface {
 	// taken, and says what was encoded for it. At least one sample was taken
 	// before.
 	close() (encoded, error)
-}
-
-// countingWriter counts what goes through it.
-type countingWriter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *countingWriter) Write(b []byte) (int, error) {
-	n, err := c.w.Write(b)
-	c.n += int64(n)
-	return n, err
 }
 
 // oggSerial is the number of the only stream of a file: any will do (RFC 3533

@@ -1,12 +1,16 @@
 package media
 
-import "github.com/afterbeep/afterbeep/media/codec"
+import (
+	"bytes"
+
+	"github.com/afterbeep/afterbeep/media/codec"
+)
 
 // copySink copies Opus packets as they came. Gaps become packets with nothing
 // in them, which a decoder conceals (RFC 7845 §4.1); what came in another codec
 // is encoded into the same stream.
 type copySink struct {
-	out     *countingWriter
+	out     *bytes.Buffer
 	limit   int64 // bytes
 	ogg     *oggWriter
 	ticks   int64 // in a sample
@@ -24,7 +28,7 @@ const (
 	copyPreSkip = 312            // ticks by which what encoders send runs late at its start: 6.5 ms, the same in all of them but for low delay
 )
 
-func newCopySink(out *countingWriter, rate int, limit int64) (noteSink, error) {
+func newCopySink(out *bytes.Buffer, rate int, limit int64) (noteSink, error) {
 	ogg, err := newOggWriter(out, oggHead{Serial: oggSerial(), InputRate: rate, PreSkip: copyPreSkip})
 	if err != nil {
 		return nil, err
@@ -79,7 +83,7 @@ func (s *copySink) write(packet []byte) error {
 }
 
 func (s *copySink) fits() error {
-	if s.out.n > s.limit {
+	if int64(s.out.Len()) > s.limit {
 		return ErrTooBig
 	}
 	return nil

@@ -36,6 +36,7 @@ const (
 	entryAudio  entryKind = 1 // body: one RTP packet, decrypted, as it arrived
 	entryVideo  entryKind = 2 // body: one RTP packet of the video stream
 	entryFormat entryKind = 3 // body: the formats in force from here on, see Format
+	entryAnew   entryKind = 4 // body: none; what came before was not the caller's and is not to be heard
 )
 
 const entryHeader = 7

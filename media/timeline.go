@@ -8,6 +8,8 @@ const (
 	tickRate = 48000
 	tickMs   = tickRate / 1000
 
+	timelineDoubts = 8 // packets in a row with timestamps of twice the rate are not by chance
+
 	timelineFrame     = 20 * tickMs  // gaps known by arrival alone are rounded to frames …
 	timelineJitter    = 60 * tickMs  // … and below this they are the network's doing
 	timelineTolerance = 500 * tickMs // timestamp and arrival may differ by so much, and a tenth of the silence
@@ -25,6 +27,9 @@ type timeline struct {
 	end       int64  // ticks, where the last packet ends
 	length    int64  // ticks, of the last packet
 	arrival   int64  // ms, of the last packet
+	twice     bool   // its timestamps count at twice the clock
+	doubts    int    // packets in a row that claim a gap as long as themselves, which is not made yet …
+	doubted   int64  // … and ms, the arrival before the first of them
 	lead      int64  // ticks by which positions ran ahead of arrival at most: those of the packets that travelled fastest
 }
 
@@ -35,8 +40,33 @@ func (t *timeline) at(p *packet) (position int64, ok bool) {
 		return 0, false
 	}
 	delta := int64(int32(p.timestamp - t.timestamp)) // the wrap included
-	position = t.end + delta*tickRate/int64(t.clock)
-	return position, position <= t.latest(p.arrival)
+	position = t.end + int64(t.doubts)*t.length + delta*tickRate/t.rate()
+	gap := position - t.end
+	lost := p.missing > 0 && gap == int64(p.missing)*t.length // the number says so too
+	return position, lost || position <= t.latest(p.arrival)
+}
+
+// rate is how many timestamp units a second has.
+func (t *timeline) rate() int64 {
+	if t.twice {
+		return 2 * int64(t.clock)
+	}
+	return int64(t.clock)
+}
+
+// doubtful says whether p claims a gap as long as itself where its number and
+// its arrival show none. Some senders count timestamps at twice the rate, those
+// of G.722 by its 16 kHz (RFC 3551 §4.5.2 says 8), and every packet is like that.
+func (t *timeline) doubtful(p *packet, position, length int64) bool {
+	n := int64(t.doubts + 1)
+	if p.missing > 0 || length != t.length || position != t.end+n*length {
+		return false
+	}
+	since := t.doubted
+	if t.doubts == 0 {
+		since = t.arrival
+	}
+	return (p.arrival-since)*tickMs < n*length*3/2+timelineFrame/2
 }
 
 // latest is how far a note can have come by that arrival.
@@ -64,28 +94,47 @@ func (t *timeline) after(p *packet) int64 {
 // place lays down p, which lasts length ticks, and says how long the gap
 // before it is. It changes nothing and ok is false if p would end after limit.
 func (t *timeline) place(p *packet, length, limit int64) (gap int64, ok bool) {
+	next := timeline{
+		begun: true, source: p.source, clock: p.format.ClockRate,
+		length: length, arrival: p.arrival,
+	}
 	var position int64
 	believed := false
 	if t.begun {
 		position, believed = t.at(p)
-		if !believed || position < t.end || t.stood(p, position) {
+		next.twice = t.twice && p.source == t.source && next.clock == t.clock
+		switch {
+		case !believed || position < t.end || t.stood(p, position):
 			position, believed = t.after(p), false
+		case length > 0 && t.doubtful(p, position, length):
+			position = t.end
+			next.doubt(t)
 		}
 	}
-	if position+length > limit {
+	next.end = position + length
+	if next.end > limit {
 		return 0, false
 	}
-	gap = position - t.end
-	lead := position - p.arrival*tickMs
+	next.lead = position - p.arrival*tickMs
 	if believed {
-		lead = max(lead, t.lead)
+		next.lead = max(next.lead, t.lead)
 	}
-	*t = timeline{
-		begun: true, source: p.source, clock: p.format.ClockRate,
-		timestamp: p.timestamp + uint32(length*int64(p.format.ClockRate)/tickRate),
-		end:       position + length, length: length, arrival: p.arrival, lead: lead,
-	}
+	next.timestamp = p.timestamp + uint32(length*next.rate()/tickRate)
+	gap = position - t.end
+	*t = next
 	return gap, true
+}
+
+// doubt counts one more doubtful packet after those of before; the last of them
+// settles it.
+func (t *timeline) doubt(before *timeline) {
+	t.doubts, t.doubted = before.doubts+1, before.doubted
+	if t.doubts == 1 {
+		t.doubted = before.arrival
+	}
+	if t.doubts == timelineDoubts {
+		t.doubts, t.twice = 0, true
+	}
 }
 
 // duration converts ticks.
