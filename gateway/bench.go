@@ -44,7 +44,7 @@ func benchCommand() *cobra.Command {
 		if l.calls < 1 || l.rate <= 0 || l.duration < 20*time.Millisecond {
 			return errors.New("--calls, --rate and --duration must be more than nothing")
 		}
-		local, err := localFor(cmd.Context(), l.target)
+		local, err := sip.LocalFor(cmd.Context(), l.target)
 		if err != nil {
 			return err
 		}

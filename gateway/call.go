@@ -1,9 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,20 +19,42 @@ import (
 
 // identity is who a test call comes from, and why it was forwarded.
 type identity struct {
-	from, name, diversion, reason string
+	from, name, diversion string
+	reason                forwarding
+}
+
+// forwarding is why a call was forwarded, as a Diversion says it (RFC 5806).
+type forwarding string
+
+// forwardings are those that a note tells apart.
+var forwardings = []string{"no-answer", "user-busy", "unavailable", "unconditional", "deflection"}
+
+func (f *forwarding) String() string { return string(*f) }
+
+// Type is the name of the value in the help text.
+func (f *forwarding) Type() string { return "reason" }
+
+// Set takes one of forwardings.
+func (f *forwarding) Set(s string) error {
+	if !slices.Contains(forwardings, s) {
+		return fmt.Errorf("expected one of %s", strings.Join(forwardings, ", "))
+	}
+	*f = forwarding(s)
+	return nil
 }
 
 func (i *identity) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&i.from, "from", "+491705550101", "who calls: a number or a SIP URI")
 	cmd.Flags().StringVar(&i.name, "from-name", "", "the caller's display name")
 	cmd.Flags().StringVar(&i.diversion, "diversion", "", "the number that did not answer, sent as a Diversion header")
-	cmd.Flags().StringVar(&i.reason, "reason", "no-answer", "why it was forwarded: no-answer, user-busy, unavailable, unconditional, deflection")
+	i.reason = "no-answer"
+	cmd.Flags().Var(&i.reason, "reason", "why it was forwarded: "+strings.Join(forwardings, ", "))
 }
 
 func (i *identity) request() sip.Request {
 	r := sip.Request{From: i.from, FromName: i.name}
 	if i.diversion != "" {
-		r.Headers = map[string][]string{"Diversion": {"<sip:" + i.diversion + "@pbx.invalid>;reason=" + i.reason + ";counter=1"}}
+		r.Headers = map[string][]string{"Diversion": {"<sip:" + i.diversion + "@pbx.invalid>;reason=" + string(i.reason) + ";counter=1"}}
 	}
 	return r
 }
@@ -47,7 +74,7 @@ func callCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		local, err := localFor(cmd.Context(), args[0])
+		local, err := sip.LocalFor(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}
@@ -60,17 +87,39 @@ func callCommand() *cobra.Command {
 			return err
 		}
 		defer func() { _ = c.close() }()
-		_, err = c.leaveMessage(cmd.Context(), cmd.OutOrStdout(), args[0], who.request(), said)
-		return err
+		if _, err = c.leaveMessage(cmd.Context(), cmd.OutOrStdout(), args[0], who.request(), said); err != nil {
+			return err
+		}
+		newSteps(cmd.OutOrStdout()).say("see it", "on the gateway's machine: %s link %s --config FILE", program(), cmp.Or(who.diversion, dialled(args[0])))
+		return nil
 	}
 	return cmd
 }
+
+// dialled is the number in a target.
+func dialled(target string) string {
+	user, _, _ := strings.Cut(target, "@")
+	_, number, _ := strings.Cut(user, ":")
+	return number
+}
+
+// program is how this program was started, to be typed again.
+func program() string {
+	if strings.Contains(os.Args[0], "go-build") { // a file of `go run`, gone when it ends
+		return "go run ./gateway"
+	}
+	return os.Args[0]
+}
+
+// patience is how long a person at a terminal waits for a gateway that is silent.
+const patience = 8 * time.Second
 
 // leaveMessage places a call, says everything and hangs up, printing each
 // step. It returns when the BYE was sent.
 func (c *caller) leaveMessage(ctx context.Context, out io.Writer, target string, r sip.Request, said *sound) (hungUp time.Time, err error) {
 	show := newSteps(out)
 	show.say("calling", "%s", target)
+	r.Patience = patience
 	talk, err := c.dial(ctx, target, r)
 	if err != nil {
 		return hungUp, err

@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"os"
-	"strings"
 	"sync"
 
 	"github.com/afterbeep/afterbeep/media"
@@ -76,7 +74,7 @@ func (c *caller) dial(ctx context.Context, target string, r sip.Request) (*conve
 	r.Offer = leg.Description()
 	dialog, err := c.client.Invite(ctx, target, r)
 	if err != nil {
-		return nil, errors.Join(err, leg.Close())
+		return nil, errors.Join(explained(err), leg.Close())
 	}
 	if err := leg.Answered(dialog.Answer); err != nil {
 		return nil, errors.Join(err, dialog.Bye(ctx), leg.Close())
@@ -144,21 +142,20 @@ func (s *sound) in(f media.Format) ([][]byte, error) {
 	return frames, nil
 }
 
-// localFor is the address of this machine from which the target is reached.
-func localFor(ctx context.Context, target string) (netip.Addr, error) {
-	_, host, ok := strings.Cut(target, "@")
-	if !ok {
-		_, host, _ = strings.Cut(target, ":")
+// explained says what to look at when a call fails.
+func explained(err error) error {
+	var (
+		silent  *sip.SilentError
+		refused *sip.StatusError
+		contact *sip.ContactError
+	)
+	switch {
+	case errors.As(err, &silent):
+		return fmt.Errorf("%w: is the gateway running there, and is this machine's address in one of its sip.trunks[].from?", err)
+	case errors.As(err, &refused) && refused.Code == 480:
+		return fmt.Errorf("%w: no mailbox has this number, see mailboxes in the gateway's file", err)
+	case errors.As(err, &contact):
+		return fmt.Errorf("the gateway's Contact %s (its sip.advertise) cannot be reached from this machine: %w", contact.Contact, contact.Err)
 	}
-	host, _, _ = strings.Cut(host, ";")
-	if _, _, err := net.SplitHostPort(host); err != nil {
-		host = net.JoinHostPort(strings.Trim(host, "[]"), "5060")
-	}
-	var dialer net.Dialer
-	probe, err := dialer.DialContext(ctx, "udp", host)
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("%s cannot be reached: %w", target, err)
-	}
-	defer func() { _ = probe.Close() }()
-	return probe.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), nil
+	return err
 }

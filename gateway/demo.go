@@ -111,8 +111,8 @@ func showDemo(ctx context.Context, out io.Writer, g *gateway, once bool) error {
 		return err
 	}
 	g.cfg.HTTP.Listen = netip.MustParseAddrPort(g.http.Addr().String())
-	_, _ = fmt.Fprintf(out, "\n  Listen to it:    %s\n  Call it again:   go run ./gateway call %s --diversion %s\n  End the demo:    Ctrl-C\n\n",
-		inboxURL(g.cfg, token), target, demoMailbox)
+	_, _ = fmt.Fprintf(out, "\n  Listen to it:    %s\n  Call it again:   %s call %s --diversion %s\n  End the demo:    Ctrl-C\n\n",
+		inboxURL(g.cfg, token), program(), target, demoMailbox)
 	<-ctx.Done()
 	return nil
 }

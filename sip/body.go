@@ -14,14 +14,19 @@ import (
 // typeSDP is the only session description understood here.
 const typeSDP = "application/sdp"
 
-// acceptTypes is what a body may be, as Accept says it.
-const acceptTypes = typeSDP + ", multipart/mixed"
+// acceptHeaders tell what a body may be (RFC 3261 section 21.4.13).
+var acceptHeaders = []sipmsg.Header{
+	sipmsg.NewHeader("Accept", typeSDP+", multipart/*"),
+	sipmsg.NewHeader("Accept-Encoding", "identity"),
+}
 
 // errMediaType means 415.
 var errMediaType = errors.New("a body that is not SDP")
 
-// maxParts bounds the parts of a multipart body that are looked at.
-const maxParts = 16
+const (
+	maxParts   = 16 // of a multipart body, those of nested ones included
+	maxNesting = 3  // multipart within multipart
+)
 
 // sdpOf returns a message's session description: its body, or the SDP part of
 // a multipart body (RFC 5621). nil when it has none.
@@ -37,41 +42,58 @@ func sdpOf(req *sipmsg.Request) ([]byte, error) {
 	if ct == nil {
 		return nil, errMediaType
 	}
-	kind, ps, err := mime.ParseMediaType(ct.Value())
-	switch {
-	case err != nil:
-		return nil, errMediaType
-	case kind == typeSDP:
-		return body, nil
-	case strings.HasPrefix(kind, "multipart/"):
-		return sdpPart(body, ps["boundary"])
-	case optional(headerValues(req, "Content-Disposition")):
-		return nil, nil // RFC 3261 section 20.11
-	}
-	return nil, errMediaType
+	left := maxParts
+	return sdpIn(body, ct.Value(), headerValues(req, "Content-Disposition"), maxNesting, &left)
 }
 
-// sdpPart returns the first SDP part. Others are passed over unless they must
-// be understood: ISUP of a gateway is marked optional, a picture is not worth
-// a call.
-func sdpPart(body []byte, boundary string) ([]byte, error) {
-	if boundary == "" {
-		return nil, errMediaType
+// sdpIn returns the session description in a body or a part of one. What is
+// no SDP and holds none is an error unless it is marked optional (RFC 3261
+// section 20.11): ISUP of a gateway is, a picture is not worth a call.
+func sdpIn(body []byte, contentType string, disposition []string, nesting int, left *int) ([]byte, error) {
+	kind, ps, err := mime.ParseMediaType(contentType)
+	unknown := errMediaType
+	if optional(disposition) {
+		unknown = nil
 	}
-	parts := multipart.NewReader(bytes.NewReader(body), boundary)
-	for range maxParts {
-		part, err := parts.NextRawPart()
-		if err != nil {
-			break
+	switch {
+	case err != nil:
+		return nil, unknown
+	case kind == typeSDP:
+		return body, nil
+	case !strings.HasPrefix(kind, "multipart/") || ps["boundary"] == "" || nesting == 0:
+		return nil, unknown
+	}
+	sdp, err := sdpAmong(multipart.NewReader(bytes.NewReader(body), ps["boundary"]), nesting-1, left)
+	if err != nil {
+		return nil, unknown
+	}
+	return sdp, nil
+}
+
+// sdpAmong returns the first session description in the parts. Without one
+// every part must be optional.
+func sdpAmong(parts *multipart.Reader, nesting int, left *int) (sdp []byte, err error) {
+	err = errMediaType // of no parts at all
+	for first := true; *left > 0; first = false {
+		*left--
+		part, failed := parts.NextRawPart()
+		if errors.Is(failed, io.EOF) {
+			return nil, err
 		}
-		if kind, _, err := mime.ParseMediaType(part.Header.Get("Content-Type")); err != nil || kind != typeSDP {
-			continue
+		if failed != nil {
+			return nil, errMediaType
 		}
-		sdp, err := io.ReadAll(part) // no longer than the message
-		if err != nil {
-			break
+		body, failed := io.ReadAll(part) // no longer than the message
+		if failed != nil {
+			return nil, errMediaType
 		}
-		return sdp, nil
+		sdp, unknown := sdpIn(body, part.Header.Get("Content-Type"), part.Header["Content-Disposition"], nesting, left)
+		if sdp != nil {
+			return sdp, nil
+		}
+		if first || unknown != nil {
+			err = unknown
+		}
 	}
 	return nil, errMediaType
 }

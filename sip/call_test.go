@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
@@ -170,5 +171,38 @@ func TestIPv6(t *testing.T) {
 	}
 	if err := errors.Join(client.Close(), s.Close(), <-served); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestClientSilence(t *testing.T) {
+	deaf := listenUDP(t, "127.0.0.1:0")
+	client := newTestClient(t)
+	_, err := client.Invite(t.Context(), "sip:1@"+deaf.LocalAddr().String(), Request{Offer: []byte(testOffer), Patience: 50 * time.Millisecond})
+	var silent *SilentError
+	if !errors.As(err, &silent) || err.Error() != "no answer from "+deaf.LocalAddr().String()+" within 0.05 s" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestClientUnreachableContact(t *testing.T) {
+	t.Parallel()                                                                                         // the server waits for the ACK when it closes
+	ts := serveTest(t, func(s *Server) { s.advertise = advertised{host: "192.0.2.1", port: 5060} }, nil) // not from a loopback socket
+	_, err := newTestClient(t).Invite(t.Context(), "sip:1@"+ts.addr("udp").String(), Request{Offer: []byte(testOffer)})
+	var contact *ContactError
+	if !errors.As(err, &contact) || contact.Contact != "192.0.2.1:5060" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTargets(t *testing.T) {
+	for _, target := range []string{"", "101", "sip:200", "sips:1@127.0.0.1", "tel:+4930123456", "sip:1@", "sip:@127.0.0.1"} {
+		if _, err := LocalFor(t.Context(), target); err == nil || !strings.Contains(err.Error(), "write it like sip:") {
+			t.Errorf("%q: %v", target, err)
+		}
+	}
+	for _, target := range []string{"sip:1@127.0.0.1", "sip:1@127.0.0.1:5070;transport=tcp"} {
+		if local, err := LocalFor(t.Context(), target); err != nil || local != loopback {
+			t.Errorf("%q: %v, %v", target, local, err)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	sipmsg "github.com/emiago/sipgo/sip"
@@ -26,7 +27,7 @@ func caller(req *sipmsg.Request, t *Trunk) Caller {
 			return c
 		}
 	}
-	return Caller{}
+	return Caller{Private: slices.ContainsFunc(from, address.unavailable)}
 }
 
 // identify makes one caller of the identities of one header: a sip and a tel
@@ -36,6 +37,9 @@ func identify(identities []address, country string) Caller {
 	var c Caller
 	user := ""
 	for _, a := range identities {
+		if a.unavailable() {
+			continue
+		}
 		if c.Number == "" {
 			c.Number = a.uri.number(country)
 		}
@@ -87,10 +91,29 @@ func private(req *sipmsg.Request, asserted, remote, from []address) bool {
 	}
 	for _, identities := range [][]address{asserted, remote, from} {
 		for _, a := range identities {
-			if a.uri.anonymous() {
+			if a.restricted() {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// restricted says whether an identity is one of a caller who wants not to be
+// shown: anonymous (RFC 3323 section 4.1.1.3), or what PBXs write instead.
+func (a address) restricted() bool {
+	return a.uri.anonymous() || a.stands("anonymous", "restricted")
+}
+
+// unavailable says whether an identity is one of a caller whose number the
+// network does not know (3GPP TS 24.229): another header may.
+func (a address) unavailable() bool {
+	return strings.EqualFold(a.uri.host, "unknown.invalid") || a.stands("unavailable", "unknown")
+}
+
+// stands says whether a word takes the place of the user part, or of the
+// display name where there is no user part.
+func (a address) stands(words ...string) bool {
+	shown := cmp.Or(a.uri.user, a.name)
+	return slices.ContainsFunc(words, func(word string) bool { return strings.EqualFold(shown, word) })
 }

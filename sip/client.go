@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"time"
 
 	sipmsg "github.com/emiago/sipgo/sip"
 )
@@ -42,6 +44,7 @@ type Request struct {
 	To        string              // the URI of the To header; "" is the target
 	Headers   map[string][]string // further headers, like Diversion
 	Transport string              // udp or tcp; "" is what the target's URI says, else udp
+	Patience  time.Duration       // how long to wait for the first response; 0 is 32 s (RFC 3261 section 17.1.1.2)
 }
 
 // StatusError is a final response other than 2xx.
@@ -52,6 +55,32 @@ type StatusError struct {
 
 // Error reads like the status line: 480 Temporarily Unavailable.
 func (e *StatusError) Error() string { return fmt.Sprintf("%d %s", e.Code, e.Reason) }
+
+// SilentError says that not even a provisional response came to an INVITE.
+type SilentError struct {
+	Addr string // where it was sent to
+	Wait time.Duration
+}
+
+// Error names the address and the time.
+func (e *SilentError) Error() string {
+	return fmt.Sprintf("no answer from %s within %g s", e.Addr, e.Wait.Seconds())
+}
+
+// ContactError says that a call was answered, but that the Contact of the
+// answer leads nowhere from here, so that it is neither acknowledged nor ended.
+type ContactError struct {
+	Contact string // host and port
+	Err     error
+}
+
+// Error names the Contact.
+func (e *ContactError) Error() string {
+	return fmt.Sprintf("the Contact %s cannot be reached: %v", e.Contact, e.Err)
+}
+
+// Unwrap returns the fault of the network.
+func (e *ContactError) Unwrap() error { return e.Err }
 
 // NewClient binds a socket.
 func NewClient(o ClientOptions, log *slog.Logger) (*Client, error) {
@@ -89,7 +118,8 @@ func (c *Client) Close() error {
 }
 
 // Invite places a call and returns when it is answered and the ACK is sent. A
-// refusal is a *StatusError. When ctx ends first a CANCEL is sent, and its
+// refusal is a *StatusError, silence a *SilentError, and an ACK that cannot be
+// sent a *ContactError. When ctx ends first a CANCEL is sent, and its
 // cause returned.
 func (c *Client) Invite(ctx context.Context, target string, r Request) (*Dialog, error) {
 	d, req, err := c.prepare(ctx, target, r)
@@ -99,7 +129,7 @@ func (c *Client) Invite(ctx context.Context, target string, r Request) (*Dialog,
 	c.mu.Lock()
 	c.dialogs[d.peer.callID] = d
 	c.mu.Unlock()
-	if err := c.call(ctx, d, req); err != nil {
+	if err := c.call(ctx, d, req, cmp.Or(r.Patience, 64*t1)); err != nil {
 		c.drop(d)
 		return nil, err
 	}
@@ -115,9 +145,9 @@ func (c *Client) drop(d *Dialog) {
 
 // prepare builds the INVITE.
 func (c *Client) prepare(ctx context.Context, target string, r Request) (*Dialog, *sipmsg.Request, error) {
-	var uri sipmsg.Uri
-	if err := sipmsg.ParseUri(target, &uri); err != nil || uri.Host == "" {
-		return nil, nil, fmt.Errorf("%q is not a SIP address: write it like sip:+4930123456@127.0.0.1:5060", target)
+	uri, err := parseTarget(target)
+	if err != nil {
+		return nil, nil, err
 	}
 	network, addr := hop(uri, "udp")
 	if r.Transport != "" {
@@ -146,6 +176,31 @@ func (c *Client) prepare(ctx context.Context, target string, r Request) (*Dialog
 		req.SetBody(r.Offer)
 	}
 	return d, req, nil
+}
+
+// parseTarget reads the URI of who is to be called.
+func parseTarget(target string) (uri sipmsg.Uri, err error) {
+	if err := sipmsg.ParseUri(target, &uri); err != nil || uri.Scheme != "sip" || uri.User == "" || uri.Host == "" {
+		return uri, fmt.Errorf("%q is not a SIP address: write it like sip:+4930123456@127.0.0.1:5060", target)
+	}
+	return uri, nil
+}
+
+// LocalFor is the address of this machine from which a target is reached.
+// Nothing is sent.
+func LocalFor(ctx context.Context, target string) (netip.Addr, error) {
+	uri, err := parseTarget(target)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	_, addr := hop(uri, "udp")
+	var dialer net.Dialer
+	probe, err := dialer.DialContext(ctx, "udp", addr)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("%s cannot be reached: %w", target, err)
+	}
+	defer func() { _ = probe.Close() }()
+	return addrOf(probe.LocalAddr()), nil
 }
 
 // name sets who calls whom.

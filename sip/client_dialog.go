@@ -1,7 +1,9 @@
 package sip
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -84,8 +86,10 @@ func (d *Dialog) request(method sipmsg.RequestMethod) *sipmsg.Request {
 }
 
 // call drives the INVITE to its final response.
-func (c *Client) call(ctx context.Context, d *Dialog, req *sipmsg.Request) error {
+func (c *Client) call(ctx context.Context, d *Dialog, req *sipmsg.Request, patience time.Duration) error {
 	start := time.Now()
+	silent := time.NewTimer(patience)
+	defer silent.Stop()
 	tx, err := c.stack.transactions.Request(ctx, req)
 	if err != nil {
 		return fmt.Errorf("send the INVITE: %w", err)
@@ -94,6 +98,7 @@ func (c *Client) call(ctx context.Context, d *Dialog, req *sipmsg.Request) error
 	for {
 		select {
 		case res := <-tx.Responses():
+			silent.Stop()
 			switch {
 			case res.IsProvisional():
 				d.tried(start)
@@ -110,7 +115,13 @@ func (c *Client) call(ctx context.Context, d *Dialog, req *sipmsg.Request) error
 				c.hangUp(d)
 				return context.Cause(ctx)
 			}
+		case <-silent.C:
+			tx.Terminate()
+			return cmp.Or[error](context.Cause(ctx), &SilentError{req.Destination(), patience})
 		case <-tx.Done():
+			if errors.Is(tx.Err(), sipmsg.ErrTransactionTimeout) && d.Timing().Trying == 0 {
+				return &SilentError{req.Destination(), 64 * t1}
+			}
 			return fmt.Errorf("no answer to the INVITE: %w", tx.Err())
 		case <-ended:
 			cancelled, ended = true, nil
@@ -151,7 +162,8 @@ func (d *Dialog) answered(res *sipmsg.Response, start time.Time) error {
 	}
 	d.ack = d.request(sipmsg.ACK)
 	if err := d.client.stack.transport.WriteMsg(d.ack); err != nil {
-		return fmt.Errorf("send the ACK: %w", err)
+		_, addr := d.peer.hop()
+		return &ContactError{addr, err}
 	}
 	return nil
 }

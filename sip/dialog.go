@@ -184,6 +184,27 @@ func (d *dialog) inOrder(in *incoming) bool {
 	return true
 }
 
+// abandon ends the wait for an ACK: the sockets are about to close.
+func (d *dialog) abandon() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.phase == accepted {
+		d.close()
+	}
+}
+
+// admit says why a request cannot be served within the dialog, or nil. The
+// lock is held.
+func (d *dialog) admit(in *incoming) *rejection {
+	switch {
+	case d.cause != nil || d.phase == proceeding:
+		return &rejection{code: 481}
+	case !d.inOrder(in):
+		return &rejection{code: 500}
+	}
+	return nil
+}
+
 // belongs says whether a request is part of this dialog (RFC 3261 section 12).
 func (d *dialog) belongs(in *incoming) bool {
 	d.mu.Lock()

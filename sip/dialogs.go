@@ -2,6 +2,7 @@ package sip
 
 import (
 	"errors"
+	"maps"
 	"sync"
 	"time"
 )
@@ -21,7 +22,19 @@ type dialogs struct {
 	mu    sync.Mutex
 	known map[uint64]entry // by tag.request
 	queue []expiry         // what to look at again, in order of time
+	early map[tag]orphan   // CANCELs that overtook their INVITE
 }
+
+// orphan is a CANCEL that came before its INVITE.
+type orphan struct {
+	cause error // why the call ends
+	until time.Time
+}
+
+const (
+	orphanKeep = time.Second // how long an INVITE may be behind
+	maxOrphans = 1024
+)
 
 // entry is one INVITE.
 type entry struct {
@@ -39,7 +52,7 @@ type expiry struct {
 }
 
 func newDialogs(keep time.Duration) *dialogs {
-	return &dialogs{keep: keep, known: make(map[uint64]entry)}
+	return &dialogs{keep: keep, known: make(map[uint64]entry), early: make(map[tag]orphan)}
 }
 
 // arrive notes an INVITE when it is read: a CANCEL right behind it finds it,
@@ -52,7 +65,29 @@ func (t *dialogs) arrive(tg tag, now time.Time) {
 	if known && (e.tag == tg || !e.refused) {
 		return
 	}
-	t.remember(entry{tag: tg, live: &dialog{tag: tg}, until: now.Add(t.keep)})
+	e = entry{tag: tg, live: &dialog{tag: tg}, until: now.Add(t.keep)}
+	if o, overtaken := t.early[tg]; overtaken {
+		delete(t.early, tg)
+		e.refused = now.Before(o.until) && e.live.cancelled(o.cause)
+	}
+	t.remember(e)
+}
+
+// cancel returns the dialog that a CANCEL is about. A CANCEL of an INVITE that
+// was not heard yet is remembered for it.
+func (t *dialogs) cancel(tg tag, cause error, now time.Time) *dialog {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e, known := t.known[tg.request]; known && e.tag == tg {
+		return e.live
+	}
+	if len(t.early) >= maxOrphans {
+		maps.DeleteFunc(t.early, func(_ tag, o orphan) bool { return !now.Before(o.until) })
+	}
+	if len(t.early) < maxOrphans {
+		t.early[tg] = orphan{cause, now.Add(orphanKeep)}
+	}
+	return nil
 }
 
 // claim hands out the dialog of an INVITE, once. With errResent the dialog is

@@ -3,6 +3,7 @@ package sip
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -16,7 +17,7 @@ const (
 	retryPause   = 10 * time.Millisecond
 
 	maxConns       = 4096             // connections in all, about 34 kB each
-	maxConnsSource = 256              // of one address
+	maxConnsSource = 2048             // of one address: some peers open one for each call
 	firstRead      = 10 * time.Second // a new connection must say something
 	idleRead       = 10 * time.Minute // longer than the pauses of a call
 	writeTimeout   = 10 * time.Second // a peer that does not read
@@ -25,11 +26,34 @@ const (
 // drops counts what was turned away before the parser saw it, by cause. The
 // zero value is ready; all fields may be read at any time.
 type drops struct {
-	strangers   atomic.Uint64 // datagrams and connections from outside every trunk's from
+	strangers   strangers     // datagrams and connections from outside every trunk's from
 	junk        atomic.Uint64 // keep-alives and datagrams that cannot be SIP
 	connections atomic.Uint64 // connections over a cap
 	idle        atomic.Uint64 // connections closed because nothing was said
 	errors      atomic.Uint64 // errors of a socket that were survived
+}
+
+// strangersPause is how long strangers are only counted after a line about one.
+const strangersPause = time.Minute
+
+// strangers counts those who are dropped and leaves a trace of them in the
+// log: an admin whose own PBX is one finds its address there. The zero value
+// counts and logs nothing.
+type strangers struct {
+	log   *slog.Logger // nil logs nothing
+	count atomic.Uint64
+	said  atomic.Uint64 // count at the last line
+	next  atomic.Int64  // when another may be written, in Unix nanoseconds
+}
+
+// add counts one. It costs no allocation but once in strangersPause.
+func (s *strangers) add(source netip.Addr) {
+	count := s.count.Add(1)
+	now, next := time.Now(), s.next.Load()
+	if s.log == nil || now.UnixNano() < next || !s.next.CompareAndSwap(next, now.Add(strangersPause).UnixNano()) {
+		return
+	}
+	s.log.Warn("SIP from an address of no trunk is dropped", "source", source.Unmap().WithZone("").String(), "dropped", count-s.said.Swap(count))
 }
 
 // filterPacketConn is a UDP socket on which only trunks are heard. It stands
@@ -61,10 +85,11 @@ func (c *filterPacketConn) ReadFrom(b []byte) (int, net.Addr, error) {
 			c.drops.errors.Add(1)
 			time.Sleep(retryPause)
 		case c.trunks.find(from.Addr()) == nil:
-			c.drops.strangers.Add(1)
+			c.drops.strangers.add(from.Addr())
 		case junk(b[:n]):
 			c.drops.junk.Add(1)
 		default:
+			expose(b[:n])
 			from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 			return n, net.UDPAddrFromAddrPort(from), nil
 		}
@@ -125,7 +150,7 @@ func (l *filterListener) Accept() (net.Conn, error) {
 		source := addrOf(conn.RemoteAddr())
 		switch {
 		case l.trunks.find(source) == nil:
-			l.drops.strangers.Add(1)
+			l.drops.strangers.add(source)
 			reject(conn)
 		case !l.admit(source):
 			l.drops.connections.Add(1)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -56,7 +57,7 @@ func TestFilterPacketConn(t *testing.T) {
 	if err != nil || string(buf[:n]) != options || from.String() != pbx.LocalAddr().String() {
 		t.Fatalf("%q from %v: %v", buf[:n], from, err)
 	}
-	if s, j := d.strangers.Load(), d.junk.Load(); s != 2 || j != 6 {
+	if s, j := d.strangers.count.Load(), d.junk.Load(); s != 2 || j != 6 {
 		t.Errorf("%d strangers, %d junk", s, j)
 	}
 
@@ -111,7 +112,7 @@ func TestDroppingAllocatesNothing(t *testing.T) {
 	if n > 10 { // what the trunk's datagram costs
 		t.Errorf("%v allocations for %d datagrams", n, strangers)
 	}
-	if got := d.strangers.Load(); got != 11*strangers {
+	if got := d.strangers.count.Load(); got != 11*strangers {
 		t.Errorf("%d strangers", got)
 	}
 }
@@ -171,7 +172,7 @@ func TestFilterListener(t *testing.T) {
 	second := <-accepted
 	refused("127.0.0.2")
 	settle(t, func() bool { return d.connections.Load() == 1 })
-	if s, c := d.strangers.Load(), d.connections.Load(); s != 1 || c != 1 {
+	if s, c := d.strangers.count.Load(), d.connections.Load(); s != 1 || c != 1 {
 		t.Errorf("%d strangers, %d over the cap", s, c)
 	}
 
@@ -287,5 +288,29 @@ func TestFilterConnDeadlines(t *testing.T) {
 		}
 		_ = talking.Close()
 		_ = peer.Close()
+	})
+}
+
+// TestStrangersAreLogged: one line a minute, whoever it is.
+func TestStrangersAreLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines bytes.Buffer
+		s := strangers{log: slog.New(slog.NewTextHandler(&lines, nil))}
+		said := func(want string) {
+			t.Helper()
+			if got := lines.String(); want == "" && got != "" || !strings.HasSuffix(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			lines.Reset()
+		}
+		s.add(netip.MustParseAddr("::ffff:192.0.2.7"))
+		said("level=WARN msg=\"SIP from an address of no trunk is dropped\" source=192.0.2.7 dropped=1\n")
+		for range 5 {
+			s.add(netip.MustParseAddr("192.0.2.8"))
+		}
+		said("")
+		time.Sleep(strangersPause)
+		s.add(netip.MustParseAddr("fe80::1%eth0"))
+		said("source=fe80::1 dropped=6\n")
 	})
 }

@@ -27,11 +27,11 @@ func FuzzRequest(f *testing.F) {
 		f.Add(bytes.ReplaceAll(bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n")))
 	}
 	s := &Server{log: slog.New(slog.DiscardHandler), seed: maphash.MakeSeed(), dialogs: newDialogs(0)}
-	trunk := &Trunk{Name: "fuzz", Country: "DE"}
+	trunk, parser := &Trunk{Name: "fuzz", Country: "DE"}, newParser()
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var tags []string
 		for range 2 {
-			msg, err := sipmsg.ParseMessage(b)
+			msg, err := parser.ParseSIP(b)
 			if err != nil {
 				return
 			}

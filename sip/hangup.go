@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	sipmsg "github.com/emiago/sipgo/sip"
 )
@@ -104,7 +105,7 @@ func (d *dialog) bye(cause Cause) {
 			done <- err
 		}
 	}
-	if !s.background.run(64*s.t1, func(ctx context.Context) { report(s.stack.tell(ctx, ways)) }) {
+	if !s.background.run(64*s.t1, func(ctx context.Context) { report(s.stack.tell(ctx, ways, 8*s.t1)) }) {
 		report(errByeLost)
 	}
 }
@@ -125,8 +126,10 @@ func (d *dialog) byeRequests(cause Cause) []*sipmsg.Request {
 func (d *dialog) byeRequest(network string, cause Cause) *sipmsg.Request {
 	from, local := d.from, d.local
 	if network != from.network {
-		local = d.server.bound(network)
-		from = d.server.endpoint(network, d.source.Addr(), local)
+		if local = d.server.bound(network); local.IsValid() {
+			from = d.server.endpoint(network, d.source.Addr(), local)
+		}
+		from.network = network // not heard here: the answer comes back on the connection that is made
 	}
 	req := d.peer.request(sipmsg.BYE, from)
 	req.AppendHeader(sipmsg.NewHeader("Reason", qReason(int(cause), cause.String())))
@@ -154,44 +157,52 @@ func (d *dialog) connected(addr string) bool {
 	return true
 }
 
-// tell sends a BYE the first way that works, until it is answered.
-func (s *stack) tell(ctx context.Context, ways []*sipmsg.Request) error {
+// tell sends a BYE the first way that works, until it is answered. A way with
+// another behind it has limit: a connection that swallows everything must not
+// use up the time of the way that is left.
+func (s *stack) tell(ctx context.Context, ways []*sipmsg.Request, limit time.Duration) error {
 	var err error
-	for _, req := range ways {
-		if _, err = s.exchange(ctx, req); err == nil {
+	for i, req := range ways {
+		within, cancel := ctx, context.CancelFunc(func() {})
+		if i < len(ways)-1 {
+			within, cancel = context.WithTimeout(ctx, limit)
+		}
+		_, err = s.exchange(within, req)
+		if cancel(); err == nil {
 			return nil
 		}
 	}
 	return fmt.Errorf("%w: %w", errByeLost, err)
 }
 
-// bye serves a BYE (RFC 3261 section 15.1.2).
-func (s *Server) bye(in *incoming) {
+// bye answers a BYE (RFC 3261 section 15.1.2).
+func (s *Server) bye(in *incoming) { in.respond(s.hungUp(in)) }
+
+// hungUp does what a BYE asks, when it arrives, and tells how to answer it,
+// when it is served.
+func (s *Server) hungUp(in *incoming) (code int) {
 	d, known := s.find(in)
 	switch {
 	case !known:
-		in.respond(481)
+		return 481
 	case d == nil: // it crossed ours
-		in.respond(200)
-	default:
-		d.hungUp(in)
+		return 200
 	}
+	return d.hungUp(in)
 }
 
 // hungUp ends the call at the peer's BYE.
-func (d *dialog) hungUp(in *incoming) {
+func (d *dialog) hungUp(in *incoming) (code int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
 	case d.phase == proceeding:
-		in.respond(481) // no response but 100 was sent, so there is no dialog
+		return 481 // no response but 100 was sent, so there is no dialog
 	case !d.inOrder(in):
-		in.respond(500)
-	default:
-		in.respond(200)
-		if d.phase != over {
-			d.end(ErrCallerHungUp)
-			d.close()
-		}
+		return 500
+	case d.phase != over:
+		d.end(ErrCallerHungUp)
+		d.close()
 	}
+	return 200
 }

@@ -30,16 +30,25 @@ var compactForms = map[string]string{
 // headered is a sipgo request or response, as far as it is read here.
 type headered interface{ Headers() []sipmsg.Header }
 
+// headersOf yields the headers of a name, full or compact.
+func headersOf(m headered, name string) iter.Seq[sipmsg.Header] {
+	short := compactForms[strings.ToLower(name)]
+	return func(yield func(sipmsg.Header) bool) {
+		for _, h := range m.Headers() {
+			got := h.Name()
+			if (strings.EqualFold(got, name) || short != "" && strings.EqualFold(got, short)) && !yield(h) {
+				return
+			}
+		}
+	}
+}
+
 // headerValues returns every value of a list header in the order received:
 // all lines of that name, full or compact, split at their commas (RFC 3261
 // section 7.3.1). sipgo splits only the headers it knows.
 func headerValues(m headered, name string) []string {
-	short := compactForms[strings.ToLower(name)]
 	var values []string
-	for _, h := range m.Headers() {
-		if got := h.Name(); !strings.EqualFold(got, name) && (short == "" || !strings.EqualFold(got, short)) {
-			continue
-		}
+	for h := range headersOf(m, name) {
 		for v := range splitOutside(h.Value(), ',') {
 			values = append(values, v)
 		}

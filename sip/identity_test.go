@@ -303,6 +303,12 @@ func TestCaller(t *testing.T) {
 		{"remote privacy=uri", german(), []string{from, "Remote-Party-ID: \"Cleo\" <sip:102@pbx>;privacy=uri"}, Caller{Private: true}},
 		{"anonymous From, asserted number", german(), []string{`From: "Anonymous" <sip:c8oqz84zk7z@anonymous.invalid>;tag=1`, "P-Asserted-Identity: <sip:+4930123456@pbx>"}, Caller{Private: true}},
 		{"anonymous user", german(), []string{`f: <sip:Anonymous@192.0.2.1:5060>;tag=1`}, Caller{Private: true}},
+		{"anonymous without a user", german(), []string{`From: "Anonymous" <sip:192.0.2.1>;tag=1`}, Caller{Private: true}},
+		{"restricted", german(), []string{`From: "Restricted" <sip:restricted@192.0.2.1>;tag=1`, "P-Asserted-Identity: <sip:103@pbx>"}, Caller{Private: true}},
+		{"unavailable", german(), []string{`From: "Unavailable" <sip:unavailable@unknown.invalid>;tag=1`}, Caller{Private: true}},
+		{"unknown", german(), []string{`From: "Door" <sip:Unknown@pbx>;tag=1`}, Caller{Private: true}},
+		{"unknown, but asserted", german(), []string{"From: <sip:unknown@pbx>;tag=1", "P-Asserted-Identity: <sip:103@pbx>"}, Caller{Number: "103"}},
+		{"a name like that with a number", german(), []string{`From: "Unknown" <sip:101@pbx>;tag=1`}, Caller{Number: "101", Name: "Unknown"}},
 		{"nobody", german(), []string{"From: <sip:pbx>;tag=1"}, Caller{}},
 	}
 	for _, tt := range tests {

@@ -56,6 +56,9 @@ func response(req *sipmsg.Request, code int, headers ...sipmsg.Header) *sipmsg.R
 	for _, h := range headers {
 		res.AppendHeader(h)
 	}
+	if code == 400 {
+		repeatUnread(req, res)
+	}
 	return res
 }
 

@@ -42,7 +42,7 @@ func (s *Server) invite(in *incoming) {
 func (s *Server) startCall(d *dialog, in *incoming) *rejection {
 	offer, err := sdpOf(in.Request)
 	if err != nil {
-		return &rejection{415, []sipmsg.Header{sipmsg.NewHeader("Accept", acceptTypes)}}
+		return &rejection{415, acceptHeaders}
 	}
 	if !s.calls.enter() {
 		return &rejection{503, []sipmsg.Header{retryAfter(retryLater)}}
@@ -92,17 +92,28 @@ func (s *Server) cancel(in *incoming) {
 	in.respond(481)
 }
 
-// ack serves the ACK of a 2xx. That of any other response stays in sipgo.
+// ack takes the ACK of a 2xx. That of any other response changes nothing.
 func (s *Server) ack(in *incoming) {
 	if d, _ := s.find(in); d != nil {
 		d.acknowledge(in)
 	}
 }
 
+// admit says why a request cannot be served within its dialog, or nil.
+func (s *Server) admit(in *incoming) *rejection {
+	d, _ := s.find(in)
+	if d == nil {
+		return &rejection{code: 481}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.admit(in)
+}
+
 // info takes what is sent within a call, DTMF mostly (RFC 6086).
 func (s *Server) info(in *incoming) {
-	if _, known := s.find(in); !known {
-		in.respond(481)
+	if r := s.admit(in); r != nil {
+		in.respond(r.code, r.headers...)
 		return
 	}
 	in.respond(200)
@@ -112,8 +123,8 @@ func (s *Server) info(in *incoming) {
 // section 11.2).
 func (s *Server) options(in *incoming) {
 	if !in.fresh {
-		if _, known := s.find(in); !known {
-			in.respond(481)
+		if r := s.admit(in); r != nil {
+			in.respond(r.code, r.headers...)
 			return
 		}
 	}
@@ -121,7 +132,7 @@ func (s *Server) options(in *incoming) {
 		in.respond(503, retryAfter(retryLater))
 		return
 	}
-	in.respond(200, s.allow, noExtensions, sipmsg.NewHeader("Accept", acceptTypes))
+	in.respond(200, append([]sipmsg.Header{s.allow, noExtensions}, acceptHeaders...)...)
 }
 
 // refer is refused: a call is taken, never made for somebody else.

@@ -10,9 +10,11 @@ import (
 )
 
 // arrived sees each message before sipgo does, in the order in which they were
-// read: there an INVITE is always before its CANCEL, while sipgo gives each
-// message a goroutine and the CANCEL may overtake. Requests without a To tag
-// get theirs here, before any response can be made (RFC 3261 section 8.2.6.2).
+// read, while sipgo gives each a goroutine on which a CANCEL may overtake its
+// INVITE, and drops a request whose connection was closed meanwhile. So what a
+// CANCEL, an ACK or a BYE does is done here; only the answer comes later.
+// Requests without a To tag get theirs here, before any response can be made
+// (RFC 3261 section 8.2.6.2).
 func (s *Server) arrived(msg sipmsg.Message) {
 	req, ok := msg.(*sipmsg.Request)
 	if !ok {
@@ -21,37 +23,51 @@ func (s *Server) arrived(msg sipmsg.Message) {
 	defer func() { s.caught(recover(), slog.String("method", req.Method.String())) }()
 	tidy(req)
 	tg, ok := tagOf(s.seed, req)
-	if !ok || tagParam(req.To().Params) != "" {
-		return
+	switch {
+	case !ok:
+	case tagParam(req.To().Params) != "":
+		s.arrivedWithin(req)
+	default:
+		req.To().Params.Add("tag", tg.String())
+		s.arrivedOutside(req, tg)
 	}
-	req.To().Params.Add("tag", tg.String())
+}
+
+// arrivedOutside takes a request outside any dialog.
+func (s *Server) arrivedOutside(req *sipmsg.Request, tg tag) {
 	switch req.Method {
 	case sipmsg.INVITE:
 		s.dialogs.arrive(tg, time.Now())
 	case sipmsg.CANCEL:
-		s.cancelArrived(req, tg)
-	default: // of others no CANCEL can be late
+		cause := ErrCancelled
+		if elsewhere(req) {
+			cause = ErrElsewhere
+		}
+		if d := s.dialogs.cancel(tg, cause, time.Now()); d != nil && d.cancelled(cause) {
+			s.dialogs.refuse(tg)
+		}
+	default: // is served later
 	}
 }
 
-// cancelArrived ends the call that a CANCEL is about.
-func (s *Server) cancelArrived(req *sipmsg.Request, tg tag) {
-	d, _ := s.dialogs.find(tg)
-	if d == nil {
-		return
-	}
-	cause := ErrCancelled
-	if elsewhere(req) {
-		cause = ErrElsewhere
-	}
-	if d.cancelled(cause) {
-		s.dialogs.refuse(tg)
+// arrivedWithin takes a request of a dialog. ACK and BYE may be the last that
+// the peer says before it closes its connection.
+func (s *Server) arrivedWithin(req *sipmsg.Request) {
+	in, ok := s.incoming(req, nil)
+	switch {
+	case !ok:
+	case req.Method == sipmsg.ACK && checkReadable(req) == nil:
+		s.ack(in)
+	case req.Method == sipmsg.BYE && validate(req) == nil:
+		s.hungUp(in)
 	}
 }
 
 // tidy mends what sipgo's parser leaves as it came: white space and case in
 // parameter names (RFC 4475 section 3.1.1.1), and a Via that does not tell
-// where the request really came from (RFC 3261 section 18.2.1).
+// where the request really came from (RFC 3261 section 18.2.1), or tells it
+// although only this side may (RFC 3581 section 4). A CSeq that cannot be read
+// gets another beside it, without which sipgo would not hand the request over.
 func tidy(req *sipmsg.Request) {
 	if from := req.From(); from != nil {
 		tidyParams(from.Params)
@@ -61,11 +77,17 @@ func tidy(req *sipmsg.Request) {
 	}
 	if cseq := req.CSeq(); cseq != nil {
 		cseq.MethodName = sipmsg.RequestMethod(strings.TrimSpace(cseq.MethodName.String()))
+	} else if req.Method != sipmsg.CANCEL && req.GetHeader("CSeq") != nil {
+		req.AppendHeader(&sipmsg.CSeqHeader{MethodName: req.Method})
 	}
 	source, err := netip.ParseAddrPort(req.Source())
 	via := req.Via()
 	if err != nil || via == nil {
 		return
+	}
+	via.Params.Remove("received")
+	if via.Params.Has("rport") {
+		via.Params.Add("rport", "") // sipgo fills it in and answers there
 	}
 	if sentBy, err := netip.ParseAddr(via.Host); err != nil || sentBy.Unmap() != source.Addr().Unmap() {
 		via.Params.Add("received", source.Addr().Unmap().String())
@@ -130,13 +152,15 @@ func (s *Server) find(in *incoming) (d *dialog, known bool) {
 
 // dispatch checks a request and finds who serves it (RFC 3261 section 8.2).
 func (s *Server) dispatch(in *incoming) {
-	serve := s.serverOf(in.Method)
-	if in.Method == sipmsg.ACK || in.Method == sipmsg.CANCEL {
-		if in.CSeq() != nil && in.From() != nil && in.CallID() != nil {
-			serve(s, in)
-		}
+	switch in.Method {
+	case sipmsg.ACK:
 		return
+	case sipmsg.CANCEL:
+		s.cancel(in)
+		return
+	default: // is checked first
 	}
+	serve := s.serverOf(in.Method)
 	if serve == nil {
 		in.respond(405, s.allow)
 		return

@@ -24,7 +24,7 @@ func (s *Server) reoffer(in *incoming) {
 	}
 	offer, err := sdpOf(in.Request)
 	if err != nil {
-		in.respond(415, sipmsg.NewHeader("Accept", acceptTypes))
+		in.respond(415, acceptHeaders...)
 		return
 	}
 	n, refused := d.startOffer(in)
@@ -54,11 +54,10 @@ func (s *Server) reoffer(in *incoming) {
 func (d *dialog) startOffer(in *incoming) (Negotiator, *rejection) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if r := d.admit(in); r != nil {
+		return nil, r
+	}
 	switch {
-	case d.cause != nil || d.phase == proceeding:
-		return nil, &rejection{code: 481}
-	case !d.inOrder(in):
-		return nil, &rejection{code: 500}
 	case d.offering: // its last one has no final response yet
 		return nil, &rejection{500, []sipmsg.Header{retryAfter(retrySoon)}}
 	case d.reply != nil && d.reply.offer: // ours, in the last 200, has no answer yet

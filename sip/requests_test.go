@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,16 +28,16 @@ func TestChecks(t *testing.T) {
 		{"unknown method", "SING", nil, 405, "allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE"},
 		{"REGISTER", "REGISTER", nil, 405, "allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE"},
 		{"REFER", "REFER", nil, 403, "", ""},
-		{"OPTIONS", "OPTIONS", nil, 200, "accept", "application/sdp, multipart/mixed"},
+		{"OPTIONS", "OPTIONS", nil, 200, "accept", "application/sdp, multipart/*"},
 		{"BYE of nothing", "BYE", nil, 481, "", ""},
 		{"INFO of nothing", "INFO", nil, 481, "", ""},
 		{"UPDATE of nothing", "UPDATE", nil, 481, "", ""},
 		{"INVITE of nothing", "INVITE", replace("@127.0.0.1>\r\nCall-ID", "@127.0.0.1>;tag=unknown\r\nCall-ID"), 481, "", ""},
 		{"unknown extension", "INVITE", replace("Max", "Require: 100rel, precondition\r\nMax"), 420, "unsupported", "100rel, precondition"},
 		{"supported extension", "INVITE", replace("Max", "Supported: 100rel, precondition\r\nMax"), 200, "", ""},
-		{"body that is not SDP", "INVITE", replace("application/sdp", "application/unknown"), 415, "accept", "application/sdp, multipart/mixed"},
+		{"body that is not SDP", "INVITE", replace("application/sdp", "application/unknown"), 415, "accept", "application/sdp, multipart/*"},
 		{"body that may be ignored", "INVITE", replace("Type: application/sdp", "Type: application/x-extra\r\nContent-Disposition: session;handling=optional"), 200, "", ""},
-		{"encoded body", "INVITE", replace("Max", "Content-Encoding: gzip\r\nMax"), 415, "", ""},
+		{"encoded body", "INVITE", replace("Max", "Content-Encoding: gzip\r\nMax"), 415, "accept-encoding", "identity"},
 		{"no SDP accepted", "INVITE", replace("Max", "Accept: text/nobodyKnowsThis\r\nMax"), 406, "", ""},
 		{"CSeq of another method", "OPTIONS", replace("1 OPTIONS", "1 INVITE"), 400, "", ""},
 		{"no Contact", "INVITE", replace("Contact: ", "X-Contact: "), 400, "", ""},
@@ -95,16 +96,54 @@ func TestChecks(t *testing.T) {
 func TestMultipart(t *testing.T) {
 	ts := serveTest(t, nil, nil)
 	p := newRawPeer(t, ts, "127.0.0.1")
-	c := p.newCall()
-	c.extra = []string{`Content-Type: multipart/mixed;boundary="frontier"`}
-	c.body = "--frontier\r\nContent-Type: application/ISUP;version=itu-t92+\r\nContent-Disposition: signal;handling=optional\r\n\r\n\x01\x00\xff\r\n" +
-		"--frontier\r\nContent-Type: application/sdp\r\n\r\n" + testOffer + "\r\n--frontier--\r\n"
-	c.establish()
-	if got := ts.call(t).Offer; string(got) != testOffer {
-		t.Errorf("offer %q", got)
+	part := func(headers, body string) string { return headers + "\r\n\r\n" + body }
+	multi := func(boundary string, parts ...string) string {
+		return "--" + boundary + "\r\n" + strings.Join(parts, "\r\n--"+boundary+"\r\n") + "\r\n--" + boundary + "--\r\n"
 	}
-	c.extra = nil
-	c.bye()
+	sdp := part("Content-Type: application/sdp", testOffer)
+	isup := part("Content-Type: application/ISUP;version=itu-t92+\r\nContent-Disposition: signal;handling=optional", "\x01\x00\xff")
+	picture := part("Content-Type: image/png", "png")
+	nested := func(parts ...string) string {
+		return part("Content-Type: multipart/alternative;boundary=inner", multi("inner", parts...))
+	}
+	deep := sdp
+	for i := range maxNesting {
+		deep = part(fmt.Sprintf("Content-Type: multipart/mixed;boundary=deep%d", i), multi(fmt.Sprintf("deep%d", i), deep))
+	}
+	for _, tt := range []struct {
+		name  string
+		parts []string
+		code  int
+		offer string
+	}{
+		{"ISUP and SDP", []string{isup, sdp}, 200, testOffer},
+		{"a picture and SDP", []string{picture, sdp}, 200, testOffer},
+		{"nested", []string{isup, nested(picture, sdp)}, 200, testOffer},
+		{"optional parts alone", []string{isup, nested(isup)}, 200, ""},
+		{"a picture alone", []string{isup, picture}, 415, ""},
+		{"a picture, nested", []string{isup, nested(isup, picture)}, 415, ""},
+		{"too deep", []string{deep}, 415, ""},
+		{"too many", append(slices.Repeat([]string{isup}, maxParts), sdp), 415, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := p.newCall()
+			c.peer = &rawPeer{t: t, conn: p.conn, to: p.to}
+			c.extra = []string{`Content-Type: multipart/mixed;boundary="frontier"`}
+			c.body = multi("frontier", tt.parts...)
+			c.send("INVITE")
+			m := c.peer.expect(fmt.Sprintf("SIP/2.0 %d ", tt.code), "INVITE")
+			c.toTag, c.extra = m.toTag(), nil
+			if tt.code != 200 {
+				c.send("ACK")
+				return
+			}
+			c.ack("")
+			if got := ts.call(t).Offer; string(got) != tt.offer {
+				t.Errorf("offer %q, want %q", got, tt.offer)
+			}
+			c.bye()
+		})
+	}
 }
 
 // TestRefusalsAlike: nobody learns from a refusal which mailboxes there are.

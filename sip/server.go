@@ -31,7 +31,7 @@ var methods = []struct {
 	serve func(*Server, *incoming)
 }{
 	{sipmsg.INVITE, (*Server).invite},
-	{sipmsg.ACK, (*Server).ack},
+	{sipmsg.ACK, nil}, // served when it arrives, and has no response
 	{sipmsg.BYE, (*Server).bye},
 	{sipmsg.CANCEL, (*Server).cancel},
 	{sipmsg.OPTIONS, (*Server).options},
@@ -87,6 +87,7 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 		allow: allowHeader(), t1: t1, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
 		background: newBackground(),
 	}
+	s.drops.strangers.log = log
 	s.close = sync.OnceValue(s.shutDown)
 	s.stack = newStack(slog.New(newQuietHandler(log.Handler())), hooks{
 		arrived: s.arrived, request: s.request, stray: func(*sipmsg.Response) {},
@@ -189,8 +190,9 @@ func (s *Server) Wait(ctx context.Context) error { return s.calls.wait(ctx) }
 // Active is the number of calls whose handler runs.
 func (s *Server) Active() int { return s.calls.count() }
 
-// Close ends what is left: active calls get a BYE, their contexts end with
-// ErrShutdown, handlers have five seconds to return. Then the sockets close.
+// Close ends what is left: active calls get a BYE and their contexts end with
+// ErrShutdown. Peers have two seconds to answer, handlers then five to return.
+// Last the sockets close.
 func (s *Server) Close() error { return s.close() }
 
 func (s *Server) shutDown() error {
@@ -199,9 +201,12 @@ func (s *Server) shutDown() error {
 	for _, d := range s.dialogs.live() {
 		d.shutDown()
 	}
-	err := waitFor(&s.calls, closeGrace)
 	_ = waitFor(&s.byes, byeGrace) // a peer that does not answer ends the call by itself
 	s.background.stop()
+	for _, d := range s.dialogs.live() {
+		d.abandon()
+	}
+	err := waitFor(&s.calls, closeGrace)
 	for _, l := range s.sockets {
 		err = errors.Join(err, l.close())
 	}
@@ -240,7 +245,7 @@ func (s *Server) Stats() Stats {
 		Calls:    s.stats.calls.Load(),
 		Answered: s.stats.answered.Load(), Refused: s.stats.refused.Load(), NoACK: s.stats.noACK.Load(),
 		Malformed: s.stats.malformed.Load() + s.drops.junk.Load(), Panics: s.stats.panics.Load(),
-		Strangers: s.drops.strangers.Load(), TooMany: s.drops.connections.Load(),
+		Strangers: s.drops.strangers.count.Load(), TooMany: s.drops.connections.Load(),
 		Idle: s.drops.idle.Load(), SockErrors: s.drops.errors.Load(),
 	}
 }

@@ -34,7 +34,7 @@ type hooks struct {
 
 func newStack(log *slog.Logger, h hooks) *stack {
 	tuneSipgo()
-	transport := sipmsg.NewTransportLayer(nil, sipmsg.NewParser(), nil, sipmsg.WithTransportLayerLogger(log))
+	transport := sipmsg.NewTransportLayer(nil, newParser(), nil, sipmsg.WithTransportLayerLogger(log))
 	transport.OnMessage(h.arrived) // before the transaction layer's own hook: sipgo calls them in turn
 	transactions := sipmsg.NewTransactionLayer(transport,
 		sipmsg.WithTransactionLayerLogger(log),

@@ -19,7 +19,7 @@ type rejection struct {
 // section 8.2), in order. sipgo's parser lets the faults of RFC 4475 through
 // that they look for.
 var checks = []func(*sipmsg.Request) *rejection{
-	checkVersion, checkSingle, checkNames, checkURI, checkRequire, checkAccept,
+	checkVersion, checkSingle, checkReadable, checkNames, checkURI, checkRequire, checkAccept,
 }
 
 // validate returns why a request is not served, or nil.
@@ -46,14 +46,26 @@ var singles = []string{"from", "to", "call-id", "cseq", "max-forwards", "content
 // with two lengths (section 3.3.9).
 func checkSingle(req *sipmsg.Request) *rejection {
 	for _, name := range singles {
-		count, short := 0, compactForms[name]
-		for _, h := range req.Headers() {
-			if got := h.Name(); strings.EqualFold(got, name) || short != "" && strings.EqualFold(got, short) {
-				count++
-			}
+		count := 0
+		for range headersOf(req, name) {
+			count++
 		}
 		if count > 1 {
 			return &rejection{code: 400}
+		}
+	}
+	return nil
+}
+
+// checkReadable finds numbers that are none (RFC 4475 sections 3.1.2.3 and
+// 3.1.2.4) and a route set with a gap. Of what names the request checkNames
+// finds it.
+func checkReadable(req *sipmsg.Request) *rejection {
+	for _, name := range []string{"max-forwards", "content-length", "record-route"} {
+		for h := range headersOf(req, name) {
+			if unread(h) {
+				return &rejection{code: 400}
+			}
 		}
 	}
 	return nil
@@ -76,6 +88,9 @@ func checkNames(req *sipmsg.Request) *rejection {
 }
 
 func checkURI(req *sipmsg.Request) *rejection {
+	if strings.ContainsAny(req.Recipient.String(), `<>" `) { // RFC 4475 section 3.1.2.7
+		return &rejection{code: 400}
+	}
 	switch req.Recipient.Scheme {
 	case "sip", "sips", "tel":
 	default: // RFC 4475 section 3.3.2

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/afterbeep/afterbeep/sip"
+)
+
+func TestExplained(t *testing.T) {
+	plain := errors.New("something else")
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{
+			&sip.SilentError{Addr: "127.0.0.1:17060", Wait: 8 * time.Second},
+			"no answer from 127.0.0.1:17060 within 8 s: is the gateway running there, and is this machine's address in one of its sip.trunks[].from?",
+		},
+		{
+			&sip.StatusError{Code: 480, Reason: "Temporarily Unavailable"},
+			"480 Temporarily Unavailable: no mailbox has this number, see mailboxes in the gateway's file",
+		},
+		{&sip.StatusError{Code: 503, Reason: "Service Unavailable"}, "503 Service Unavailable"},
+		{
+			&sip.ContactError{Contact: "gw.invalid:5060", Err: plain},
+			"the gateway's Contact gw.invalid:5060 (its sip.advertise) cannot be reached from this machine: something else",
+		},
+		{plain, "something else"},
+	} {
+		if got := explained(tt.err); got.Error() != tt.want || !errors.Is(got, plain) && errors.Is(tt.err, plain) {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
+}
+
+// TestCallArguments: what cannot be called is refused before anything is sent.
+func TestCallArguments(t *testing.T) {
+	for _, tt := range []struct{ args, want string }{
+		{"call sips:101@127.0.0.1", "is not a SIP address"},
+		{"call tel:+4930123456", "is not a SIP address"},
+		{"bench sip:200", "is not a SIP address"},
+		{"call sip:101@127.0.0.1 --reason no-anser", "expected one of no-answer, user-busy, unavailable, unconditional, deflection"},
+	} {
+		cmd := root()
+		cmd.SetArgs(strings.Fields(tt.args))
+		cmd.SetOut(io.Discard)
+		cmd.SetErr(io.Discard)
+		if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", tt.args, err, tt.want)
+		}
+	}
+}
+
+func TestProgram(t *testing.T) {
+	if got := program(); !strings.Contains(got, "gateway") {
+		t.Errorf("%q", got)
+	}
+	if got := dialled("sip:+4930123456@127.0.0.1:5060"); got != "+4930123456" {
+		t.Errorf("%q", got)
+	}
+}
