@@ -18,12 +18,16 @@ type Channel struct {
 func (c *Channel) decodeNode(d *decoder, key string, n ast.Node) {
 	pairs, ok := pairsOf(n)
 	if !ok {
-		d.problem(key, "expected settings, like {type: webhook, url: …}, not %s", kindOf(n))
+		d.problem(key, "expected settings, like {type: webhook, url: …}")
 		return
 	}
 	rest := make([]*ast.MappingValueNode, 0, len(pairs))
 	for _, pair := range pairs {
 		if pair.Key.GetToken().Value == "type" {
+			if c.Type != "" {
+				d.twice(join(key, "type"), "type", pair)
+				continue
+			}
 			d.value(join(key, "type"), pair.Value, reflect.ValueOf(&c.Type).Elem(), field{required: true})
 			continue
 		}

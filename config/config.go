@@ -6,7 +6,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"time"
+
+	"github.com/goccy/go-yaml/ast"
 
 	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/delivery/store"
@@ -27,9 +28,9 @@ type Config struct {
 
 // HTTP is the `http` part of the file.
 type HTTP struct {
-	Listen     netip.AddrPort `yaml:"listen" help:"address and port of the inbox page, media links, /healthz, /readyz and /metrics"`
+	Listen     netip.AddrPort `yaml:"listen" help:"address and port of the inbox page, media links, /healthz, /readyz and /metrics; 127.0.0.1 answers this machine only"`
 	PublicURL  string         `yaml:"public_url" help:"how recipients and chat services reach this page from outside, like https://notes.example"`
-	AdminToken string         `yaml:"admin_token" secret:"true" help:"opens every mailbox's inbox; without it only their secret links do"`
+	AdminToken string         `yaml:"admin_token" secret:"true" help:"opens every mailbox's inbox at /admin/, 16 characters or more; without it only their secret links do"`
 }
 
 // Log is the `log` part of the file.
@@ -42,21 +43,17 @@ type Log struct {
 
 // Mailbox is one number whose unanswered calls are taken.
 type Mailbox struct {
-	Number   string            `yaml:"number" required:"true" help:"E.164 with +, an extension, or any SIP user part; in quotes"`
-	Name     string            `yaml:"name" help:"shown to the recipient"`
-	Language string            `yaml:"language" help:"of the texts, like en or de"`
-	Timezone string            `yaml:"timezone" help:"of the times shown, like Europe/Berlin"`
-	Deliver  delivery.Chain    `yaml:"deliver" help:"a chain: the next one only when the one before failed or was not acknowledged in time"`
-	Also     []delivery.Target `yaml:"also" help:"copies, each a chain of its own"`
+	Number   string           `yaml:"number" required:"true" help:"E.164 with +, an extension, or any SIP user part; in quotes"`
+	Name     string           `yaml:"name" help:"shown to the recipient"`
+	Language string           `yaml:"language" help:"of the texts, like en or de (default en)"`
+	Timezone string           `yaml:"timezone" help:"of the times shown, like Europe/Berlin (default UTC)"`
+	Deliver  delivery.Chain   `yaml:"deliver" help:"a chain: the next one only when the one before failed or was not acknowledged in time"`
+	Also     []delivery.Chain `yaml:"also" help:"copies: each entry is a chain of its own, one target or a list of them"`
 }
 
 // Chains are the mailbox's chain and its copies.
 func (m *Mailbox) Chains() []delivery.Chain {
-	chains := []delivery.Chain{m.Deliver}
-	for _, t := range m.Also {
-		chains = append(chains, delivery.Chain{t})
-	}
-	return chains
+	return append([]delivery.Chain{m.Deliver}, m.Also...)
 }
 
 // Recipient is the mailbox as a note names it.
@@ -80,7 +77,14 @@ func Default() Config {
 
 // Load reads the file at path. All its mistakes come back at once, as
 // [FileErrors].
-func Load(path string) (*Config, error) {
+func Load(path string) (*Config, error) { return load(path, os.LookupEnv) }
+
+// LoadWithoutSecrets reads the file as Load does, but leaves every secret
+// empty: for an operator's command, which has neither the service's
+// environment nor a need for its secrets.
+func LoadWithoutSecrets(path string) (*Config, error) { return load(path, nil) }
+
+func load(path string, getenv func(string) (string, bool)) (*Config, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s is not there: write one with `afterbeep example-config > %s` and edit it", path, path)
@@ -88,21 +92,26 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the configuration file cannot be read: %w", err)
 	}
-	return Parse(path, text, os.LookupEnv)
+	return Parse(path, text, getenv)
 }
 
 // Parse reads a file's text. path is named in the mistakes, and relative paths
-// in the file count from its folder; getenv resolves ${ENV}.
+// in the file count from its folder; getenv resolves ${ENV}. A nil getenv
+// leaves secrets empty and unchecked.
 func Parse(path string, text []byte, getenv func(string) (string, bool)) (*Config, error) {
 	c := Default()
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
 		return nil, fmt.Errorf("the folder of %s: %w", path, err)
 	}
-	d := decoder{file: path, dir: dir, getenv: getenv, at: map[string]position{}}
-	d.document(text, &c)
-	c.fill(dir)
-	d.check(&c)
+	d := decoder{
+		file: path, dir: dir, getenv: getenv,
+		anchors: map[string]ast.Node{}, at: map[string]position{}, wrong: map[string]bool{},
+	}
+	if d.document(text, &c) {
+		c.fill(dir)
+		d.check(&c)
+	}
 	if err := d.problems(); err != nil {
 		return nil, err
 	}
@@ -113,47 +122,9 @@ func Parse(path string, text []byte, getenv func(string) (string, bool)) (*Confi
 func (c *Config) fill(dir string) {
 	c.Store.Path = absolute(dir, c.Store.Path)
 	for i := range c.Mailboxes {
-		if len(c.Mailboxes[i].Deliver) == 0 {
+		if c.Mailboxes[i].Deliver == nil {
 			c.Mailboxes[i].Deliver = delivery.Chain{{Channel: Inbox}}
 		}
-	}
-}
-
-// check finds what is wrong between the parts of the file.
-func (d *decoder) check(c *Config) {
-	seen := map[string]int{}
-	for i := range c.Mailboxes {
-		m := &c.Mailboxes[i]
-		key := fmt.Sprintf("mailboxes[%d]", i)
-		if first, twice := seen[m.Number]; twice && m.Number != "" {
-			d.problem(key+".number", "this number is taken by mailboxes[%d]; each mailbox needs its own", first)
-		}
-		seen[m.Number] = i
-		if _, err := time.LoadLocation(m.Timezone); err != nil {
-			d.problem(key+".timezone", "expected a time zone like Europe/Berlin")
-		}
-		for j, t := range m.Deliver {
-			d.checkTarget(c, fmt.Sprintf("%s.deliver[%d]", key, j), t)
-		}
-		for j, t := range m.Also {
-			d.checkTarget(c, fmt.Sprintf("%s.also[%d]", key, j), t)
-		}
-	}
-	if _, taken := c.Channels[Inbox]; taken {
-		d.problem("channels."+Inbox, "this name belongs to the inbox that is always there; choose another")
-	}
-}
-
-func (d *decoder) checkTarget(c *Config, key string, t delivery.Target) {
-	if t.Channel == "" || t.Channel == Inbox {
-		return
-	}
-	if _, ok := c.Channels[t.Channel]; !ok {
-		names := []string{Inbox}
-		for name := range c.Channels {
-			names = append(names, name)
-		}
-		d.problem(key, "there is no channel %q%s", t.Channel, oneOf(t.Channel, names))
 	}
 }
 

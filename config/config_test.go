@@ -1,11 +1,13 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -43,12 +45,14 @@ func TestParseReadsEveryPart(t *testing.T) {
 		{"a default is overridden", !c.Media.Beep},
 		{"a default stays", c.Media.NoRTP == 10*time.Second},
 		{"a path counts from the file's folder", c.Store.Path == filepath.Join(dir, "data")},
-		{"a secret's file", c.HTTP.AdminToken == "open sesame"},
+		{"a secret's file", c.HTTP.AdminToken == "open sesame, if you please"},
 		{"a channel", c.Channels["crm"].Type == "webhook"},
 		{"a chain", slices.Equal(c.Mailboxes[0].Deliver, delivery.Chain{{Channel: "crm"}, {Channel: "inbox"}})},
 		{"the inbox is the default chain", slices.Equal(c.Mailboxes[1].Deliver, delivery.Chain{{Channel: "inbox"}})},
 		{"a number without quotes", c.Mailboxes[1].Number == "101"},
-		{"a copy", len(c.Mailboxes[1].Chains()) == 2},
+		{"a copy, one value for a list", reflect.DeepEqual(c.Mailboxes[1].Chains(), []delivery.Chain{{{Channel: "inbox"}}, {{Channel: "crm"}}})},
+		{"copies are chains", reflect.DeepEqual(c.Mailboxes[2].Also, []delivery.Chain{{{Channel: "crm"}, {Channel: "inbox"}}, {{Channel: "inbox"}}})},
+		{"one address for a list", slices.Equal(c.SIP.Trunks[1].From, []netip.Prefix{netip.MustParsePrefix("2001:db8::5/128")})},
 	} {
 		if !check.ok {
 			t.Errorf("%s: not as the file says: %+v", check.name, c)
@@ -56,78 +60,106 @@ func TestParseReadsEveryPart(t *testing.T) {
 	}
 }
 
-// Every mistake is found at once, with its place and what was expected.
+// Every mistake is found at once, with its place and what was expected, each
+// once, whatever follows from it.
 func TestParseTellsEveryMistake(t *testing.T) {
-	text := strings.TrimLeft(`
-sip:
-  lisen: [udp://127.0.0.1:5060]
-  listen: [http://127.0.0.1:5060]
-  trunks:
-    - name: pbx
-      from: [10.0.0.0/8, my-pbx]
-      mailbox: newest
-    - from: 10.0.0.1
-media:
-  ports: 20000
-  max_duration: 3
-  beep: yes
-http:
-  admin_token: ${NOBODY_SET_THIS}
-channels:
-  crm: {type: webhok}
-  bot: {url: https://bot.example}
-  inbox: {type: inbox}
-mailboxes:
-  - number: "+4930123456"
-    deliver: [crn, inbox]
-  - number: "+4930123456"
-    timezone: Berlin
-  - name: nobody
-`, "\n")
-	_, err := Parse("afterbeep.yaml", []byte(text), env)
-	problems := FileErrors{}
-	if !errors.As(err, &problems) {
-		t.Fatalf("got %v, want FileErrors", err)
+	texts, err := filepath.Glob("testdata/wrong/*.yaml")
+	if err != nil || len(texts) == 0 {
+		t.Fatalf("no files: %v", err)
 	}
-	got := problems.Error()
-	for _, want := range []string{
-		`afterbeep.yaml:2:3: sip.lisen: unknown key; did you mean "listen"?`,
-		`afterbeep.yaml:3:12: sip.listen[0]: expected udp://`,
-		`afterbeep.yaml:6:26: sip.trunks[0].from[1]: expected a network`,
-		`afterbeep.yaml:7:16: sip.trunks[0].mailbox: expected last, first, not "newest"`,
-		`afterbeep.yaml:8:7: sip.trunks[1].name: name is missing`,
-		`afterbeep.yaml:8:13: sip.trunks[1].from: expected a list`,
-		`afterbeep.yaml:10:10: media.ports: `,
-		`afterbeep.yaml:11:17: media.max_duration: expected a time with its unit`,
-		`afterbeep.yaml:12:9: media.beep: expected true or false, not "yes"`,
-		`afterbeep.yaml:14:16: http.admin_token: the environment has no NOBODY_SET_THIS`,
-		`afterbeep.yaml:16:15: channels.crm.type: there is no channel type "webhok"; did you mean "webhook"?`,
-		`channels.bot: type is missing`,
-		`channels.inbox: this name belongs to the inbox`,
-		`afterbeep.yaml:21:15: mailboxes[0].deliver[0]: there is no channel "crn"; did you mean "crm"?`,
-		`afterbeep.yaml:22:13: mailboxes[1].number: this number is taken by mailboxes[0]`,
-		`afterbeep.yaml:23:15: mailboxes[1].timezone: expected a time zone`,
-		`mailboxes[2].number: number is missing`,
-	} {
-		if !strings.Contains(got, want) {
-			t.Errorf("missing: %s", want)
-		}
-	}
-	if t.Failed() {
-		t.Logf("got:\n%s", got)
-	}
-	if strings.Contains(got, "whsec") {
-		t.Error("a mistake prints a secret")
+	for _, path := range texts {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = Parse("afterbeep.yaml", text, env)
+			if problems := (FileErrors{}); !errors.As(err, &problems) {
+				t.Fatalf("got %v, want FileErrors", err)
+			}
+			dir, _ := filepath.Abs(".")
+			got := []byte(strings.ReplaceAll(err.Error(), dir, "DIR") + "\n")
+			golden := strings.TrimSuffix(path, ".yaml") + ".txt"
+			if *update {
+				if err := os.WriteFile(golden, got, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("got:\n%s\nwant:\n%s", got, want)
+			}
+			if bytes.Contains(got, []byte("hush")) {
+				t.Error("a mistake prints a secret")
+			}
+		})
 	}
 }
 
+// Texts of which nothing can be read; each says in plain words where to mend it.
 func TestParseOfWhatIsNotYAML(t *testing.T) {
-	for _, text := range []string{"sip: [", "\tsip: 1", "a: b: c", "- 1\n- 2", "sip:\n  trunks: 7", "*nothing", "sip: &a {trunks: *a}"} {
-		if _, err := Parse("afterbeep.yaml", []byte(text), env); err == nil {
-			t.Errorf("%q was taken", text)
-		} else if !strings.HasPrefix(err.Error(), "afterbeep.yaml:") {
-			t.Errorf("%q: the mistake has no place: %v", text, err)
+	const pair = `expected "key: value", with a space after the colon`
+	for text, want := range map[string]string{
+		"sip: [":                              "1:6: this [ has no ]",
+		"sip:\n  listen: [a, b\n  trunks: []": "3:3: the list above this has no ], or a comma is missing",
+		"http: {listen: a":                    "1:7: this { has no }",
+		"\tsip: 1":                            "1:4: a tab: indent with spaces",
+		"sip:\n\tlisten: x":                   "2:1: a tab: indent with spaces",
+		"sip:\n  listen: []\n\ttrunks: []":    "3:1: a tab: indent with spaces",
+		"sip:\n  listen:x\n  trunks: []":      "2:3: " + pair,
+		"sip:\n  listen: x\nhttp\nlog:":       "3:1: " + pair,
+		"store: {}\n- a":                      "2:1: " + pair,
+		"sip:\n  listen: x\n trunks: []":      "3:2: this line's indent fits no line above",
+		"mailboxes:\n - number: 1\n   name: x\n  - number: 2": "4:3: this line's indent fits no line above",
+		"name: Foo: Bar":                 "1:7: the value seems to hold another key: put it in quotes, or mend the indent of the line below",
+		"store: {path: 'x}":              "1:15: this quote has no end",
+		"http:\n  public_url: @x":        "2:15: put this value in quotes: YAML keeps its first character for itself",
+		"- 1\n- 2":                       "1:1: expected keys and values (sip, media, store, http, log, channels, mailboxes), not a list",
+		"sip":                            `1:1: expected keys and values (sip, media, store, http, log, channels, mailboxes), not "sip"`,
+		"sip:\n  trunks: 7":              `2:11: sip.trunks: expected a list, each entry beginning with "- ", not "7"`,
+		"*nothing":                       "1:1: expected keys and values (sip, media, store, http, log, channels, mailboxes), not an alias that stands for nothing",
+		"sip: &a {trunks: *a}":           `1:9: sip.trunks: expected a list, each entry beginning with "- ", not keys and values`,
+		"# Büro\nstore: {path: B\xfcro}": "2:16: this is not UTF-8: save the file as UTF-8, without another character set",
+		"\xff\xfes\x00i\x00p\x00":        "1:1: this is not UTF-8: save the file as UTF-8, without another character set",
+	} {
+		_, err := Parse("afterbeep.yaml", []byte(text), env)
+		if err == nil || err.Error() != "afterbeep.yaml:"+want {
+			t.Errorf("%q:\n got %v\nwant afterbeep.yaml:%s", text, err, want)
 		}
+	}
+}
+
+func TestParseTakesAByteOrderMark(t *testing.T) {
+	c, err := Parse("afterbeep.yaml", []byte("\ufeffstore: {path: /srv}\n"), env)
+	if err != nil || c.Store.Path != "/srv" {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	_, err = Parse("afterbeep.yaml", []byte("\ufeffhttp: {listen: x}\n"), env)
+	if err == nil || !strings.HasPrefix(err.Error(), "afterbeep.yaml:1:16: http.listen") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// An operator's command needs no secrets, but the rest of the file is strict.
+func TestParseWithoutSecrets(t *testing.T) {
+	text := `
+http: {listen: "127.0.0.1:8081", admin_token_file: nowhere}
+channels:
+  crm: {type: webhook, url_file: nowhere, secret: "${NOBODY_SET_THIS}", attach: true}
+mailboxes: [{number: 101}]
+`
+	c, err := Parse("afterbeep.yaml", []byte(text), nil)
+	if err != nil || len(c.Mailboxes) != 1 {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	_, err = Parse("afterbeep.yaml", []byte(strings.NewReplacer("101", `""`, "url_file: nowhere, ", "").Replace(text)), nil)
+	want := "afterbeep.yaml:4:8: channels.crm.url: url is missing: where notes are posted to\n" +
+		`afterbeep.yaml:5:22: mailboxes[0].number: expected a number, an extension or a SIP user part, like "+4930123456" or "101"`
+	if err == nil || err.Error() != want {
+		t.Errorf("got:\n%v\nwant:\n%s", err, want)
 	}
 }
 
@@ -158,6 +190,19 @@ func TestTheExampleServesAndIsWhatTheTypesSay(t *testing.T) {
 	}
 	if string(want) != string(text) {
 		t.Errorf("%s is not what the types say; run: go test ./config -update", golden)
+	}
+}
+
+// What has no effect on a channel is taken, but not recommended.
+func TestTheExampleHidesWhatHasNoEffect(t *testing.T) {
+	for _, key := range []string{"api_url:", "ack:"} {
+		if strings.Contains(string(Example()), key) {
+			t.Errorf("the example has %s", key)
+		}
+	}
+	text := `channels: {crm: {type: webhook, url: https://crm.example, secret: "${CRM_SECRET}", attach: true, api_url: "http://127.0.0.1:1", ack: accepted}}`
+	if _, err := Parse("afterbeep.yaml", []byte(text), env); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -3,7 +3,9 @@
 //
 // In: the file's bytes, the environment, secret files. Out: a Config whose
 // parts are the option types of the rooms themselves, or all mistakes at once,
-// each with line, column and what was expected. It knows no channel by name:
+// each with line, column and what was expected. A part that has a Validate
+// method is asked for its mistakes: errors joined, of which each tells its
+// setting. It knows no channel by name:
 // channel.Table gives the options to fill in.
 //
 // The types' tags carry what the reader and the commented example need:
@@ -15,4 +17,7 @@
 //	required  "true": must be there
 //	secret    "true": inline, ${ENV}, or KEY_file; never printed
 //	path      "true": a relative path counts from the file's folder
+//	least     the shortest duration allowed
+//	hidden    of an embedded struct: its keys, separated by |, that have no
+//	          effect here, so that the example leaves them out
 package config

@@ -28,8 +28,10 @@ func Example() []byte {
 		Deliver: delivery.Chain{{Channel: Inbox}},
 	}}
 	w := writer{}
-	w.line(0, "# Afterbeep. What is commented out shows a setting that may be left away.")
+	w.line(0, "# Afterbeep. It serves as it stands: calls from this machine, notes in the inbox.")
+	w.line(0, "# What is commented out may be left away; it shows the default, or an example.")
 	w.line(0, "# Secrets are given inline, as ${ENV}, or in a file of their own by KEY_file.")
+	w.line(0, "# Relative paths count from the folder of this file.")
 	w.fields(0, reflect.ValueOf(&c).Elem())
 	return w.Bytes()
 }
@@ -108,7 +110,9 @@ func (w *writer) channels(depth int) {
 		w.line(depth, "# my-%s:", name)
 		w.line(depth, "#   type: %s", name)
 		for _, f := range fieldsOf(reflect.ValueOf(options).Elem()) {
-			w.line(depth, "#   %s: %s  # %s", f.name, sample(f), f.help)
+			if !f.hidden {
+				w.line(depth, "#   %s: %s  # %s", f.name, sample(f), f.help)
+			}
 		}
 	}
 }
@@ -141,9 +145,10 @@ func scalar(v reflect.Value) string {
 		return shortDuration(span)
 	}
 	if t, ok := reflect.TypeAssert[encoding.TextMarshaler](v); ok {
-		if text, err := t.MarshalText(); err == nil {
+		if text, err := t.MarshalText(); err == nil && len(text) > 0 {
 			return string(text)
 		}
+		return `""`
 	}
 	switch v.Kind() {
 	case reflect.Slice:

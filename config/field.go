@@ -1,11 +1,10 @@
 package config
 
 import (
-	"encoding"
-	"fmt"
-	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
+	"time"
 )
 
 // field is one setting of a part, as its tags describe it.
@@ -13,6 +12,8 @@ type field struct {
 	name, help, example    string
 	enum                   []string
 	required, secret, path bool
+	hidden                 bool
+	least                  time.Duration
 	value                  reflect.Value
 }
 
@@ -26,7 +27,11 @@ func fieldsOf(v reflect.Value) fields {
 		name := sf.Tag.Get("yaml")
 		switch {
 		case sf.Anonymous && sf.Type.Kind() == reflect.Struct:
-			all = append(all, fieldsOf(v.Field(i))...)
+			inner := fieldsOf(v.Field(i))
+			for j := range inner {
+				inner[j].hidden = slices.Contains(strings.Split(sf.Tag.Get("hidden"), "|"), inner[j].name)
+			}
+			all = append(all, inner...)
 		case name != "" && name != "-":
 			f := field{
 				name: name, help: sf.Tag.Get("help"), example: sf.Tag.Get("example"), value: v.Field(i),
@@ -34,6 +39,7 @@ func fieldsOf(v reflect.Value) fields {
 				secret:   sf.Tag.Get("secret") == "true",
 				path:     sf.Tag.Get("path") == "true",
 			}
+			f.least, _ = time.ParseDuration(sf.Tag.Get("least"))
 			if enum := sf.Tag.Get("enum"); enum != "" {
 				f.enum = strings.Split(enum, "|")
 			}
@@ -62,19 +68,4 @@ func (fs fields) names() []string {
 		}
 	}
 	return names
-}
-
-// expectation says what a text should have been; the standard library's own
-// words do not.
-func expectation(t encoding.TextUnmarshaler, text string, err error) error {
-	switch t.(type) {
-	case *netip.Addr:
-		return fmt.Errorf("expected an IP address, like 192.0.2.1, not %q", text)
-	case *netip.AddrPort:
-		return fmt.Errorf("expected an IP address and a port, like 127.0.0.1:8080, not %q", text)
-	case *netip.Prefix:
-		return fmt.Errorf("expected a network, like 192.0.2.0/24 or 2001:db8::/32, or one address with /32, not %q", text)
-	default:
-		return err
-	}
 }

@@ -41,8 +41,12 @@ func (ps FileErrors) Error() string {
 
 type position struct{ line, column int }
 
-// problem notes a mistake at the key.
+// problem notes a mistake at the key, unless one is known: a fault is told once.
 func (d *decoder) problem(key, format string, args ...any) {
+	if d.wrong[key] {
+		return
+	}
+	d.wrong[key] = true
 	at := d.position(key)
 	d.found = append(d.found, Problem{File: d.file, Line: at.line, Column: at.column, Key: key, Text: fmt.Sprintf(format, args...)})
 }
@@ -53,9 +57,12 @@ func (d *decoder) position(key string) position {
 		if at, ok := d.at[key]; ok || key == "" {
 			return at
 		}
-		key = key[:max(0, strings.LastIndexAny(key, ".["))]
+		key = above(key)
 	}
 }
+
+// above is the key of what holds this one, "" for the file itself.
+func above(key string) string { return key[:max(0, strings.LastIndexAny(key, ".["))] }
 
 // problems returns what was found, or nil.
 func (d *decoder) problems() error {
@@ -70,21 +77,27 @@ func (d *decoder) problems() error {
 
 // oneOf says what could have been meant: the nearest name, or all of them.
 func oneOf(got string, known []string) string {
-	slices.Sort(known)
-	best, distance := "", len(got)/2+1
-	for _, k := range known {
-		if n := edits(got, k); n < distance {
-			best, distance = k, n
-		}
-	}
+	best := nearest(got, known)
 	switch {
 	case best != "":
 		return fmt.Sprintf("; did you mean %q?", best)
 	case len(known) == 0:
 		return ""
 	default:
+		slices.Sort(known)
 		return "; known here: " + strings.Join(known, ", ")
 	}
+}
+
+// nearest is the known name that got is likely to mean, or "".
+func nearest(got string, known []string) string {
+	best, distance := "", len(got)/2+1
+	for _, k := range known {
+		if n := edits(got, k); n < distance {
+			best, distance = k, n
+		}
+	}
+	return best
 }
 
 // edits is the Levenshtein distance.

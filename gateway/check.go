@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
-	"net"
-	"os/exec"
+	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -37,157 +39,189 @@ func checkCommand() *cobra.Command {
 	return cmd
 }
 
-// finding is what a check found: fine, worth a warning, or to be mended.
-type finding struct {
-	what string
-	note string
-	err  error
+// The marks of a finding. Only what keeps `serve` from starting, or from taking
+// any call, fails.
+const (
+	markOK   = "ok"
+	markWarn = "warn"
+	markFail = "FAIL"
+)
+
+type finding struct{ mark, what, text string }
+
+// checker gathers what it finds.
+type checker struct {
+	cfg     *config.Config
+	running bool     // a gateway runs on this store
+	held    []string // where it listens
+	found   []finding
 }
-
-// warning is a finding that does not keep the gateway from running.
-type warning string
-
-func (w warning) Error() string { return string(w) }
 
 // check tries what the file asks for and prints a line for each thing. It sends
 // nothing to anybody.
 func check(ctx context.Context, out io.Writer, cfg *config.Config) error {
-	running := false
-	if client, err := control.Dial(ctx, cfg.Store.Path); err == nil {
-		running = true
-		_ = client.Close()
-	}
-	var all []finding
-	for _, checks := range []func(context.Context, *config.Config, bool) []finding{
-		checkFile, checkListeners, checkMedia, checkStore, checkChannels,
+	c := &checker{cfg: cfg}
+	for _, part := range []func(context.Context){
+		c.file, c.gateway, c.listeners, c.reach, c.media, c.store, c.records, c.channels,
 	} {
-		all = append(all, checks(ctx, cfg, running)...)
+		part(ctx)
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	failed := 0
-	for _, f := range all {
-		mark, text := "ok", f.note
-		if warn := warning(""); errors.As(f.err, &warn) {
-			mark, text = "warn", f.err.Error()
-		} else if f.err != nil {
-			mark, text = "FAIL", f.err.Error()
-			failed++
-		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", mark, f.what, text)
+	for _, f := range c.found {
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", f.mark, f.what, f.text)
 	}
-	if err := w.Flush(); err != nil || failed == 0 {
+	if err := w.Flush(); err != nil {
 		return err
 	}
-	return errSaid
+	if slices.ContainsFunc(c.found, func(f finding) bool { return f.mark == markFail }) {
+		return errSaid
+	}
+	return nil
 }
 
-func checkFile(_ context.Context, cfg *config.Config, _ bool) []finding {
-	all := []finding{{what: "file", note: fmt.Sprintf("%d trunks, %d mailboxes, %d channels", len(cfg.SIP.Trunks), len(cfg.Mailboxes), len(cfg.Channels))}}
-	if len(cfg.SIP.Trunks) == 0 {
-		all = append(all, finding{what: "sip.trunks", err: warning("there is none: no call will be answered")})
+func (c *checker) say(mark, what, format string, args ...any) {
+	c.found = append(c.found, finding{mark, what, fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) file(context.Context) {
+	c.say(markOK, "file", "%s, %s, %s", count(len(c.cfg.SIP.Trunks), "trunk", "trunks"),
+		count(len(c.cfg.Mailboxes), "mailbox", "mailboxes"), count(len(c.cfg.Channels), "channel", "channels"))
+	if len(c.cfg.SIP.Trunks) == 0 {
+		c.say(markWarn, "sip.trunks", "there is none: no call will be answered")
 	}
-	if len(cfg.Mailboxes) == 0 {
-		all = append(all, finding{what: "mailboxes", err: warning("there is none: every call will be refused with 480")})
+	if len(c.cfg.Mailboxes) == 0 {
+		c.say(markWarn, "mailboxes", "there is none: every call will be refused with 480")
 	}
-	for _, t := range cfg.SIP.Trunks {
+	for _, t := range c.cfg.SIP.Trunks {
 		for _, p := range t.From {
 			if p.Bits() == 0 {
-				all = append(all, finding{what: "trunk " + t.Name, err: warning(p.String() + " lets the whole Internet send calls; name the PBX's own addresses")})
+				c.say(markWarn, "trunk "+t.Name, "%s lets the whole Internet send calls; name the PBX's own addresses", p)
 			}
 		}
 	}
-	return all
 }
 
-func checkListeners(ctx context.Context, cfg *config.Config, running bool) []finding {
-	var all []finding
-	try := func(what, network, address string) {
-		if running {
-			all = append(all, finding{what: what, note: "in use by the running gateway"})
+func count(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
+}
+
+// gateway looks for one that runs already.
+func (c *checker) gateway(ctx context.Context) {
+	client, err := control.Dial(ctx, c.cfg.Store.Path)
+	if err != nil {
+		return
+	}
+	c.running = true
+	if c.held, err = client.Addresses(ctx); err != nil {
+		c.say(markWarn, "gateway", "one is running, but does not say where it listens: %v", err)
+	}
+	_ = client.Close()
+}
+
+func (c *checker) store(ctx context.Context) {
+	path := c.cfg.Store.Path
+	if c.running {
+		c.say(markOK, "store", "%s, held by the running gateway", path)
+		return
+	}
+	socket := filepath.Join(path, control.Socket) + control.Fresh
+	if longest := len(unix.RawSockaddrUnix{}.Path) - 1; len(socket) > longest {
+		c.say(markFail, "store", "%s is too long: the control socket in it can have %d characters, and has %d", path, longest, len(socket))
+		return
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) { // opening it would make it, and make it the checker's own
+		c.toBeMade("store", path)
+		return
+	}
+	s, err := store.Open(c.cfg.Store, slog.New(slog.DiscardHandler))
+	if err != nil {
+		c.say(markFail, "store", "%v", err)
+		return
+	}
+	if err := errors.Join(s.Ready(ctx), s.Close()); err != nil {
+		c.say(markFail, "store", "%v", err)
+		return
+	}
+	c.say(markOK, "store", "%s", path)
+}
+
+// records checks the file of call records, and does not make it.
+func (c *checker) records(context.Context) {
+	path := c.cfg.Log.CallRecords
+	if path == "" || path == "-" {
+		return
+	}
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Stat(filepath.Dir(path)); err != nil {
+			c.say(markFail, "log.call_records", "its folder %s is not there; make it first", filepath.Dir(path))
 			return
 		}
-		all = append(all, finding{what: what, note: "free", err: tryListen(ctx, network, address)})
+		c.toBeMade("log.call_records", path)
+	case err != nil:
+		c.say(markFail, "log.call_records", "%v", err)
+	default:
+		_ = file.Close() // nothing was written
+		c.say(markOK, "log.call_records", "%s", path)
 	}
-	for _, l := range cfg.SIP.Listen {
-		try(l.String(), l.Network, l.Addr.String())
-	}
-	try("http://"+cfg.HTTP.Listen.String(), "tcp", cfg.HTTP.Listen.String())
-	return all
 }
 
-func tryListen(ctx context.Context, network, address string) error {
-	var lc net.ListenConfig
-	var c io.Closer
-	var err error
-	if network == "udp" {
-		c, err = lc.ListenPacket(ctx, network, address)
-	} else {
-		c, err = lc.Listen(ctx, network, address)
+// toBeMade checks that path can be made, in the nearest folder there is.
+func (c *checker) toBeMade(what, path string) {
+	dir := filepath.Dir(path)
+	for _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir); _, err = os.Stat(dir) {
+		dir = filepath.Dir(dir)
 	}
-	if err != nil {
-		return fmt.Errorf("cannot be opened: %w; is another program on it (ss -lnp), or is the address another machine's?", err)
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		c.say(markFail, what, "%s cannot be made in %s: %v", path, dir, err)
+		return
 	}
-	return c.Close()
+	c.say(markOK, what, "%s, made by the first start", path)
 }
 
-func checkMedia(ctx context.Context, cfg *config.Config, _ bool) []finding {
-	first, last := cfg.Media.Ports.First, cfg.Media.Ports.Last
-	calls := (int(last)-int(first))/2 + 1
-	address := net.JoinHostPort(cfg.Media.Address.String(), "0")
-	all := []finding{{what: "media.address", note: fmt.Sprintf("%s, ports for %d calls at once", cfg.Media.Address, calls), err: tryListen(ctx, "udp", address)}}
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && limit.Max < uint64(2*calls) {
-		all = append(all, finding{what: "open files", err: warning(fmt.Sprintf("the limit is %d, enough for %d calls at once; raise nofile (LimitNOFILE) to %d for all ports", limit.Max, limit.Max/2, 2*calls))})
-	}
-	if cfg.Media.Address.IsUnspecified() && !cfg.Media.Advertise.IsValid() {
-		all = append(all, finding{what: "media.advertise", err: errors.New("media.address is unspecified: callers must be told an address; set media.advertise")})
-	}
-	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		all = append(all, finding{what: "ffmpeg", note: "not installed; voice notes do not need it"})
-	}
-	return all
-}
-
-func checkStore(ctx context.Context, cfg *config.Config, running bool) []finding {
-	f := finding{what: "store", note: cfg.Store.Path}
-	if running {
-		f.note += ", held by the running gateway"
-		return []finding{f}
-	}
-	s, err := store.Open(cfg.Store, slog.New(slog.DiscardHandler))
-	if err != nil {
-		f.err = err
-		return []finding{f}
-	}
-	f.err = errors.Join(s.Ready(ctx), s.Close())
-	return []finding{f}
-}
-
-func checkChannels(ctx context.Context, cfg *config.Config, _ bool) []finding {
-	var names []string
-	for name := range cfg.Channels {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	var all []finding
-	for _, name := range names {
-		c := cfg.Channels[name]
-		f := finding{what: "channel " + name, note: c.Type}
-		opened, err := c.Options.Open(channel.Env{Log: slog.New(slog.DiscardHandler), UserAgent: "afterbeep/" + versionText()})
-		f.err = err
-		if checker, ok := opened.(delivery.Checker); ok && err == nil {
-			within, cancel := context.WithTimeout(ctx, 10*time.Second)
-			f.err = checker.Check(within)
-			cancel()
+// channels proves the credentials. serve starts whatever a chat service answers.
+func (c *checker) channels(ctx context.Context) {
+	for _, name := range slices.Sorted(maps.Keys(c.cfg.Channels)) {
+		kind := c.cfg.Channels[name].Type
+		what := "channel " + name
+		opened, err := c.cfg.Channels[name].Options.Open(channel.Env{Log: slog.New(slog.DiscardHandler), UserAgent: "afterbeep/" + versionText()})
+		if err != nil {
+			c.say(markFail, what, "%s: %v", kind, err)
+			continue
 		}
-		if !used(cfg, name) {
-			f.note += ", which no mailbox delivers to"
+		if err := prove(ctx, opened); err != nil {
+			c.say(markWarn, what, "%s: %v; until that is mended its notes wait", kind, err)
+		} else if !used(c.cfg, name) {
+			c.say(markWarn, what, "%s, which no mailbox delivers to", kind)
+		} else {
+			c.say(markOK, what, "%s", kind)
 		}
-		all = append(all, f)
 	}
-	return all
 }
 
+// prove asks the service, if the channel can.
+func prove(ctx context.Context, c delivery.Channel) error {
+	if closer, ok := c.(io.Closer); ok {
+		defer func() { _ = closer.Close() }() // idle connections alone
+	}
+	checker, ok := c.(delivery.Checker)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	err := checker.Check(ctx)
+	if failed := (*delivery.SendError)(nil); errors.As(err, &failed) {
+		return failed.Err // what a job would do about it is of no interest here
+	}
+	return err
+}
+
+// used says whether a mailbox delivers to the channel.
 func used(cfg *config.Config, name string) bool {
 	return slices.ContainsFunc(cfg.Mailboxes, func(m config.Mailbox) bool {
 		return slices.ContainsFunc(m.Chains(), func(c delivery.Chain) bool {

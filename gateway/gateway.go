@@ -32,11 +32,13 @@ type gateway struct {
 	sip     *sip.Server
 	web     *web.Server
 	http    net.Listener
+	control net.Listener
 	worker  *delivery.Worker
 	path    *call.Path
 	metrics *web.Metrics
 	records io.Closer
 
+	channels map[string]delivery.Channel
 	draining atomic.Bool
 }
 
@@ -54,6 +56,9 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger) (g *gateway
 	if g.store, err = store.Open(cfg.Store, log); err != nil {
 		return g, err
 	}
+	if g.control, err = control.Listen(ctx, cfg.Store.Path); err != nil {
+		return g, err
+	}
 	directory := config.NewDirectory(cfg.Mailboxes)
 	if err := g.openDelivery(); err != nil {
 		return g, err
@@ -65,19 +70,18 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger) (g *gateway
 }
 
 func (g *gateway) openDelivery() error {
-	channels := map[string]delivery.Channel{}
 	env := channel.Env{Log: g.log, UserAgent: "afterbeep/" + versionText()}
 	inbox, err := channel.Table()[config.Inbox]().Open(env)
 	if err != nil {
 		return err
 	}
-	channels[config.Inbox] = inbox
+	g.channels = map[string]delivery.Channel{config.Inbox: inbox}
 	for name, c := range g.cfg.Channels {
-		if channels[name], err = c.Options.Open(env); err != nil {
+		if g.channels[name], err = c.Options.Open(env); err != nil {
 			return fmt.Errorf("channels.%s: %w", name, err)
 		}
 	}
-	g.worker = delivery.NewWorker(g.store, g.store, channels, delivery.WorkerOptions{
+	g.worker = delivery.NewWorker(g.store, g.store, g.channels, delivery.WorkerOptions{
 		Observer: g.metrics,
 		Link:     func(id string, expires time.Time) string { return g.web.Link(id, expires) },
 	}, g.log)
@@ -154,7 +158,7 @@ func (g *gateway) run(ctx context.Context, abort <-chan struct{}) error {
 	defer stop()
 	rooms.Go(func() error { g.worker.Run(work); return nil })
 	rooms.Go(func() error { return g.path.Run(work) })
-	rooms.Go(func() error { return control.Serve(work, g.cfg.Store.Path, g.store) })
+	rooms.Go(func() error { return control.Serve(work, g.control, g.store, g.addresses()) })
 	rooms.Go(func() error { return g.web.Serve(g.http) })
 	rooms.Go(func() error { return g.sip.Serve(work, g.path.Handle) })
 	rooms.Go(func() error {
@@ -199,6 +203,14 @@ func (g *gateway) close() error {
 	}
 	if g.sip != nil {
 		errs = append(errs, g.sip.Close())
+	}
+	for _, c := range g.channels {
+		if closer, ok := c.(io.Closer); ok {
+			errs = append(errs, closer.Close())
+		}
+	}
+	if g.control != nil {
+		_ = g.control.Close()
 	}
 	if g.records != nil {
 		errs = append(errs, g.records.Close())

@@ -20,20 +20,20 @@ func linkCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "link MAILBOX", Short: "Print the secret link to a mailbox's inbox page", Args: cobra.ExactArgs(1)}
 	path := configFlag(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cfg, err := config.Load(*path)
+		cfg, err := config.LoadWithoutSecrets(*path)
 		if err != nil {
 			return err
 		}
 		if _, ok := config.NewDirectory(cfg.Mailboxes).Lookup(args[0], ""); !ok {
 			return fmt.Errorf("there is no mailbox %s in %s", args[0], *path)
 		}
-		return operate(cmd.Context(), *path, func(ctx context.Context, op control.Operator) error {
+		return operateOn(cmd.Context(), cfg.Store, func(ctx context.Context, op control.Operator) error {
 			token, err := op.LinkFor(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			cmd.Println(inboxURL(cfg, token))
-			return nil
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), inboxURL(cfg, token)) // cmd.Println would write to stderr
+			return err
 		})
 	}
 	return cmd

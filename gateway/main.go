@@ -12,17 +12,25 @@ import (
 	_ "time/tzdata" // a container has no zone files
 
 	"github.com/spf13/cobra"
+
+	"github.com/afterbeep/afterbeep/config"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := root().ExecuteContext(ctx); err != nil && !errors.Is(err, errSaid) {
+	err := root().ExecuteContext(ctx)
+	mistakes := config.FileErrors{}
+	switch {
+	case err == nil:
+		return
+	case errors.Is(err, errSaid):
+	case errors.As(err, &mistakes): // a line each, as editors and compilers have it
+		fmt.Fprintln(os.Stderr, mistakes)
+	default:
 		fmt.Fprintln(os.Stderr, "afterbeep:", err)
-		os.Exit(1)
-	} else if err != nil {
-		os.Exit(1)
 	}
+	os.Exit(1)
 }
 
 // errSaid ends a command whose output has told what is wrong already.

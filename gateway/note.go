@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -68,15 +69,15 @@ func noteRedriveCommand(path *string) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return operate(cmd.Context(), *path, func(ctx context.Context, op control.Operator) error {
 				n, err := op.Redrive(ctx, args[0])
-				switch {
-				case err != nil:
+				if err != nil {
 					return noteError(args[0], err)
-				case n == 0:
-					cmd.Println("nothing to send again: no delivery of this note is dead")
-				default:
-					cmd.Printf("queued again: %d\n", n)
 				}
-				return nil
+				said := fmt.Sprintf("queued again: %d", n)
+				if n == 0 {
+					said = "nothing to send again: no delivery of this note is dead"
+				}
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), said)
+				return err
 			})
 		},
 	}
@@ -89,18 +90,27 @@ func noteError(id string, err error) error {
 	return err
 }
 
-// operate runs a command on the gateway that holds the store, or on the store
-// itself when none runs.
+// operate runs a command on the store that the file names. The operator need
+// not have the secrets of the service.
 func operate(ctx context.Context, path string, do func(context.Context, control.Operator) error) error {
-	cfg, err := config.Load(path)
+	cfg, err := config.LoadWithoutSecrets(path)
 	if err != nil {
 		return err
 	}
-	client, err := control.Dial(ctx, cfg.Store.Path)
+	return operateOn(ctx, cfg.Store, do)
+}
+
+// operateOn asks the gateway that holds the store, or opens the store itself
+// when none runs.
+func operateOn(ctx context.Context, o store.Options, do func(context.Context, control.Operator) error) error {
+	client, err := control.Dial(ctx, o.Path)
 	if err == nil {
 		return errors.Join(do(ctx, client), client.Close())
 	}
-	s, err := store.Open(cfg.Store, slog.New(slog.DiscardHandler))
+	if _, err := os.Stat(o.Path); err != nil { // a command that reads makes no store
+		return fmt.Errorf("there is no store at %s: has the gateway run with this file? %w", o.Path, err)
+	}
+	s, err := store.Open(o, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

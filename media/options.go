@@ -3,6 +3,7 @@ package media
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -11,12 +12,12 @@ import (
 
 // Options is the `media` part of the configuration file.
 type Options struct {
-	Address     netip.Addr    `yaml:"address" help:"IP address the RTP sockets are bound to"`
+	Address     netip.Addr    `yaml:"address" help:"IP address the RTP sockets are bound to; 127.0.0.1 hears this machine only"`
 	Advertise   PublicAddr    `yaml:"advertise" help:"IP address that peers reach, where it differs from the bound one (NAT, containers)"`
 	Ports       PortRange     `yaml:"ports" help:"UDP ports for RTP, first and last; a call takes one even port"`
 	Beep        bool          `yaml:"beep" help:"a short beep when the call is answered"`
-	MaxDuration time.Duration `yaml:"max_duration" help:"a recording ends after this time"`
-	NoRTP       time.Duration `yaml:"no_rtp" help:"a call ends when no audio came for this time"`
+	MaxDuration time.Duration `yaml:"max_duration" least:"1s" help:"a recording ends after this time"`
+	NoRTP       time.Duration `yaml:"no_rtp" least:"1s" help:"a call ends when no audio came for this time"`
 
 	// Codecs restricts what is offered and answered to these encoding names;
 	// none means every codec there is. The test caller sets it.
@@ -34,30 +35,50 @@ func DefaultOptions() Options {
 	}
 }
 
-// Validate says everything that is wrong with the options, or nil.
+// Validate returns everything that is wrong with the options, joined, or nil.
 func (o Options) Validate() error {
 	var wrong []error
-	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf("media."+format, args...)) }
-
+	complain := func(key, format string, args ...any) {
+		wrong = append(wrong, &settingError{key, fmt.Sprintf(format, args...)})
+	}
 	switch told := o.advertised(); {
 	case !o.Address.IsValid() || o.Address.IsMulticast():
-		complain("address: expected the IP address of an interface of this machine, like 192.0.2.10")
+		complain("address", "expected the IP address of an interface of this machine, like 192.0.2.10")
 	case told.IsUnspecified():
-		complain("advertise: expected the IP address that peers reach, because address is %s, which means every interface", o.Address)
+		complain("advertise", "expected the IP address that peers reach, because address is %s, which means every interface", o.Address)
 	case told.Is4() != o.Address.Is4():
-		complain("advertise: %s and address %s must both be IPv4 or both IPv6", told, o.Address)
+		complain("advertise", "%s and address %s must both be IPv4 or both IPv6", told, o.Address)
 	}
 	if o.Ports.pairs() == 0 {
-		complain("ports: %s holds no even port from 1024 to 65534; expected FIRST-LAST, like 20000-29999", o.Ports)
+		complain("ports", "%s holds no even port from 1024 to 65534; expected FIRST-LAST, like 20000-29999", o.Ports)
 	}
-	if o.MaxDuration <= 0 {
-		complain("max_duration: expected a time above zero, like 3m")
+	switch {
+	case o.MaxDuration <= 0:
+		complain("max_duration", "expected a time above zero, like 3m")
+	case o.MaxDuration > longestNote():
+		complain("max_duration", "expected %s or less: at Opus's lowest bitrate, %d kbit/s, a longer note is over %d kB",
+			longestNote(), bitrateLeast/1000, NoteBytes>>10)
 	}
 	if o.NoRTP <= 0 {
-		complain("no_rtp: expected a time above zero, like 10s")
+		complain("no_rtp", "expected a time above zero, like 10s")
 	}
 	return errors.Join(wrong...)
 }
+
+// longestNote is how long a note can get within NoteBytes.
+func longestNote() time.Duration {
+	seconds := bitrateShare * NoteBytes * 8 / bitrateLeast
+	return time.Duration(seconds) * time.Second
+}
+
+// settingError is a mistake in one setting.
+type settingError struct{ key, expected string }
+
+// Error names the setting with its part.
+func (e *settingError) Error() string { return "media." + e.key + ": " + e.expected }
+
+// Setting is the key below `media`, and what was expected there.
+func (e *settingError) Setting() (key, expected string) { return e.key, e.expected }
 
 // advertised is the address that stands in our session descriptions.
 func (o Options) advertised() netip.Addr {
@@ -78,8 +99,11 @@ func (p *PublicAddr) UnmarshalText(b []byte) error {
 		return nil
 	}
 	addr, err := netip.ParseAddr(string(b))
-	if err != nil || addr.Zone() != "" || addr.IsUnspecified() || addr.IsMulticast() {
-		return errors.New("expected an IP address that peers reach, like 203.0.113.7, or nothing; host names are not resolved")
+	switch {
+	case err != nil:
+		return errors.New("host names are not resolved: expected an IP address that peers reach, like 203.0.113.7")
+	case addr.Zone() != "" || addr.IsUnspecified() || addr.IsMulticast():
+		return errors.New("expected an IP address that peers reach, like 203.0.113.7")
 	}
 	p.Addr = addr.Unmap()
 	return nil
@@ -91,10 +115,15 @@ type PortRange struct{ First, Last uint16 }
 // UnmarshalText reads FIRST-LAST.
 func (r *PortRange) UnmarshalText(b []byte) error {
 	first, last, ok := strings.Cut(string(b), "-")
-	lo, errFirst := strconv.ParseUint(strings.TrimSpace(first), 10, 16)
-	hi, errLast := strconv.ParseUint(strings.TrimSpace(last), 10, 16)
-	if !ok || errFirst != nil || errLast != nil || lo > hi {
+	lo, errFirst := strconv.ParseUint(strings.TrimSpace(first), 10, 32)
+	hi, errLast := strconv.ParseUint(strings.TrimSpace(last), 10, 32)
+	switch {
+	case !ok || errFirst != nil || errLast != nil:
 		return errors.New("expected FIRST-LAST, like 20000-29999")
+	case hi > math.MaxUint16 || lo > math.MaxUint16:
+		return errors.New("expected ports up to 65535, like 20000-29999")
+	case lo > hi:
+		return errors.New("expected the lower port first, like 20000-29999")
 	}
 	r.First, r.Last = uint16(lo), uint16(hi)
 	return nil

@@ -1,7 +1,9 @@
 package media
 
 import (
+	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -26,6 +28,8 @@ func TestOptionsValidate(t *testing.T) {
 		"ports upside down":      {func(o *Options) { o.Ports = PortRange{30000, 20000} }, "media.ports"},
 		"privileged ports":       {func(o *Options) { o.Ports = PortRange{10, 20} }, "media.ports"},
 		"no time to record":      {func(o *Options) { o.MaxDuration = 0 }, "media.max_duration"},
+		"as long as a note gets": {func(o *Options) { o.MaxDuration = longestNote() }, ""},
+		"longer than that":       {func(o *Options) { o.MaxDuration = longestNote() + 1 }, "media.max_duration: expected 11m4s or less"},
 		"no time to be heard in": {func(o *Options) { o.NoRTP = -1 }, "media.no_rtp"},
 	}
 	for name, tt := range tests {
@@ -40,6 +44,21 @@ func TestOptionsValidate(t *testing.T) {
 				t.Errorf("NewEngine says %v, Validate %v", again, err)
 			}
 		})
+	}
+}
+
+// All mistakes come back at once, each with its setting.
+func TestOptionsValidateTellsAll(t *testing.T) {
+	o := Options{Address: netip.IPv4Unspecified()}
+	var keys []string
+	for _, err := range o.Validate().(interface{ Unwrap() []error }).Unwrap() {
+		if s := (*settingError)(nil); errors.As(err, &s) {
+			key, _ := s.Setting()
+			keys = append(keys, key)
+		}
+	}
+	if want := []string{"advertise", "ports", "max_duration", "no_rtp"}; !slices.Equal(keys, want) {
+		t.Errorf("mistakes in %v, want %v", keys, want)
 	}
 }
 
@@ -61,10 +80,13 @@ func TestPortRangeText(t *testing.T) {
 			t.Errorf("%q: %v, %v", text, r, err)
 		}
 	}
-	for _, text := range []string{"", "20000", "2-1", "a-b", "1-70000", "-5"} {
+	for text, want := range map[string]string{
+		"": "FIRST-LAST", "20000": "FIRST-LAST", "a-b": "FIRST-LAST", "-5": "FIRST-LAST", "1-2-3": "FIRST-LAST",
+		"2-1": "the lower port first", "1-70000": "up to 65535", "70000-70001": "up to 65535",
+	} {
 		var r PortRange
-		if err := r.UnmarshalText([]byte(text)); err == nil {
-			t.Errorf("%q: no error", text)
+		if err := r.UnmarshalText([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
 	if b, err := (PortRange{20000, 29999}).MarshalText(); err != nil || string(b) != "20000-29999" {

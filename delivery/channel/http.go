@@ -21,10 +21,20 @@ type HTTP struct {
 	APIURL       string        `yaml:"api_url" help:"a self-hosted or test server in place of the service's own, like http://127.0.0.1:8081"`
 	AllowPrivate bool          `yaml:"allow_private" help:"connect to private and loopback addresses too"`
 	Ack          string        `yaml:"ack" enum:"accepted|delivered|read" help:"what counts as arrived: the service accepted the note, delivered it, or it was read"`
-	Within       time.Duration `yaml:"within" help:"how long a chain waits for that before the next target has its turn"`
+	Within       time.Duration `yaml:"within" least:"1s" help:"how long a chain waits until the note has arrived, before the next target has its turn"`
 }
 
 func defaultHTTP() HTTP { return HTTP{Ack: "accepted", Within: 10 * time.Minute} }
+
+// validate returns what is wrong with the settings.
+func (o *HTTP) validate() (wrong []error) {
+	if o.APIURL != "" {
+		if _, err := webURL(o.APIURL); err != nil {
+			wrong = append(wrong, &settingError{"api_url", err.Error()})
+		}
+	}
+	return wrong
+}
 
 // address is where requests go: the service's own URL, on the server of
 // api_url where there is one.

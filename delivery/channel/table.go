@@ -9,7 +9,8 @@ import (
 // Options are the settings of one type of channel, with yaml, help, enum,
 // required and secret tags: what is tagged secret is never printed.
 type Options interface {
-	// Open makes the channel. Its error says what to mend in the settings.
+	// Open makes the channel. Its error says what to mend in the settings; a
+	// type that also has Validate() error tells all of it without opening.
 	// A channel that is an io.Closer is closed when the gateway ends.
 	Open(env Env) (delivery.Channel, error)
 }
@@ -28,3 +29,12 @@ func Table() map[string]func() Options {
 		"webhook": func() Options { return &WebhookOptions{HTTP: defaultHTTP()} },
 	}
 }
+
+// settingError is a mistake in one setting of a channel.
+type settingError struct{ key, expected string }
+
+// Error names the setting.
+func (e *settingError) Error() string { return e.key + ": " + e.expected }
+
+// Setting is the key, and what was expected there.
+func (e *settingError) Setting() (key, expected string) { return e.key, e.expected }

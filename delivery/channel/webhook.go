@@ -24,24 +24,28 @@ type WebhookOptions struct {
 	URL    string `yaml:"url" required:"true" secret:"true" help:"where notes are posted to" example:"https://crm.example/notes"`
 	Secret string `yaml:"secret" required:"true" secret:"true" help:"signs each request: whsec_ and the base64 of 24 to 64 random bytes" example:"${CRM_SECRET}"`
 	Attach bool   `yaml:"attach" help:"send the file along (multipart/form-data) in place of a link to it, which needs http.public_url"`
-	HTTP
+	HTTP   `hidden:"api_url|ack"`
 }
 
-// Validate says what is wrong with the settings.
+// Validate returns everything that is wrong with the settings, joined, or nil.
 func (o *WebhookOptions) Validate() error {
-	if _, err := o.address(o.URL); err != nil {
-		return fmt.Errorf("url: %w", err)
+	wrong := o.validate()
+	if _, err := webURL(o.URL); err != nil {
+		wrong = append(wrong, &settingError{"url", err.Error()})
 	}
 	if o.Ack != "accepted" {
-		return fmt.Errorf("ack: a webhook can say that it accepted a note, nothing more; expected accepted, not %q", o.Ack)
+		wrong = append(wrong, &settingError{"ack", fmt.Sprintf("expected accepted, not %q: a webhook can say nothing more about a note", o.Ack)})
 	}
 	key, found := strings.CutPrefix(o.Secret, "whsec_")
 	raw, err := base64.StdEncoding.DecodeString(key)
 	if !found || err != nil || len(raw) < 24 || len(raw) > 64 {
-		return errors.New("secret: expected whsec_ and the base64 of 24 to 64 bytes, like the output of: echo whsec_$(openssl rand -base64 32)")
+		wrong = append(wrong, &settingError{"secret", "expected whsec_ and the base64 of 24 to 64 bytes, like the output of: echo whsec_$(openssl rand -base64 32)"})
 	}
-	return nil
+	return errors.Join(wrong...)
 }
+
+// NeedsPublicURL says that the receiver gets a link to the file.
+func (o *WebhookOptions) NeedsPublicURL() bool { return !o.Attach }
 
 // Open makes the channel.
 func (o *WebhookOptions) Open(env Env) (delivery.Channel, error) {
@@ -120,10 +124,8 @@ func (w *webhook) Check(ctx context.Context) error {
 	if err != nil {
 		return errURL
 	}
-	if _, err := w.do(req); err != nil {
-		return fmt.Errorf("the receiver cannot be reached: %w", err)
-	}
-	return nil
+	_, err = w.do(req)
+	return err
 }
 
 const (

@@ -273,3 +273,39 @@ func TestInboxAcknowledges(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What is wrong with the settings comes back at once, and shows none of them.
+func TestWebhookOptionsValidate(t *testing.T) {
+	good := WebhookOptions{URL: "https://crm.example/notes", Secret: testSecret, HTTP: defaultHTTP()}
+	for name, c := range map[string]struct {
+		change func(*WebhookOptions)
+		want   string
+	}{
+		"good":             {func(*WebhookOptions) {}, ""},
+		"another server":   {func(o *WebhookOptions) { o.APIURL = "http://127.0.0.1:8081" }, ""},
+		"no address":       {func(o *WebhookOptions) { o.URL = "pa55word" }, "url: " + errURL.Error()},
+		"no server":        {func(o *WebhookOptions) { o.APIURL = "pa55word" }, "api_url: " + errURL.Error()},
+		"a short secret":   {func(o *WebhookOptions) { o.Secret = "whsec_pa55word" }, "secret: expected whsec_ and the base64"},
+		"more than can be": {func(o *WebhookOptions) { o.Ack = "read" }, `ack: expected accepted, not "read"`},
+		"all of it": {
+			func(o *WebhookOptions) { *o = WebhookOptions{HTTP: HTTP{APIURL: "x"}} },
+			"api_url: " + errURL.Error() + "\nurl: " + errURL.Error() + "\nack: ",
+		},
+	} {
+		o := good
+		c.change(&o)
+		err := o.Validate()
+		if (err == nil) != (c.want == "") || err != nil && !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "pa55word") {
+			t.Errorf("%s: %v shows a setting", name, err)
+		}
+	}
+	if good.Attach = true; good.NeedsPublicURL() {
+		t.Error("a file that travels along needs no link")
+	}
+	if good.Attach = false; !good.NeedsPublicURL() {
+		t.Error("a link leads to the public URL")
+	}
+}

@@ -67,6 +67,13 @@ func (c *Client) LinkFor(ctx context.Context, mailbox string) (string, error) {
 	return l.Token, err
 }
 
+// Addresses are where the running gateway listens, as it told Serve.
+func (c *Client) Addresses(ctx context.Context) ([]string, error) {
+	var s status
+	err := c.ask(ctx, http.MethodGet, "/status", nil, &s)
+	return s.Addresses, err
+}
+
 func (c *Client) ask(ctx context.Context, method, path string, question, answer any) error {
 	body, err := json.Marshal(question)
 	if err != nil {

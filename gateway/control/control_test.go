@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -59,7 +60,11 @@ func TestClientAnswersAsTheStore(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- Serve(ctx, dir, op) }()
+	listener, err := Listen(ctx, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { served <- Serve(ctx, listener, op, []string{"udp://127.0.0.1:5060"}) }()
 	client := connect(t, dir)
 
 	if info, err := os.Stat(filepath.Join(dir, Socket)); err != nil || info.Mode().Perm() != 0o600 {
@@ -84,6 +89,9 @@ func TestClientAnswersAsTheStore(t *testing.T) {
 	}
 	if token, err := client.LinkFor(ctx, "101"); token != "token of 101" || err != nil {
 		t.Errorf("LinkFor: %q, %v", token, err)
+	}
+	if held, err := client.Addresses(ctx); err != nil || !slices.Equal(held, []string{"udp://127.0.0.1:5060"}) {
+		t.Errorf("Addresses: %v, %v", held, err)
 	}
 	if err := client.Close(); err != nil {
 		t.Error(err)

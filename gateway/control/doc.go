@@ -21,8 +21,13 @@ type Operator interface {
 // Socket is the name of the socket in the store's folder.
 const Socket = "control.sock"
 
+// Fresh ends the name under which the socket is made.
+const Fresh = ".new"
+
 type redriven struct{ Jobs int }
 
 type link struct{ Mailbox, Token string }
+
+type status struct{ Addresses []string }
 
 type failure struct{ Error string }

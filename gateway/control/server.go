@@ -14,18 +14,27 @@ import (
 	"github.com/afterbeep/afterbeep/delivery"
 )
 
-// Serve answers operators on a socket in dir until ctx ends.
-func Serve(ctx context.Context, dir string, op Operator) error {
+// Listen opens the socket in dir, whose store must be locked by the caller: then
+// a socket that is there was left by a crash.
+func Listen(ctx context.Context, dir string) (net.Listener, error) {
 	path := filepath.Join(dir, Socket)
-	// The store's lock is ours, so a socket that is there was left by a crash.
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("the old control socket is in the way: %w", err)
+		return nil, fmt.Errorf("the old control socket is in the way: %w", err)
 	}
 	listener, err := listen(ctx, path)
 	if err != nil {
-		return fmt.Errorf("the control socket cannot be opened: %w", err)
+		return nil, fmt.Errorf("the control socket cannot be opened (a path of over %d bytes is too long, see store.path): %w", maxPath, err)
 	}
-	server := &http.Server{Handler: routes(op), ReadHeaderTimeout: 5 * time.Second}
+	return listener, nil
+}
+
+// maxPath is how long the path of a unix socket can be, see unix(7).
+const maxPath = 107
+
+// Serve answers operators until ctx ends. addresses are where the gateway
+// listens, for whoever asks what is taken.
+func Serve(ctx context.Context, listener net.Listener, op Operator, addresses []string) error {
+	server := &http.Server{Handler: routes(op, addresses), ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -38,7 +47,7 @@ func Serve(ctx context.Context, dir string, op Operator) error {
 // name, so that nobody can connect before its mode is set.
 func listen(ctx context.Context, path string) (net.Listener, error) {
 	var config net.ListenConfig
-	fresh := path + ".new"
+	fresh := path + Fresh
 	_ = os.Remove(fresh)
 	listener, err := config.Listen(ctx, "unix", fresh)
 	if err != nil {
@@ -51,8 +60,11 @@ func listen(ctx context.Context, path string) (net.Listener, error) {
 	return listener, nil
 }
 
-func routes(op Operator) http.Handler {
+func routes(op Operator, addresses []string) http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		respond(w, status{addresses}, nil)
+	})
 	mux.HandleFunc("POST /notes/list", func(w http.ResponseWriter, r *http.Request) {
 		var f delivery.Filter
 		if err := json.NewDecoder(r.Body).Decode(&f); err != nil {

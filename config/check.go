@@ -1,0 +1,152 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// check finds what no part of the file can know by itself.
+func (d *decoder) check(c *Config) {
+	if c.Store.Path == "" {
+		d.problem("store.path", "expected a folder, like ./data")
+	}
+	d.checkHTTP(c.HTTP)
+	d.checkSockets(c)
+	d.checkChannels(c)
+	first := map[string]int{}
+	for i := range c.Mailboxes {
+		m := &c.Mailboxes[i]
+		key := fmt.Sprintf("mailboxes[%d]", i)
+		if other, taken := first[m.Number]; taken && m.Number != "" {
+			d.problem(key+".number", "this number is taken by mailboxes[%d]; each mailbox needs its own", other)
+		} else {
+			first[m.Number] = i
+		}
+		d.checkMailbox(key, m)
+		d.checkTargets(c, key, m)
+	}
+}
+
+// leastToken is how long a token must be that nobody is to guess.
+const leastToken = 16 // characters
+
+func (d *decoder) checkHTTP(h HTTP) {
+	if h.PublicURL != "" {
+		u, err := url.Parse(h.PublicURL)
+		switch {
+		case err != nil:
+			d.problem("http.public_url", "expected an address like https://notes.example, not %q", h.PublicURL)
+		case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
+			d.problem("http.public_url", "expected http:// or https:// and a host, like https://notes.example, not %q", u.Redacted())
+		case u.RawQuery != "", u.ForceQuery, u.Fragment != "", u.User != nil:
+			d.problem("http.public_url", "expected a host and a path at most, like https://notes.example/voice, not %q", u.Redacted())
+		}
+	}
+	if h.AdminToken != "" && len(h.AdminToken) < leastToken {
+		d.problem("http.admin_token", "expected %d characters or more, like the output of: openssl rand -hex 16", leastToken)
+	}
+}
+
+// checkSockets finds addresses that two parts would bind.
+func (d *decoder) checkSockets(c *Config) {
+	type socket struct {
+		key, network string
+		addr         netip.AddrPort
+	}
+	var sockets []socket
+	for i, l := range c.SIP.Listen {
+		sockets = append(sockets, socket{fmt.Sprintf("sip.listen[%d]", i), l.Network, l.Addr})
+	}
+	sockets = append(sockets, socket{"http.listen", "tcp", c.HTTP.Listen})
+	for i, s := range sockets {
+		if s.addr.Port() == 0 { // not valid, or any free one
+			continue
+		}
+		for _, other := range sockets[:i] {
+			if s.network == other.network && s.addr.Port() == other.addr.Port() && overlap(s.addr.Addr(), other.addr.Addr()) {
+				d.problem(s.key, "expected an address and a port of its own, but %s holds %s already", other.key, other.addr)
+			}
+		}
+		ports := c.Media.Ports
+		if s.network == "udp" && ports.First <= s.addr.Port() && s.addr.Port() <= ports.Last && overlap(s.addr.Addr(), c.Media.Address) {
+			d.problem("media.ports", "expected ports that nothing else uses, but %s holds the port of %s, %d", ports, s.key, s.addr.Port())
+		}
+	}
+}
+
+// overlap says whether a socket on a keeps one on b from being bound: the
+// unspecified IPv6 address takes IPv4 too.
+func overlap(a, b netip.Addr) bool {
+	covers := func(a, b netip.Addr) bool { return a.IsUnspecified() && (a.Is6() || b.Is4()) }
+	return a == b || covers(a, b) || covers(b, a)
+}
+
+// linker is a channel that may give its receiver a link to a note's file.
+type linker interface{ NeedsPublicURL() bool }
+
+func (d *decoder) checkChannels(c *Config) {
+	for name, ch := range c.Channels {
+		key := "channels." + name
+		switch l, ok := ch.Options.(linker); {
+		case name == Inbox:
+			d.problem(key, "this name belongs to the inbox that is always there; choose another")
+		case strings.Contains(name, ":"):
+			d.problem(key, "expected a name without a colon: mailboxes deliver to NAME or NAME:ADDRESS")
+		case ok && l.NeedsPublicURL() && c.HTTP.PublicURL == "" && !d.wrong["http.public_url"]:
+			d.problem(key+".attach", "without attach: true the receiver gets a link, which needs http.public_url: set one of the two")
+		}
+	}
+}
+
+// language is a tag of BCP 47 as far as texts are chosen by it.
+var language = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$`)
+
+func (d *decoder) checkMailbox(key string, m *Mailbox) {
+	bare := strings.Join(strings.FieldsFunc(m.Number, unicode.IsSpace), "")
+	switch {
+	case bare == "":
+		d.problem(key+".number", `expected a number, an extension or a SIP user part, like "+4930123456" or "101"`)
+	case bare != m.Number:
+		d.problem(key+".number", "write it without blanks: %q, not %q", bare, m.Number)
+	case strings.ContainsAny(m.Number, "@<>") || strings.HasPrefix(m.Number, "sip:") || strings.HasPrefix(m.Number, "tel:"):
+		d.problem(key+".number", `expected the number alone, like "+4930123456" or "101", not %q`, m.Number)
+	}
+	if m.Language != "" && !language.MatchString(m.Language) {
+		d.problem(key+".language", "expected a language like de or pt-BR, not %q", m.Language)
+	}
+	if _, err := time.LoadLocation(m.Timezone); err != nil {
+		d.problem(key+".timezone", "expected a time zone like Europe/Berlin, not %q", m.Timezone)
+	}
+	if len(m.Deliver) == 0 {
+		d.problem(key+".deliver", "expected one target or more; without the key notes go to the inbox")
+	}
+}
+
+func (d *decoder) checkTargets(c *Config, key string, m *Mailbox) {
+	for i, t := range m.Deliver {
+		d.checkTarget(c, fmt.Sprintf("%s.deliver[%d]", key, i), t)
+	}
+	for i, chain := range m.Also {
+		for j, t := range chain {
+			d.checkTarget(c, fmt.Sprintf("%s.also[%d][%d]", key, i, j), t)
+		}
+	}
+}
+
+func (d *decoder) checkTarget(c *Config, key string, t delivery.Target) {
+	if _, ok := c.Channels[t.Channel]; ok || t.Channel == "" || t.Channel == Inbox {
+		return
+	}
+	names := []string{Inbox}
+	for name := range c.Channels {
+		names = append(names, name)
+	}
+	d.problem(key, "there is no channel %q%s", t.Channel, oneOf(t.Channel, names))
+}
