@@ -2,7 +2,6 @@ package media
 
 import (
 	"log/slog"
-	"net"
 	"net/netip"
 	"time"
 )
@@ -55,19 +54,19 @@ func (l *latch) take(source, remote netip.AddrPort, now time.Time) {
 
 // stranger counts a packet of another source. A stranger who goes on costs no
 // more than the first second: the socket is connected to the caller.
-func (l *latch) stranger(c *net.UDPConn, log *slog.Logger) {
+func (l *latch) stranger(s *socket, log *slog.Logger) {
 	l.strangers++
 	if l.connected || !l.source.IsValid() || l.strangers != strangersCounted {
 		return
 	}
-	l.connected = connect(c, l.source) == nil
-	log.Warn("strangers send to an RTP port", "port", c.LocalAddr().(*net.UDPAddr).Port, "kernel_drops_them", l.connected)
+	l.connected = s.connect(l.source) == nil
+	log.Warn("strangers send to an RTP port", "port", s.addr.Port(), "kernel_drops_them", l.connected)
 }
 
 // rearm lets the next source in, after a re-offer.
-func (l *latch) rearm(c *net.UDPConn, now time.Time) error {
+func (l *latch) rearm(s *socket, now time.Time) error {
 	if l.connected {
-		if err := disconnect(c); err != nil {
+		if err := s.disconnect(); err != nil {
 			return err
 		}
 		l.connected = false

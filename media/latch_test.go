@@ -158,13 +158,13 @@ func TestRecordSurvivesRefusal(t *testing.T) {
 	p.send(0, 5)
 	eventually(t, "the first packets", arrived(l, 5))
 	at := p.addr()
-	if err := connect(l.conn, at); err != nil {
+	if err := l.socket.connect(at); err != nil {
 		t.Fatal(err)
 	}
 	_ = p.conn.Close()
 	for range 3 {
-		_, _ = l.conn.WriteToUDPAddrPort([]byte("nobody hears this"), at)
-		time.Sleep(2 * errorPause)
+		_, _ = l.socket.WriteToUDPAddrPort([]byte("nobody hears this"), at)
+		time.Sleep(2 * time.Millisecond)
 	}
 	again := newPhone(t, at.String())
 	again.to, again.seq = p.to, p.seq

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 )
@@ -27,7 +26,6 @@ const (
 	rtpHeader   = 12                   // bytes, without contributing sources
 	quiet       = 5 * time.Millisecond // that ends the draining of a socket
 	drainLimit  = 1024                 // packets that draining takes at most, more than the socket holds
-	errorPause  = time.Millisecond     // after a socket error, so that one that stays costs little
 )
 
 // Record writes every packet of the call to tape, beginning with those that
@@ -45,7 +43,7 @@ func (l *Leg) Record(ctx context.Context, tape Tape) error {
 	beep.Go(func() { l.beep(ctx) })
 	defer beep.Wait()
 	defer cancel()
-	defer context.AfterFunc(ctx, l.wake)()
+	defer context.AfterFunc(ctx, l.socket.wake)()
 
 	r := newRecorder(l, tape)
 	why := r.run(ctx)
@@ -58,23 +56,22 @@ func (l *Leg) Record(ctx context.Context, tape Tape) error {
 
 // recorder is one run of Record. All that it holds belongs to its goroutine.
 type recorder struct {
-	leg    *Leg
-	tape   Tape
-	agreed *agreement // as far as it has been taken note of
+	leg      *Leg
+	receiver *receiver
+	tape     Tape
+	agreed   *agreement // as far as it has been taken note of
 
 	record  []byte    // entries not yet on the tape
 	began   time.Time // the tape's zero
 	flushed time.Time // when the last record was due
 	heard   time.Time // the last valid packet, or the end of a hold
 	failed  error     // what the tape said first; it ends the recording
-
-	packet [maxPacket]byte
 }
 
 func newRecorder(l *Leg, tape Tape) *recorder {
 	now := time.Now()
 	r := &recorder{
-		leg: l, tape: tape, agreed: l.agreed.Load(),
+		leg: l, receiver: newReceiver(l.socket, l.engine.batches, now), tape: tape, agreed: l.agreed.Load(),
 		record: make([]byte, 0, recordStart),
 		began:  now, flushed: now, heard: now,
 	}
@@ -100,17 +97,15 @@ func (r *recorder) run(ctx context.Context) error {
 		case now.Sub(r.heard) >= r.leg.engine.options.NoRTP:
 			return ErrNoRTP
 		}
-		if err := r.leg.conn.SetReadDeadline(r.next()); err != nil {
-			return fmt.Errorf("media: record: %w", err)
-		}
-		// Who ends ctx wakes the reader next: looked at in the opposite order, nothing is missed.
+		// Who ends ctx wakes the receiver next, and a wake is kept: nothing is missed.
 		select {
 		case <-ctx.Done():
 			return nil
 		default:
 		}
-		if err := r.listen(); err != nil {
-			return err
+		// Of all errors closing alone ends it: after ECONNREFUSED, or a network that is gone for a moment, audio may still come.
+		if _, err := r.read(r.next()); errors.Is(err, net.ErrClosed) {
+			return fmt.Errorf("media: record: %w", err)
 		}
 	}
 }
@@ -130,58 +125,43 @@ func (r *recorder) next() time.Time {
 	return next
 }
 
-// listen reads packets until the read deadline or until the tape fails. Its
-// error is that the leg is closed.
-func (r *recorder) listen() error {
-	for r.failed == nil {
-		err := r.read()
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			break
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return fmt.Errorf("media: record: %w", err)
-		}
-		if err != nil { // ECONNREFUSED after the beep, a network that is gone for a moment: audio may still come
-			time.Sleep(errorPause)
-		}
-	}
-	return nil
-}
-
 // drain reads what has arrived: a BYE may overtake the last packets. It ends
 // when nothing came for a few milliseconds, or at once when the leg is closed.
 func (r *recorder) drain() {
-	for range drainLimit {
-		until := time.Now().Add(quiet)
-		if r.failed != nil || r.leg.conn.SetReadDeadline(until) != nil {
+	until := time.Now().Add(quiet)
+	for count := 0; count < drainLimit && r.failed == nil; {
+		n, err := r.read(until)
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case n > 0:
+			until = time.Now().Add(quiet)
+		case err == nil && !time.Now().Before(until):
 			return
 		}
-		// An error before its time: the reader was woken, or the socket has one to report.
-		if err := r.read(); err != nil && !time.Now().Before(until) {
-			return
-		}
+		count += max(n, 1)
 	}
 }
 
-// read waits for one packet and keeps it. The error is the socket's.
-func (r *recorder) read() error {
-	n, source, err := r.leg.conn.ReadFromUDPAddrPort(r.packet[:])
-	if a := r.leg.agreed.Load(); a != r.agreed {
-		r.adopt(a)
-	}
-	if err == nil {
-		r.keep(r.packet[:n], source)
-	}
-	return err
+// read waits for packets, not beyond until, and keeps those that came. The
+// error is the socket's.
+func (r *recorder) read(until time.Time) (n int, err error) {
+	n, err = r.receiver.receive(until, r.keep)
+	r.adopt()
+	return n, err
 }
 
-// adopt takes note of a new agreement: the formats go to the tape, and the
-// source may change.
-func (r *recorder) adopt(a *agreement) {
+// adopt takes note of a new agreement, if there is one: the formats go to the
+// tape, and the source may change.
+func (r *recorder) adopt() {
+	a := r.leg.agreed.Load()
+	if a == r.agreed {
+		return
+	}
 	now := time.Now()
 	r.agreed, r.heard = a, now
 	r.formats(now)
-	if err := r.leg.latch.rearm(r.leg.conn, now); err != nil {
+	if err := r.leg.latch.rearm(r.leg.socket, now); err != nil {
 		r.leg.engine.log.Warn("an RTP port stays bound to the source before the re-offer", "port", r.leg.port, "error", err)
 	}
 }
@@ -192,16 +172,19 @@ func (r *recorder) formats(now time.Time) {
 }
 
 // keep puts a packet into the record, if it is the caller's audio.
-func (r *recorder) keep(packet []byte, source netip.AddrPort) {
-	now := time.Now()
-	c, latch := &r.leg.counts, &r.leg.latch
-	source = netip.AddrPortFrom(source.Addr().Unmap(), source.Port())
-	if !latch.allows(source, r.agreed.remote, r.leg.from) {
-		c.foreign.Add(1)
-		latch.stranger(r.leg.conn, r.leg.engine.log)
+func (r *recorder) keep(d datagram) {
+	r.adopt()
+	if r.failed != nil {
 		return
 	}
-	switch r.agreed.classify(packet) {
+	c, latch := &r.leg.counts, &r.leg.latch
+	source := netip.AddrPortFrom(d.source.Addr().Unmap(), d.source.Port())
+	if !latch.allows(source, r.agreed.remote, r.leg.from) {
+		c.foreign.Add(1)
+		latch.stranger(r.leg.socket, r.leg.engine.log)
+		return
+	}
+	switch r.agreed.classify(d.packet) {
 	case isRTCP:
 		c.control.Add(1)
 		return
@@ -210,14 +193,14 @@ func (r *recorder) keep(packet []byte, source netip.AddrPort) {
 		return
 	case isRTP:
 	}
-	latch.take(source, r.agreed.remote, now)
-	r.heard = now
-	r.add(entryAudio, packet, now)
+	latch.take(source, r.agreed.remote, d.arrival)
+	r.heard = d.arrival
+	r.add(entryAudio, d.packet, d.arrival)
 	if c.packets.Add(1) == 1 {
-		c.first.Store(now.UnixNano())
+		c.first.Store(d.arrival.UnixNano())
 	}
-	c.bytes.Add(uint64(len(packet)))
-	c.last.Store(now.UnixNano())
+	c.bytes.Add(uint64(len(d.packet)))
+	c.last.Store(d.arrival.UnixNano())
 }
 
 // add appends an entry to the record; one that is full goes to the tape first.
