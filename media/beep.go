@@ -67,7 +67,7 @@ func (l *Leg) beep(ctx context.Context) {
 		if _, err := p.MarshalTo(packet); err != nil {
 			return
 		}
-		_, _ = l.conn.WriteToUDPAddrPort(packet, a.remote)
+		_, _ = l.socket.WriteToUDPAddrPort(packet, a.remote)
 		p.Marker = false
 		p.SequenceNumber++
 		p.Timestamp += uint32(voice.ClockRate * ptime / 1000)

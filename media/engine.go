@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -18,6 +19,7 @@ type Engine struct {
 	ports   *ports
 	formats []Format            // that can be agreed on, best first
 	beeps   map[string][][]byte // payloads by codec name, shared by all legs
+	batches batches
 }
 
 // NewEngine checks the options and prepares what all legs share.
@@ -36,6 +38,7 @@ func NewEngine(o Options, log *slog.Logger) (*Engine, error) {
 		ports:   newPorts(o.Ports),
 		formats: ours(codecs),
 		beeps:   make(map[string][][]byte, len(codecs)),
+		batches: make(batches, runtime.GOMAXPROCS(0)),
 	}
 	if !o.Beep {
 		return e, nil

@@ -3,7 +3,6 @@ package media
 import (
 	"encoding/binary"
 	"log/slog"
-	"net"
 	"net/netip"
 	"time"
 )
@@ -94,20 +93,20 @@ func (l *latch) take(s stream, remote netip.AddrPort, now time.Time) (over bool)
 
 // stranger counts a packet of another source. A stranger who goes on costs
 // little: the socket is connected to the caller, once it is sure who that is.
-func (l *latch) stranger(c *net.UDPConn, remote netip.AddrPort, now time.Time, log *slog.Logger) {
+func (l *latch) stranger(k *socket, remote netip.AddrPort, now time.Time, log *slog.Logger) {
 	l.strangers++
 	sure := l.source.IsValid() && (l.source == remote || now.Sub(l.since) >= latchTrust)
 	if l.tried || !sure || l.strangers < strangersCounted {
 		return
 	}
-	l.tried, l.connected = true, connect(c, l.source) == nil
-	log.Warn("strangers send to an RTP port", "port", c.LocalAddr().(*net.UDPAddr).Port, "kernel_drops_them", l.connected)
+	l.tried, l.connected = true, k.connect(l.source) == nil
+	log.Warn("strangers send to an RTP port", "port", k.addr.Port(), "kernel_drops_them", l.connected)
 }
 
 // rearm lets the next source in, after a re-offer.
-func (l *latch) rearm(c *net.UDPConn, now time.Time) error {
+func (l *latch) rearm(s *socket, now time.Time) error {
 	if l.connected {
-		if err := disconnect(c); err != nil {
+		if err := s.disconnect(); err != nil {
 			return err
 		}
 	}

@@ -251,7 +251,7 @@ func TestStrangerOfAnUnnamedSource(t *testing.T) {
 		tried bool
 	}{{0, false}, {latchTrust - 1, false}, {latchTrust, true}} {
 		for range strangersCounted {
-			l.latch.stranger(l.conn, p.addr(), latched.Add(step.after), quietLog())
+			l.latch.stranger(l.socket, p.addr(), latched.Add(step.after), quietLog())
 		}
 		if l.latch.tried != step.tried {
 			t.Errorf("after %v: tried %t", step.after, l.latch.tried)
@@ -303,13 +303,13 @@ func TestRecordSurvivesRefusal(t *testing.T) {
 	p.send(0, 5)
 	eventually(t, "the first packets", arrived(l, 5))
 	at := p.addr()
-	if err := connect(l.conn, at); err != nil {
+	if err := l.socket.connect(at); err != nil {
 		t.Fatal(err)
 	}
 	_ = p.conn.Close()
 	for range 3 {
-		_, _ = l.conn.WriteToUDPAddrPort([]byte("nobody hears this"), at)
-		time.Sleep(2 * errorPause)
+		_, _ = l.socket.WriteToUDPAddrPort([]byte("nobody hears this"), at)
+		time.Sleep(2 * time.Millisecond)
 	}
 	again := newPhone(t, at.String())
 	again.to, again.seq = p.to, p.seq

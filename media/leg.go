@@ -2,7 +2,6 @@ package media
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -15,7 +14,7 @@ import (
 // a time.
 type Leg struct {
 	engine *Engine
-	conn   *net.UDPConn
+	socket *socket
 	port   uint16
 	from   []netip.Prefix
 
@@ -51,12 +50,11 @@ func (e *Engine) Open(offer []byte, from []netip.Prefix) (*Leg, error) {
 			return nil, err
 		}
 	}
-	conn, err := e.ports.open(e.options.Address)
+	s, err := e.ports.open(e.options.Address)
 	if err != nil {
 		return nil, fmt.Errorf("media: open an RTP port: %w", err)
 	}
-	l := &Leg{engine: e, ours: offer == nil, conn: conn, from: from, streams: streams, chosen: chosen}
-	l.port = conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	l := &Leg{engine: e, ours: offer == nil, socket: s, port: s.addr.Port(), from: from, streams: streams, chosen: chosen}
 	l.latch.stale = e.ports.before(l.port)
 	l.speaker = newSpeaker(e.told, l.port, NoteBitrate(e.options.MaxDuration))
 	l.first = l.speaker.describe(streams, chosen, agreed.formats, agreed.direction)
@@ -130,11 +128,8 @@ func (l *Leg) settle(a *agreement) {
 		a.follow(before)
 	}
 	l.agreed.Store(a)
-	l.wake()
+	l.socket.wake()
 }
-
-// wake makes a waiting Record look up.
-func (l *Leg) wake() { _ = l.conn.SetReadDeadline(time.Unix(1, 0)) }
 
 // Formats lists what was agreed on, in the offerer's order.
 func (l *Leg) Formats() []Format { return slices.Clone(l.agreed.Load().formats) }
@@ -143,14 +138,15 @@ func (l *Leg) Formats() []Format { return slices.Clone(l.agreed.Load().formats) 
 // and where the peer named a host.
 func (l *Leg) Remote() netip.AddrPort { return l.agreed.Load().remote }
 
-// Conn is the RTP socket, for sending; it belongs to the leg.
-func (l *Leg) Conn() *net.UDPConn { return l.conn }
+// Conn is the RTP socket, for sending; it belongs to the leg. Once that is
+// closed, its error is net.ErrClosed.
+func (l *Leg) Conn() PacketWriter { return l.socket }
 
 // Close gives the RTP port back and ends Record. It may be called again.
 func (l *Leg) Close() error {
 	var err error
 	l.closed.Do(func() {
-		err = l.conn.Close()
+		err = l.socket.Close()
 		l.engine.ports.free(l.port)
 	})
 	return err

@@ -71,7 +71,7 @@ func (p *phone) open(e *Engine, from ...netip.Prefix) *Leg {
 		p.t.Fatal(err)
 	}
 	closeAfter(p.t, l)
-	p.to = l.conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	p.to = l.socket.addr
 	return l
 }
 

@@ -59,15 +59,15 @@ func newPorts(r PortRange) *ports {
 
 // open binds a socket to a port that nobody has, whichever comes first after a
 // random one, and skips those that another program occupies.
-func (p *ports) open(addr netip.Addr) (*net.UDPConn, error) {
+func (p *ports) open(addr netip.Addr) (*socket, error) {
 	for range p.count {
 		i, ok := p.take()
 		if !ok {
 			return nil, ErrNoPort
 		}
-		conn, err := listen(netip.AddrPortFrom(addr, p.port(i)))
+		s, err := listen(netip.AddrPortFrom(addr, p.port(i)))
 		if err == nil {
-			return conn, nil
+			return s, nil
 		}
 		occupied := errors.Is(err, syscall.EADDRINUSE)
 		p.release(i, occupied)
@@ -79,7 +79,7 @@ func (p *ports) open(addr netip.Addr) (*net.UDPConn, error) {
 }
 
 // listen opens a socket for RTP.
-func listen(at netip.AddrPort) (*net.UDPConn, error) {
+func listen(at netip.AddrPort) (*socket, error) {
 	network := "udp6"
 	if at.Addr().Is4() {
 		network = "udp4"
@@ -89,7 +89,7 @@ func listen(at netip.AddrPort) (*net.UDPConn, error) {
 		return nil, err
 	}
 	_ = conn.SetReadBuffer(receiveBuffer) // the kernel gives what it may; a smaller buffer is no reason to refuse a call
-	return conn, nil
+	return newSocket(conn)
 }
 
 // free gives a port back after a call.

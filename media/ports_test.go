@@ -65,12 +65,12 @@ func TestPortsSkipOccupied(t *testing.T) {
 	}
 	closeAfter(t, other)
 	p := newPorts(r)
-	conn, err := p.open(loopback)
+	s, err := p.open(loopback)
 	if err != nil {
 		t.Fatal(err)
 	}
-	closeAfter(t, conn)
-	if port := conn.LocalAddr().(*net.UDPAddr).Port; port != 21002 {
+	closeAfter(t, s)
+	if port := s.addr.Port(); port != 21002 {
 		t.Errorf("port %d, want the one that is not occupied", port)
 	}
 	if _, err := p.open(loopback); !errors.Is(err, ErrNoPort) {

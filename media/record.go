@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"os"
 	"sync"
 	"time"
 )
@@ -27,7 +25,6 @@ const (
 	rtpHeader   = 12                   // bytes, without contributing sources
 	quiet       = 5 * time.Millisecond // that ends the draining of a socket
 	drainLimit  = 1024                 // packets that draining takes at most, more than the socket holds
-	errorPause  = time.Millisecond     // after a socket error, so that one that stays costs little
 )
 
 // Record writes every packet of the call to tape, beginning with those that
@@ -46,7 +43,7 @@ func (l *Leg) Record(ctx context.Context, tape Tape) error {
 	beep.Go(func() { l.beep(ctx) })
 	defer beep.Wait()
 	defer cancel()
-	defer context.AfterFunc(ctx, l.wake)()
+	defer context.AfterFunc(ctx, l.socket.wake)()
 
 	r := newRecorder(l, tape)
 	why := r.run(ctx)
@@ -62,23 +59,22 @@ func (l *Leg) Record(ctx context.Context, tape Tape) error {
 
 // recorder is one run of Record. All that it holds belongs to its goroutine.
 type recorder struct {
-	leg    *Leg
-	tape   Tape
-	agreed *agreement // as far as it has been taken note of
+	leg      *Leg
+	receiver *receiver
+	tape     Tape
+	agreed   *agreement // as far as it has been taken note of
 
 	record  []byte    // entries not yet on the tape
 	began   time.Time // the tape's zero
 	flushed time.Time // when the last record was due
 	heard   time.Time // the last valid packet, or the end of a hold
 	failed  error     // what the tape said first; it ends the recording
-
-	packet [maxPacket]byte
 }
 
 func newRecorder(l *Leg, tape Tape) *recorder {
 	now := time.Now()
 	r := &recorder{
-		leg: l, tape: tape, agreed: l.agreed.Load(),
+		leg: l, receiver: newReceiver(l.socket, l.engine.batches, now), tape: tape, agreed: l.agreed.Load(),
 		record: make([]byte, 0, recordStart),
 		began:  now, flushed: now, heard: now,
 	}
@@ -104,17 +100,15 @@ func (r *recorder) run(ctx context.Context) error {
 		case now.Sub(r.heard) >= r.leg.engine.options.NoRTP:
 			return ErrNoRTP
 		}
-		if err := r.leg.conn.SetReadDeadline(r.next()); err != nil {
-			return fmt.Errorf("media: record: %w", err)
-		}
-		// Who ends ctx wakes the reader next: looked at in the opposite order, nothing is missed.
+		// Who ends ctx wakes the receiver next, and a wake is kept: nothing is missed.
 		select {
 		case <-ctx.Done():
 			return nil
 		default:
 		}
-		if err := r.listen(); err != nil {
-			return err
+		// Of all errors closing alone ends it: after ECONNREFUSED, or a network that is gone for a moment, audio may still come.
+		if _, err := r.read(r.next()); errors.Is(err, net.ErrClosed) {
+			return fmt.Errorf("media: record: %w", err)
 		}
 	}
 }
@@ -134,58 +128,43 @@ func (r *recorder) next() time.Time {
 	return next
 }
 
-// listen reads packets until the read deadline or until the tape fails. Its
-// error is that the leg is closed.
-func (r *recorder) listen() error {
-	for r.failed == nil {
-		err := r.read()
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			break
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return fmt.Errorf("media: record: %w", err)
-		}
-		if err != nil { // ECONNREFUSED after the beep, a network that is gone for a moment: audio may still come
-			time.Sleep(errorPause)
-		}
-	}
-	return nil
-}
-
 // drain reads what has arrived: a BYE may overtake the last packets. It ends
 // when nothing came for a few milliseconds, or at once when the leg is closed.
 func (r *recorder) drain() {
-	for range drainLimit {
-		until := time.Now().Add(quiet)
-		if r.failed != nil || r.leg.conn.SetReadDeadline(until) != nil {
+	until := time.Now().Add(quiet)
+	for count := 0; count < drainLimit && r.failed == nil; {
+		n, err := r.read(until)
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case n > 0:
+			until = time.Now().Add(quiet)
+		case err == nil && !time.Now().Before(until):
 			return
 		}
-		// An error before its time: the reader was woken, or the socket has one to report.
-		if err := r.read(); err != nil && !time.Now().Before(until) {
-			return
-		}
+		count += max(n, 1)
 	}
 }
 
-// read waits for one packet and keeps it. The error is the socket's.
-func (r *recorder) read() error {
-	n, source, err := r.leg.conn.ReadFromUDPAddrPort(r.packet[:])
-	if a := r.leg.agreed.Load(); a != r.agreed {
-		r.adopt(a)
-	}
-	if err == nil {
-		r.keep(r.packet[:n], source)
-	}
-	return err
+// read waits for packets, not beyond until, and keeps those that came. The
+// error is the socket's.
+func (r *recorder) read(until time.Time) (n int, err error) {
+	n, err = r.receiver.receive(until, r.keep)
+	r.adopt()
+	return n, err
 }
 
-// adopt takes note of a new agreement: the formats go to the tape, and the
-// source may change.
-func (r *recorder) adopt(a *agreement) {
+// adopt takes note of a new agreement, if there is one: the formats go to the
+// tape, and the source may change.
+func (r *recorder) adopt() {
+	a := r.leg.agreed.Load()
+	if a == r.agreed {
+		return
+	}
 	now := time.Now()
 	r.agreed, r.heard = a, now
 	r.formats(now)
-	if err := r.leg.latch.rearm(r.leg.conn, now); err != nil {
+	if err := r.leg.latch.rearm(r.leg.socket, now); err != nil {
 		r.leg.engine.log.Warn("an RTP port stays bound to the source before the re-offer", "port", r.leg.port, "error", err)
 	}
 }
@@ -196,16 +175,19 @@ func (r *recorder) formats(now time.Time) {
 }
 
 // keep puts a packet into the record, if it is the caller's audio.
-func (r *recorder) keep(packet []byte, source netip.AddrPort) {
-	now := time.Now()
+func (r *recorder) keep(d datagram) {
+	r.adopt()
+	if r.failed != nil {
+		return
+	}
 	c, latch := &r.leg.counts, &r.leg.latch
-	s := streamOf(packet, source)
+	s := streamOf(d.packet, d.source)
 	if !latch.allows(s, r.agreed.remote, r.leg.from) {
-		latch.stranger(r.leg.conn, r.agreed.remote, now, r.leg.engine.log)
+		latch.stranger(r.leg.socket, r.agreed.remote, d.arrival, r.leg.engine.log)
 		c.foreign.Add(1)
 		return
 	}
-	switch r.agreed.classify(packet) {
+	switch r.agreed.classify(d.packet) {
 	case isRTCP:
 		c.control.Add(1)
 		return
@@ -213,23 +195,23 @@ func (r *recorder) keep(packet []byte, source netip.AddrPort) {
 		c.invalid.Add(1)
 		return
 	case isEmpty: // a sign of life, which latches nothing
-		r.heard = now
+		r.heard = d.arrival
 		if s.source != latch.source {
 			c.invalid.Add(1)
 			return
 		}
 	case isRTP:
-		if latch.take(s, r.agreed.remote, now) {
-			r.anew(now)
+		if latch.take(s, r.agreed.remote, d.arrival) {
+			r.anew(d.arrival)
 		}
 	}
-	r.heard = now
-	r.add(entryAudio, packet, now)
+	r.heard = d.arrival
+	r.add(entryAudio, d.packet, d.arrival)
 	if c.packets.Add(1) == 1 {
-		c.first.Store(now.UnixNano())
+		c.first.Store(d.arrival.UnixNano())
 	}
-	c.bytes.Add(uint64(len(packet)))
-	c.last.Store(now.UnixNano())
+	c.bytes.Add(uint64(len(d.packet)))
+	c.last.Store(d.arrival.UnixNano())
 }
 
 // anew has all that was recorded forgotten, as another's voice: what is on the

@@ -89,10 +89,12 @@ func TestRecordTapeFails(t *testing.T) {
 	l := p.open(newTestEngine(t, nil))
 	tape := memoryTape{fail: full}
 	r := record(t, l, &tape)
-	for i := range 40 {
-		p.sendRaw(append(p.packet(0), make([]byte, 1300)...))
-		if i < 30 {
-			eventually(t, "a packet", arrived(l, uint64(i+1)))
+	for i := range 8 {
+		for range 5 {
+			p.sendRaw(append(p.packet(0), make([]byte, 1300)...))
+		}
+		if i < 6 {
+			eventually(t, "five packets", arrived(l, uint64(5*i+5)))
 		}
 	}
 	if err := r.end(); !errors.Is(err, full) {
