@@ -159,6 +159,14 @@ func TestOperatorNeedsNoSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cmd := root()
+	cmd.SetArgs([]string{"note", "list", "--config", path})
+	if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "there is no store") {
+		t.Errorf("before the gateway has run: %v", err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "data"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if list := run(t, "note", "list", "--config", path); list != "no notes\n" {
 		t.Errorf("note list said %q", list)
 	}
