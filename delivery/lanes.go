@@ -27,6 +27,7 @@ type lanes struct {
 type lane struct {
 	channel Channel
 	within  time.Duration // the patience of a chain that goes on after it
+	now     func() time.Time
 	breaker *breaker
 	fresh   []held // of notes that were just rendered
 	claimed []held // out of the queue

@@ -17,6 +17,10 @@ type WorkerOptions struct {
 	Grace    time.Duration // what running attempts get to finish at the end; 0 for 10 s
 	Observer Observer      // nil for none
 
+	// Now is the queue's clock, by which its leases and NextDue go; nil for
+	// time.Now.
+	Now func() time.Time
+
 	// Link signs a URL to a note's file that works until it expires, "" when
 	// the gateway has no public URL.
 	Link func(noteID string, expires time.Time) string
@@ -64,6 +68,9 @@ func NewWorker(q Queue, files Opener, channels map[string]Channel, o WorkerOptio
 	if o.Observer == nil {
 		o.Observer = unobserved{}
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	if o.Link == nil {
 		o.Link = func(string, time.Time) string { return "" }
 	}
@@ -76,7 +83,7 @@ func NewWorker(q Queue, files Opener, channels map[string]Channel, o WorkerOptio
 }
 
 func (w *Worker) addLane(name string, channel Channel) {
-	l := &lane{channel: channel, within: defaultPatient}
+	l := &lane{channel: channel, within: defaultPatient, now: w.o.Now}
 	if p, ok := channel.(Patient); ok {
 		l.within = p.Within()
 	}
@@ -138,7 +145,7 @@ func (w *Worker) claimDue(ctx context.Context) {
 			w.log.Error("queue not readable; trying again", "error", err)
 			rest = time.Second
 		} else if !due.IsZero() {
-			rest = min(max(time.Until(due), minRest), maxRest)
+			rest = min(max(due.Sub(w.o.Now()), minRest), maxRest)
 		}
 		select {
 		case <-ctx.Done():

@@ -114,7 +114,7 @@ func start(t *testing.T, channels map[string]Channel) *rig {
 	r := &rig{queue: newMemoryQueue(), seen: &observed{}, log: &bytes.Buffer{}}
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelError}))
 	link := func(id string, _ time.Time) string { return "https://notes.example/" + id }
-	r.Worker = NewWorker(r.queue, memoryFiles{}, channels, WorkerOptions{Observer: r.seen, Link: link}, log)
+	r.Worker = NewWorker(r.queue, memoryFiles{}, channels, WorkerOptions{Observer: r.seen, Now: r.queue.now, Link: link}, log)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); r.Run(ctx) }()
@@ -304,7 +304,7 @@ func noSuchIndex() (cause any) {
 }
 
 func TestNoTimeLeft(t *testing.T) {
-	lane := &lane{within: 10 * time.Minute}
+	lane := &lane{within: 10 * time.Minute, now: time.Now}
 	chain := Chain{{Channel: "a"}, {Channel: "b"}}
 	retry := &SendError{Outcome: Retry, Err: errors.New("busy")}
 	for name, tc := range map[string]struct {
