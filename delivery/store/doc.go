@@ -7,6 +7,7 @@
 //
 //	lock             held by the one process that has the store open; its pid
 //	store.db         rows of notes, jobs, events and links (sqlite, WAL, synchronous=FULL)
+//	ballast          room that is given up when the disk is full (ballast.go)
 //	tapes/XXXXX/ID   what arrived on a call, record by record (see frame.go)
 //	notes/XXXXX/ID   the rendered file of a note
 //
@@ -24,5 +25,7 @@
 // Rows are written by one goroutine that commits up to 64 waiting operations
 // together (writer.go); tapes that are being written are synced together once
 // a second (flush.go). The disk's first refusal to sync ends the store's work:
-// what a failed fsync dropped, a second one reports as written.
+// what a failed fsync dropped, a second one reports as written. A disk that is
+// full ends nothing: no call is taken, and the ballast makes room to record what
+// becomes of the notes that are there.
 package store

@@ -44,6 +44,7 @@ type Store struct {
 	flusher *flusher
 	syncing chan struct{} // one value for each fsync under way
 	failure failure
+	ballast *ballast
 
 	owed    atomic.Int64 // promised to open drafts where the disk cannot reserve
 	left    unfinished
@@ -63,7 +64,10 @@ func open(o Options, log *slog.Logger, d disk) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", o.Path, err)
 	}
-	s := &Store{path: path, log: log, disk: d, wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs)}
+	s := &Store{
+		path: path, log: log, disk: d, wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs),
+		ballast: &ballast{path: filepath.Join(path, "ballast"), remove: d.remove, log: log},
+	}
 	if err := s.start(context.Background(), o); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", path, err), s.Close())
 	}
@@ -88,9 +92,16 @@ func (s *Store) start(ctx context.Context, o Options) (err error) {
 	if err := upgrade(ctx, s.conn); err != nil {
 		return err
 	}
-	s.writer = newWriter(ctx, s.conn, s.fail)
+	s.ballast.find()
+	s.writer = newWriter(ctx, s.conn, s.ballast, s.fail)
 	s.flusher = newFlusher(s.syncTapes)
-	return s.takeUp(ctx)
+	if err := s.takeUp(ctx); err != nil {
+		return err
+	}
+	if err := s.checkSpace(0); err != nil { // as the first call will hear
+		s.log.Warn("no call can be taken now", "error", err)
+	}
+	return nil
 }
 
 // openDatabase opens the writer's connection and the readers' pool.
@@ -167,12 +178,19 @@ func (s *Store) checkSpace(bytes int64) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", delivery.ErrFull, err)
 	}
-	if need := bytes + s.owed.Load() + spaceFloor; free < need {
+	need := bytes + s.owed.Load() + spaceFloor
+	if free < need {
 		return fmt.Errorf("%w: %s MB are free below %s, %s are needed: make room there",
 			delivery.ErrFull, megabytes(free), s.path, megabytes(need))
 	}
-	return nil
+	return s.ballast.restore(free - need)
 }
+
+// Free is how many bytes this user may still write in the store's folder.
+func (s *Store) Free() (int64, error) { return s.disk.free(s.path) }
+
+// Failed says that the disk failed and the store keeps nothing until a restart.
+func (s *Store) Failed() bool { return s.failure.get() != nil }
 
 func megabytes(n int64) string { return strconv.FormatInt(n>>20, 10) }
 

@@ -62,6 +62,8 @@ const (
 	HeldUp      = "afterbeep_notes_held_up"
 	ActiveCalls = "afterbeep_calls_active"
 	QueueDepth  = "afterbeep_queue_jobs" // by state
+	StoreFree   = "afterbeep_store_free_bytes"
+	StoreFailed = "afterbeep_store_failed"
 )
 
 // MetricTable is every metric of the gateway's own. None has a label that
@@ -101,6 +103,8 @@ func readMetrics() []Metric {
 		{ActiveCalls, Gauge, "Calls in progress.", nil, nil},
 		{HeldUp, Gauge, "Recordings that could not be made into notes yet, and are tried again.", nil, nil},
 		{QueueDepth, Gauge, "Jobs in the queue, by state.", []string{"state"}, nil},
+		{StoreFree, Gauge, "Bytes free where the store is.", nil, nil},
+		{StoreFailed, Gauge, "1 when the disk failed: no call is taken until a restart.", nil, nil},
 		{breakerState, Gauge, "A channel's circuit breaker: 0 closed, 1 half-open, 2 open.", []string{"channel"}, nil},
 	}
 }
