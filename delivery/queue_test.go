@@ -20,7 +20,7 @@ type memoryQueue struct {
 	claims int // calls
 	putOff int
 	ahead  time.Duration // of the machine's clock
-	broken []error // what Finish fails with
+	broken []error       // what Finish fails with
 }
 
 type memoryJob struct {
