@@ -4,16 +4,16 @@ import "time"
 
 // Erasure is the proof that a mailbox was erased.
 type Erasure struct {
-	At         time.Time
-	Notes      int   // that were erased, with their recordings, jobs and events
-	Files      int   // recordings and rendered files
-	Bytes      int64 // in them
-	InProgress int   // calls that are being recorded or rendered now: their notes are not erased
-	Proof      []ErasedNote
+	At         time.Time    `json:"at"`
+	Notes      int          `json:"notes"`       // that were erased, with their recordings, jobs and events
+	Files      int          `json:"files"`       // recordings and rendered files
+	Bytes      int64        `json:"bytes"`       // in them
+	InProgress int          `json:"in_progress"` // calls under way, whose notes are not erased
+	Proof      []ErasedNote `json:"proof"`
 }
 
 // ErasedNote names a note that was erased.
 type ErasedNote struct {
-	ID     string
-	SHA256 string // of its file, hex; "" when it had none
+	ID     string `json:"id"`
+	SHA256 string `json:"sha256,omitempty"` // of its file, hex; "" when it had none
 }
