@@ -137,7 +137,7 @@ func (g *gateway) openWeb(ctx context.Context, directory *config.Directory) (err
 	}
 	g.readMetrics()
 	g.web, err = web.New(ctx, web.Options{
-		Notes: g.store, Inbox: g.store, Links: g.store, Directory: directory, Metrics: g.metrics, Log: g.log,
+		Notes: g.store, Inbox: g.store, Links: g.store, Keeper: g.store, Directory: directory, Metrics: g.metrics, Log: g.log,
 		Ready: g.ready, PublicURL: g.cfg.HTTP.PublicURL, AdminToken: g.cfg.HTTP.AdminToken,
 	})
 	return err

@@ -5,6 +5,7 @@ package control
 
 import (
 	"context"
+	"io"
 
 	"github.com/afterbeep/afterbeep/delivery"
 )
@@ -16,6 +17,10 @@ type Operator interface {
 	Life(ctx context.Context, id string) (delivery.Life, error)
 	Redrive(ctx context.Context, id string) (int, error)
 	LinkFor(ctx context.Context, mailbox string) (token string, err error)
+	// Export writes a mailbox as a zip, see delivery.Export.
+	Export(ctx context.Context, mailbox string, w io.Writer) error
+	// Erase erases a mailbox's notes and says what they were.
+	Erase(ctx context.Context, mailbox string) (delivery.Erasure, error)
 }
 
 // Socket is the name of the socket in the store's folder.
@@ -27,6 +32,15 @@ const Fresh = ".new"
 type redriven struct{ Jobs int }
 
 type link struct{ Mailbox, Token string }
+
+type mailbox struct{ Mailbox string }
+
+// The ends of an export that is under way when they are known (trailers, RFC
+// 9110 section 6.5).
+const (
+	exportFailed     = "Export-Failed"
+	exportIncomplete = "Export-Incomplete"
+)
 
 type status struct{ Addresses []string }
 

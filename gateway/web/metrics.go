@@ -54,6 +54,7 @@ const (
 	deliverySeconds  = "afterbeep_delivery_seconds"
 	deadTotal        = "afterbeep_delivery_dead_total"
 	storeErrorsTotal = "afterbeep_store_errors_total"
+	retiredTotal     = "afterbeep_retired_total"
 	breakerState     = "afterbeep_breaker_state"
 	buildInfo        = "afterbeep_build_info"
 
@@ -91,6 +92,7 @@ func countedMetrics() []Metric {
 		{deliverySeconds, Histogram, "Time from the end of the call to delivery, by channel.", []string{"channel"}, delivery},
 		{deadTotal, Counter, "Jobs given up at their last channel.", []string{"channel"}, nil},
 		{storeErrorsTotal, Counter, "Failures of the store, by what asked it.", []string{"op"}, nil},
+		{retiredTotal, Counter, "What retention took: audio, whole notes, orphaned recordings.", []string{"what"}, nil},
 	}
 }
 
@@ -240,6 +242,13 @@ func (m *Metrics) Breaker(channel, state string) {
 
 // StoreError counts a failure of the store, by one word for what was asked of it.
 func (m *Metrics) StoreError(op string) { m.counters[storeErrorsTotal].WithLabelValues(op).Inc() }
+
+// Retired counts what retention took.
+func (m *Metrics) Retired(r delivery.Retired) {
+	for what, n := range map[string]int{"audio": r.Audio, "note": r.Notes, "orphan": r.Orphans} {
+		m.counters[retiredTotal].WithLabelValues(what).Add(float64(n))
+	}
+}
 
 // ReadFunc reads a metric of the table whenever the metrics are asked for: a
 // value for each value of its label, or one under "" when it has none. When
