@@ -71,7 +71,7 @@ type export struct {
 // audio adds a note's file. One that cannot be read is remembered; an error
 // means that the zip cannot be written.
 func (e *export) audio(ctx context.Context, n Note) error {
-	if n.State != Rendered || n.Media.Bytes == 0 {
+	if n.State != Rendered || n.Media.Bytes == 0 || n.Media.Gone {
 		return nil
 	}
 	content, err := e.read(ctx, n.ID)

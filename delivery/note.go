@@ -69,6 +69,7 @@ type Media struct {
 	Type   string // MIME type, "audio/ogg; codecs=opus"
 	Bytes  int64
 	SHA256 string // hex
+	Gone   bool   // the note's retention took the file
 }
 
 // idEncoding writes ids that sort by time and read well: Crockford's alphabet.

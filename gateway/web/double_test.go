@@ -72,6 +72,17 @@ func (m *memory) add(n delivery.Note) delivery.Note {
 	return n
 }
 
+// retire takes a note's file away.
+func (m *memory) retire(n delivery.Note) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.notes {
+		if m.notes[i].ID == n.ID {
+			m.notes[i].Media.Gone = true
+		}
+	}
+}
+
 func (m *memory) tell(n delivery.Note) {
 	for w, mailbox := range m.watchers {
 		if mailbox == n.Recipient.Number && !m.muted {
@@ -167,7 +178,7 @@ func (readSeekNopCloser) Close() error { return nil }
 
 func (m *memory) Open(_ context.Context, id string) (io.ReadSeekCloser, delivery.Note, error) {
 	n := m.note(id)
-	if m.fail != nil || n.Media.Type == "" {
+	if m.fail != nil || n.Media.Type == "" || n.Media.Gone {
 		return nil, n, errors.Join(m.fail, delivery.ErrNotFound)
 	}
 	return readSeekNopCloser{bytes.NewReader(tone)}, n, nil
