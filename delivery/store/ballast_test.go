@@ -21,7 +21,9 @@ func (t *txn) setPages(n int) error {
 
 // A delivery that happened is recorded on a full disk, and no call is taken
 // until there is room for the next one.
-func TestBallastKeepsADelivery(t *testing.T) {
+func TestBallastKeepsADelivery(t *testing.T) { everywhere(t, testBallastKeepsADelivery) }
+
+func testBallastKeepsADelivery(t *testing.T, c composition) {
 	path, free, dropped := t.TempDir(), int64(1<<40), 0
 	d := realDisk()
 	d.free = func(string) (int64, error) { return free, nil }
@@ -31,7 +33,7 @@ func TestBallastKeepsADelivery(t *testing.T) {
 		return errors.Join(os.Remove(path), s.writer.tx.setPages(1<<20)) // the writer is who calls
 	}
 	var said bytes.Buffer
-	s, err := open(Options{Path: path}, slog.New(slog.NewTextHandler(&said, nil)), d)
+	s, err := open(c.options(t, path), slog.New(slog.NewTextHandler(&said, nil)), d)
 	check(t, err)
 	defer closeStore(t, s)
 	ballast := filepath.Join(path, "ballast")
@@ -85,7 +87,7 @@ func TestBallastKeepsADelivery(t *testing.T) {
 func TestHalfABallast(t *testing.T) {
 	path := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(path, "ballast"), []byte("half"), 0o600))
-	openAt(t, path)
+	openStore(t, Options{Path: path})
 	if info, err := os.Stat(filepath.Join(path, "ballast")); err != nil || info.Size() != ballastBytes {
 		t.Error("no ballast:", err)
 	}

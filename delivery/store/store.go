@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
@@ -35,6 +36,9 @@ type Store struct {
 	log  *slog.Logger
 	disk disk
 
+	clock   delivery.Clock
+	vault   *vault
+	box     *box // of what belongs to no note: links, secrets
 	lock    *os.File
 	dir     *os.File // path, for syncfs
 	db      *sql.DB
@@ -60,12 +64,15 @@ func Open(o Options, log *slog.Logger) (*Store, error) {
 }
 
 func open(o Options, log *slog.Logger, d disk) (*Store, error) {
+	if o.Wall == nil {
+		o.Wall = time.Now
+	}
 	path, err := filepath.Abs(o.Path)
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", o.Path, err)
 	}
 	s := &Store{
-		path: path, log: log, disk: d, wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs),
+		path: path, log: log, disk: d, clock: delivery.ClockOn(o.Wall), wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs),
 		ballast: &ballast{path: filepath.Join(path, "ballast"), remove: d.remove, log: log},
 	}
 	if err := s.start(context.Background(), o); err != nil {
@@ -75,6 +82,9 @@ func open(o Options, log *slog.Logger, d disk) (*Store, error) {
 }
 
 func (s *Store) start(ctx context.Context, o Options) (err error) {
+	if s.vault, err = openVault(o.KeyFile); err != nil {
+		return err
+	}
 	for _, dir := range []string{s.path, filepath.Join(s.path, "tapes"), filepath.Join(s.path, "notes")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("set store.path to a folder this user may write: %w", err)
@@ -89,12 +99,29 @@ func (s *Store) start(ctx context.Context, o Options) (err error) {
 	if err := s.openDatabase(ctx); err != nil {
 		return err
 	}
-	if err := upgrade(ctx, s.conn); err != nil {
+	version, err := schemaVersion(ctx, s.conn)
+	if err != nil {
+		return err
+	}
+	if err := s.admit(ctx, version, o.AsIs); err != nil {
+		return err
+	}
+	if err := upgrade(ctx, s.conn, version); err != nil {
+		return err
+	}
+	kept, err := keptClock(ctx, s.conn) // before a commit keeps a new one
+	if err != nil {
 		return err
 	}
 	s.ballast.find()
-	s.writer = newWriter(ctx, s.conn, s.ballast, s.fail)
+	s.writer = newWriter(&txn{clock: s.clock, vault: s.vault, ctx: ctx, conn: s.conn}, s.ballast, s.fail)
 	s.flusher = newFlusher(s.syncTapes)
+	if err := s.settleClock(ctx, kept); err != nil {
+		return err
+	}
+	if err := s.sealAll(ctx, o.AsIs); err != nil {
+		return err
+	}
 	if err := s.takeUp(ctx); err != nil {
 		return err
 	}
@@ -115,7 +142,7 @@ func (s *Store) openDatabase(ctx context.Context) error {
 		return err
 	}
 	dsn := "file:" + (&url.URL{Path: file}).EscapedPath() + "?_busy_timeout=5000"
-	if s.db, err = sql.Open("sqlite", dsn+"&_journal_mode=WAL&_synchronous=FULL"); err != nil {
+	if s.db, err = sql.Open("sqlite", dsn+"&_journal_mode=WAL&_synchronous=FULL&_pragma=secure_delete(1)"); err != nil {
 		return err
 	}
 	if s.conn, err = s.db.Conn(ctx); err != nil {

@@ -5,6 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
 )
 
 // writer is the one goroutine that changes the database. What waits when a
@@ -16,6 +19,7 @@ type writer struct {
 	ops     chan operation
 	ballast *ballast
 	failed  func(error) // told when the disk fails
+	clockAt time.Time   // when the clock was last kept
 	quit    chan struct{}
 	done    chan struct{}
 }
@@ -27,10 +31,10 @@ type operation struct {
 	reply chan<- error
 }
 
-func newWriter(ctx context.Context, conn *sql.Conn, b *ballast, failed func(error)) *writer {
+func newWriter(tx *txn, b *ballast, failed func(error)) *writer {
+	tx.stmts = map[string]*sql.Stmt{}
 	w := &writer{
-		tx:  &txn{ctx: ctx, conn: conn, stmts: map[string]*sql.Stmt{}},
-		ops: make(chan operation), ballast: b, failed: failed,
+		tx: tx, ops: make(chan operation), ballast: b, failed: failed,
 		quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	go w.run()
@@ -133,6 +137,9 @@ func (w *writer) transact(batch []operation) (err error) {
 			_, _ = w.tx.exec("ROLLBACK") // fails when sqlite did it already: as good
 		}
 	}()
+	if err := w.keepClock(); err != nil {
+		return err
+	}
 	for i := range batch {
 		if _, err := w.tx.exec("SAVEPOINT operation"); err != nil {
 			return err
@@ -161,6 +168,8 @@ func (w *writer) ends(err error) bool {
 // txn is the writer's connection, within a transaction. It prepares each
 // statement once.
 type txn struct {
+	clock delivery.Clock
+	vault *vault
 	ctx   context.Context //nolint:containedctx // a commit carries many callers: none of their contexts may end it
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
@@ -190,12 +199,17 @@ func (t *txn) row(query string, args ...any) *sql.Row {
 
 // ids runs a query for one column of text.
 func (t *txn) ids(query string, args ...any) ([]string, error) {
+	rows, err := t.query(query, args...)
+	return collect(rows, err, func(row scanner) (id string, err error) { return id, row.Scan(&id) })
+}
+
+// query runs a query for any number of rows, which collect reads.
+func (t *txn) query(query string, args ...any) (*sql.Rows, error) {
 	stmt, err := t.prepare(query)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := stmt.QueryContext(t.ctx, args...)
-	return collect(rows, err, func(row scanner) (id string, err error) { return id, row.Scan(&id) })
+	return stmt.QueryContext(t.ctx, args...)
 }
 
 func (t *txn) prepare(query string) (*sql.Stmt, error) {
