@@ -101,24 +101,27 @@ func NewKeyFile(file string) error {
 }
 
 // AddKey puts a new first key into a key file and returns the file's text.
-func AddKey(file string) ([]byte, error) {
-	return rewriteKeys(file, func(lines []string) []string {
-		at := slices.IndexFunc(lines, isKey)
-		return slices.Insert(lines, at, keyLine(keyWord, randomBytes(keySize)))
-	})
+func AddKey(file string) ([]byte, error) { return rewriteKeys(file, addKey) }
+
+func addKey(lines []string) []string {
+	at := slices.IndexFunc(lines, isKey)
+	return slices.Insert(lines, at, keyLine(keyWord, randomBytes(keySize)))
 }
 
 // DropKeys takes all keys but the first out of a key file.
 func DropKeys(file string) error {
-	_, err := rewriteKeys(file, func(lines []string) []string {
-		after := slices.IndexFunc(lines, isKey) + 1
-		return append(lines[:after:after], slices.DeleteFunc(lines[after:], isKey)...)
-	})
+	_, err := rewriteKeys(file, dropKeys)
 	return err
+}
+
+func dropKeys(lines []string) []string {
+	after := slices.IndexFunc(lines, isKey) + 1
+	return slices.Concat(lines[:after], slices.DeleteFunc(lines[after:], isKey))
 }
 
 // isKey tells the lines of a good key file that are keys.
 func isKey(line string) bool {
+	line, _, _ = strings.Cut(line, "#")
 	words := strings.Fields(line)
 	return len(words) > 0 && words[0] == keyWord
 }
