@@ -40,9 +40,11 @@ func (s *Store) Begin(ctx context.Context, n delivery.Note, bytes int64) (delive
 	d := &draft{store: s, id: n.ID, box: b, note: n, tape: &tape{path: s.tapePath(n.ID), box: b}}
 	err := d.reserve(bytes)
 	if err == nil {
+		s.drafts.add(d) // before its row: an erasure sees both
 		if _, err = write(ctx, s, func(tx *txn) (any, error) { return nil, tx.begin(kept{n, b}) }); err == nil {
 			return d, nil
 		}
+		s.drafts.remove(d)
 		d.drop()
 	}
 	switch {
@@ -137,6 +139,9 @@ func (d *draft) Recorded(ctx context.Context, partial bool) error {
 	if n.State == delivery.Recorded || n.State == delivery.Rendered {
 		return nil
 	}
+	if err := alive(n); err != nil {
+		return err
+	}
 	n.State, n.Partial = delivery.Recorded, partial
 	err := d.endTape()
 	if err == nil {
@@ -182,6 +187,7 @@ func (d *draft) Discard(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("discard note %s: %w", d.id, err)
 	}
+	d.store.drafts.remove(d)
 	d.drop()
 	n := d.Note()
 	n.State = delivery.Discarded

@@ -45,7 +45,7 @@ type kept struct {
 }
 
 // noteColumns are what scanNote reads.
-const noteColumns = "note.id, note.key, note.state, note.body, note.read_at, note.played_at"
+const noteColumns = "note.id, note.key, note.state, note.body, note.read_at, note.played_at, note.files"
 
 // scanNote reads noteColumns, and what follows them into more.
 func (v *vault) scanNote(row scanner, more ...any) (n kept, err error) {
@@ -53,8 +53,9 @@ func (v *vault) scanNote(row scanner, more ...any) (n kept, err error) {
 		id, state    string
 		key, body    []byte
 		read, played int64
+		files        bool
 	)
-	if err := row.Scan(append([]any{&id, &key, &state, &body, &read, &played}, more...)...); err != nil {
+	if err := row.Scan(append([]any{&id, &key, &state, &body, &read, &played, &files}, more...)...); err != nil {
 		return n, found(err)
 	}
 	if n.box, err = v.open(id, key); err != nil {
@@ -64,6 +65,7 @@ func (v *vault) scanNote(row scanner, more ...any) (n kept, err error) {
 		return n, err
 	}
 	n.State, n.ReadAt, n.PlayedAt = delivery.State(state), instant(read), instant(played)
+	n.Media.Gone = !files && n.Media.Bytes > 0
 	return n, nil
 }
 

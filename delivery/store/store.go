@@ -50,10 +50,12 @@ type Store struct {
 	failure failure
 	ballast *ballast
 
-	owed    atomic.Int64 // promised to open drafts where the disk cannot reserve
-	left    unfinished
-	wake    chan struct{}
-	watches watches
+	owed       atomic.Int64 // promised to open drafts where the disk cannot reserve
+	drafts     openDrafts
+	left       unfinished
+	retirement retirement
+	wake       chan struct{}
+	watches    watches
 }
 
 // Open opens or creates the store and takes up what an earlier process left:
