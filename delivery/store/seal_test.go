@@ -1,3 +1,4 @@
+//nolint:thelper // everywhere runs the tests, over every composition
 package store
 
 import (
@@ -31,8 +32,10 @@ func oldNotes() []struct{ id, caller, state, events string } {
 		{"06h00zrwd2f5rqqc8tp4bdsdy8", "Dieter Dead", "dead", "sending team-bot:777123, dead team-bot:777123"},
 		{"06h00zrwdzay4btp84ye78ky54", "Quirin Queued", "queued", "sending team-bot:777123, retry team-bot:777123"},
 		{"06h00zrwerazq817ygdntn5w2m", "Quirin Queued again", "queued", ""},
-		{"06h00zrwfgm7780khy48q881y8", "Susi Sending", "queued",
-			"sending team-bot:777123, sending inbox, unknown team-bot:777123, unknown inbox"},
+		{
+			"06h00zrwfgm7780khy48q881y8", "Susi Sending", "queued",
+			"sending team-bot:777123, sending inbox, unknown team-bot:777123, unknown inbox",
+		},
 		{"06h00zrwgkpp43zdh22m0p79cw", "Nora Nochain", "", ""},
 	}
 }
@@ -199,16 +202,19 @@ func TestSealingIsInterrupted(t *testing.T) {
 		path := oldStore(t)
 		d := realDisk()
 		syncs := 0
-		d.syncAll = func(f *os.File) error {
-			if syncs++; syncs == at {
-				return errors.New("the power is gone")
+		ending := func(sync func(*os.File) error) func(*os.File) error {
+			return func(f *os.File) error {
+				if syncs++; syncs == at {
+					return errors.New("the power is gone")
+				}
+				return sync(f)
 			}
-			return syncFS(f)
 		}
+		d.sync, d.syncAll = ending(d.sync), ending(d.syncAll)
 		s, err := open(Options{Path: path, KeyFile: keys}, quiet(), d)
 		if err == nil {
 			check(t, s.Close())
-			if at < 3 {
+			if at < 6 {
 				t.Fatalf("sealing took %d syncs", at)
 			}
 			return
