@@ -50,6 +50,9 @@ func keysRotateCommand() *cobra.Command {
 		Use: "rotate", Short: "Put a new key into the key file and take the old ones out", Args: cobra.NoArgs,
 		Long: "Put a new first key into store.key_file, wrap every note's key with it, and take\n" +
 			"the old keys out of the file once nothing needs them. Interrupted, it is run again.\n\n" +
+			"Where the file cannot be replaced, as a container's secret: put a new first key line\n" +
+			"into it by hand, start the gateway anew, run this with --keep-old --no-new, and take\n" +
+			"the old key lines out.\n\n" +
 			"Where several machines share one key file: run it with --keep-old on one, copy\n" +
 			"the file to the others, run it with --keep-old --no-new there, and at last with\n" +
 			"--no-new, before the file is copied for the last time.",

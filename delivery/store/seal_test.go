@@ -304,6 +304,20 @@ func TestKeysAreNeeded(t *testing.T) {
 	}
 }
 
+// What is deleted is overwritten, in clear too.
+func TestDeletedRowsAreOverwritten(t *testing.T) {
+	path := t.TempDir()
+	s := openStore(t, Options{Path: path})
+	keep(t, s, newNote("101", "201"))
+	d := begin(t, s, newNote("+4930999999", "Quentin"))
+	check(t, d.Append([]byte("Quentin's words")))
+	check(t, d.Discard(t.Context()))
+	check(t, s.Close())
+	if left := inClear(t, path, []string{"Quentin", "+4930999999"}); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
 // An operator's command leaves a store in clear as it is.
 func TestAsIs(t *testing.T) {
 	path := t.TempDir()
