@@ -29,7 +29,7 @@ func (s *Shared) beat(ctx context.Context) {
 	after := s.state[0].why
 	s.mu.Unlock()
 	switch {
-	case before == nil && after != nil:
+	case after != nil && (before == nil || errors.Is(before, errNotYet)):
 		s.log.Warn("the shared Redis cannot be used; this machine goes on alone", "error", after)
 	case before != nil && after == nil:
 		s.log.Info("the shared Redis can be used")

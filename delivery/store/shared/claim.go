@@ -47,7 +47,7 @@ func (s *Shared) claimFrom(ctx context.Context, ask []int, share int) (leases []
 	cmds := make([]command, len(ask))
 	for i, shard := range ask {
 		cmds[i] = command{shard: shard, script: s.scripts.claim, args: []any{
-			s.o.Machine, s.owner, share, s.o.Lease.Milliseconds(), flag(s.lost(shard, false)),
+			s.o.Machine, s.owner, share, s.o.Lease.Milliseconds(), flag(s.lost(shard, false)), s.takeTurns(shard, share),
 		}}
 	}
 	var errs []error
@@ -76,6 +76,17 @@ func (s *Shared) lost(shard int, now bool) (before bool) {
 	defer s.mu.Unlock()
 	before, s.state[shard].lost = s.state[shard].lost, now
 	return before
+}
+
+// takeTurns says who goes first when share jobs are claimed of a shard, the
+// newest (1) or the oldest (2), so that they take turns from call to call.
+func (s *Shared) takeTurns(shard, share int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := &s.state[shard]
+	first := 1 + st.turn%2
+	st.turn += share
+	return first
 }
 
 // claimed reads the answer of a claim. Leases that this process holds already

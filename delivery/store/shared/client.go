@@ -121,17 +121,24 @@ func (c *client) replicated(copies *redis.Cmd) error {
 // loadAndRepeat gives a node the scripts that it does not have, and runs them.
 func (c *client) loadAndRepeat(ctx context.Context, node *redis.Client, cmds []command, which []int, replies []reply) {
 	var missing []int
-	pipe := node.Pipeline()
+	load := map[string]*redis.Script{}
 	for _, n := range which {
 		if redis.HasErrorPrefix(replies[n].err, "NOSCRIPT") {
 			missing = append(missing, n)
-			cmds[n].script.Load(ctx, pipe)
+			load[cmds[n].script.Hash()] = cmds[n].script
+		}
+	}
+	for _, script := range load {
+		if err := script.Load(ctx, node).Err(); err != nil {
+			for _, n := range missing {
+				replies[n].err = fmt.Errorf("%w: load a script: %w", ErrAway, err)
+			}
+			return
 		}
 	}
 	if len(missing) == 0 {
 		return
 	}
-	_, _ = pipe.Exec(ctx) // an error shows in what follows
 	c.trip(ctx, node, cmds, missing, replies)
 }
 

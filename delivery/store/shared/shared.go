@@ -42,6 +42,7 @@ type state struct {
 	told    string // the memory that this process has told all it knows
 	erasing int64  // the version of the erasures
 	lost    bool   // an answer with leases was lost
+	turn    int    // jobs asked for: the newest and the oldest take turns
 }
 
 // Open prepares the shared side. Nothing is connected before Run, and an error
@@ -65,7 +66,7 @@ func Open(o Options, ledger Ledger, log *slog.Logger) (*Shared, error) {
 		peers:  map[string]bool{}, kick: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 	}
 	for i := range s.state {
-		s.state[i].why = fmt.Errorf("%w: not connected yet", ErrAway)
+		s.state[i].why = errNotYet
 	}
 	s.leases.byJob = map[string]held{}
 	return s, nil

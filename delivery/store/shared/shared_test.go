@@ -129,8 +129,9 @@ func eventually(tb testing.TB, what string, is func() bool) {
 }
 
 // publication is a note with jobs of two targets each, in threads of their own
-// mailbox.
+// mailbox. Its id is MAILBOX-NOTE.
 func publication(mailbox, note string, jobs int) Publication {
+	note = mailbox + "-" + note
 	p := Publication{
 		ID: note, Mailbox: mailbox, Body: []byte("body of " + note),
 		Audio: func(context.Context) ([]byte, error) { return []byte("audio of " + note), nil },

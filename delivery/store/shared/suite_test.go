@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,7 +36,7 @@ func testLife(t *testing.T, a, b *machine) {
 		t.Fatalf("published: %+v", j)
 	}
 	ls := b.claim(t, 10)
-	if len(ls) != 1 || string(ls[0].Body) != "body of 01" || ls[0].Attempt != 1 || ls[0].Home != "a" || string(ls[0].Chain) != "\x00\xff\x00" {
+	if len(ls) != 1 || string(ls[0].Body) != "body of life-01" || ls[0].Attempt != 1 || ls[0].Home != "a" || string(ls[0].Chain) != "\x00\xff\x00" {
 		t.Fatalf("claimed %+v", ls)
 	}
 	l := ls[0].Job
@@ -64,7 +65,7 @@ func testLife(t *testing.T, a, b *machine) {
 	var names []string
 	for _, m := range a.drain(t) {
 		names = append(names, m.Name)
-		if m.Name == "retry" && (string(m.Event) != "event\x00\xff" || m.Job != l.ID || m.Note != "01" || m.State != Queued || m.Attempt != 1) {
+		if m.Name == "retry" && (string(m.Event) != "event\x00\xff" || m.Job != l.ID || m.Note != "life-01" || m.State != Queued || m.Attempt != 1) {
 			t.Errorf("message %+v", m)
 		}
 	}
@@ -98,7 +99,7 @@ func testThread(t *testing.T, a, b *machine) {
 	for i, want := range []string{"01", "02", "03"} {
 		m := []*machine{a, b}[i%2]
 		ls := m.claim(t, 10)
-		if len(ls) != 1 || ls[0].Note != want {
+		if len(ls) != 1 || ls[0].Note != "thread-"+want {
 			t.Fatalf("claimed %+v, want note %s", ls, want)
 		}
 		if i == 0 {
@@ -115,7 +116,7 @@ func (m *machine) finishFirst(t *testing.T, other *machine, j Job) Job {
 	t.Helper()
 	m.finish(t, j, "done")
 	l := other.claimOne(t)
-	if l.Note != "00" {
+	if l.Note != "thread-00" {
 		t.Fatalf("the next of the thread is %s", l.Note)
 	}
 	other.finish(t, l.Job, "done")
@@ -137,10 +138,10 @@ func testTurns(t *testing.T, a, b *machine) {
 	all = b.claim(t, 4)
 	var order []string
 	for _, l := range all {
-		order = append(order, l.Note)
+		order = append(order, strings.TrimPrefix(l.Note, "turns-"))
 	}
-	if want := []string{"05", "00", "04", "01"}; !slices.Equal(order, want) {
-		t.Errorf("claimed %v, want %v", order, want)
+	if got := fmt.Sprint(order); got != "[05 00 04 01]" && got != "[00 05 01 04]" {
+		t.Errorf("claimed %v, want the newest and the oldest by turns", got)
 	}
 	for _, l := range append(all, a.claim(t, 16)...) {
 		b.finish(t, l.Job, "done")
@@ -158,7 +159,7 @@ func testChain(t *testing.T, a, b *machine) {
 		t.Fatalf("at the end of the chain: %+v", j)
 	}
 	a.depth(t, 0, 0, 1)
-	expect(t, a.Retire(t.Context(), "chain", "01", false), nil)
+	expect(t, a.Retire(t.Context(), "chain", "chain-01", false), nil)
 }
 
 func testGiveBack(t *testing.T, a, b *machine) {
@@ -186,14 +187,14 @@ func testRedrive(t *testing.T, a, b *machine) {
 	a.finish(t, j, "unknown")
 	a.finish(t, a.claimOne(t).Job, "dead")
 	a.finish(t, a.claimOne(t).Job, "dead")
-	jobs, err := b.Redrive(t.Context(), "redrive", "01")
+	jobs, err := b.Redrive(t.Context(), "redrive", "redrive-01")
 	check(t, err)
 	if len(jobs) != 1 || jobs[0].Step != 0 || jobs[0].Unknown != 1 || jobs[0].Round != 1 {
 		t.Errorf("redriven %+v", jobs)
 	}
-	_, err = b.Redrive(t.Context(), "redrive", "02")
+	_, err = b.Redrive(t.Context(), "redrive", "redrive-02")
 	expect(t, err, ErrNotFound)
-	expect(t, b.Retire(t.Context(), "redrive", "01", false), ErrBusy)
+	expect(t, b.Retire(t.Context(), "redrive", "redrive-01", false), ErrBusy)
 	b.finish(t, b.claimOne(t).Job, "done")
 }
 
@@ -227,36 +228,36 @@ func testInbox(t *testing.T, a, b *machine) {
 	}
 	page, err := b.Thread(t.Context(), "inbox", "", 2)
 	check(t, err)
-	rest, err := b.Thread(t.Context(), "inbox", page[1].ID, 2)
+	rest, err := b.Thread(t.Context(), "inbox", "inbox-02", 2)
 	check(t, err)
-	if len(page) != 2 || len(rest) != 1 || page[0].ID != "03" || rest[0].ID != "01" || string(rest[0].Body) != "body of 01" {
+	if len(page) != 2 || len(rest) != 1 || page[0].ID != "inbox-03" || rest[0].ID != "inbox-01" || string(rest[0].Body) != "body of inbox-01" {
 		t.Errorf("pages %+v, %+v", page, rest)
 	}
 	for _, want := range []bool{true, false} {
-		if first, err := b.Mark(t.Context(), "inbox", "02", "played"); err != nil || first != want {
+		if first, err := b.Mark(t.Context(), "inbox", "inbox-02", "played"); err != nil || first != want {
 			t.Errorf("marked: %v, %v", first, err)
 		}
 	}
-	_, err = b.Mark(t.Context(), "inbox", "09", "played")
+	_, err = b.Mark(t.Context(), "inbox", "inbox-09", "played")
 	expect(t, err, ErrNotFound)
-	n, err := b.Note(t.Context(), "02")
+	n, err := b.Note(t.Context(), "inbox-02")
 	check(t, err)
 	if n.Mailbox != "inbox" || n.Played.IsZero() || !n.Read.IsZero() || n.Home != "a" {
 		t.Errorf("note %+v", n)
 	}
-	if ms := a.drain(t); len(ms) != 1 || ms[0].Name != "played" || ms[0].Note != "02" {
+	if ms := a.drain(t); len(ms) != 1 || ms[0].Name != "played" || ms[0].Note != "inbox-02" {
 		t.Errorf("messages %+v", ms)
 	}
-	audio, err := b.Audio(t.Context(), "inbox", "02")
+	audio, err := b.Audio(t.Context(), "inbox", "inbox-02")
 	check(t, err)
-	if string(audio) != "audio of 02" {
+	if string(audio) != "audio of inbox-02" {
 		t.Errorf("audio %q", audio)
 	}
-	check(t, a.Retire(t.Context(), "inbox", "02", true))
-	_, err = b.Audio(t.Context(), "inbox", "02")
+	check(t, a.Retire(t.Context(), "inbox", "inbox-02", true))
+	_, err = b.Audio(t.Context(), "inbox", "inbox-02")
 	expect(t, err, ErrNotFound)
-	check(t, a.Retire(t.Context(), "inbox", "02", false))
-	_, err = b.Note(t.Context(), "02")
+	check(t, a.Retire(t.Context(), "inbox", "inbox-02", false))
+	_, err = b.Note(t.Context(), "inbox-02")
 	expect(t, err, ErrNotFound)
 }
 
@@ -265,7 +266,7 @@ func testErase(t *testing.T, a, b *machine) {
 	j := a.publish(t, "erase", "01", true)
 	a.publish(t, "erase", "02", false)
 	a.publish(t, "erase", "04", false)
-	n, err := b.Erase(t.Context(), "erase", "03")
+	n, err := b.Erase(t.Context(), "erase", "erase-03")
 	check(t, err)
 	if n != 2 {
 		t.Errorf("%d notes erased", n)
@@ -275,16 +276,16 @@ func testErase(t *testing.T, a, b *machine) {
 	if late := a.publish(t, "erase", "03", true); late.State != Erased || late.Leased {
 		t.Errorf("published too late: %+v", late)
 	}
-	_, err = b.Audio(t.Context(), "erase", "01")
+	_, err = b.Audio(t.Context(), "erase", "erase-01")
 	expect(t, err, ErrNotFound)
 	last, err := a.Erasures(t.Context(), ShardOf("erase"))
 	check(t, err)
-	if last["erase"] != "03" {
+	if last["erase"] != "erase-03" {
 		t.Errorf("erasures %v", last)
 	}
 	eventually(t, "the version of the erasures changes", func() bool { return a.ErasureVersion(ShardOf("erase")) != version })
 	l := b.claimOne(t)
-	if l.Note != "04" {
+	if l.Note != "erase-04" {
 		t.Errorf("claimed %s", l.Note)
 	}
 	b.finish(t, l.Job, "done")

@@ -2,9 +2,10 @@
 -- tried and the one that has been due for longest. Leases that ran out are
 -- taken back before: nobody knows what became of their attempts.
 -- ARGV: machine, owner, limit, ttl in ms, lost (1: an earlier answer to this
--- owner was lost, and the leases in it are given again).
+-- owner was lost, and the leases in it are given again), turn (1: the newest
+-- goes first, 2: the oldest).
 -- Answers: GATE, or for each lease the job and its note's body.
-local machine, owner, limit, ttl, lost = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local machine, owner, limit, ttl, lost, turn = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], tonumber(ARGV[6])
 for _, id in ipairs(redis.call('ZRANGE', P .. 'leases', '-inf', now, 'BYSCORE', 'LIMIT', 0, 100)) do
   local j = read(id)
   requeue(j, { unknown = doubted(j), next = now })
@@ -36,7 +37,7 @@ local turns = {
   redis.call('ZRANGE', P .. 'fresh', now, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, limit),
   redis.call('ZRANGE', P .. 'due', '-inf', now, 'BYSCORE', 'LIMIT', 0, limit),
 }
-local at, taken, turn, given = { 1, 1 }, {}, 1, 0
+local at, taken, given = { 1, 1 }, {}, 0
 while given < limit and (turns[1][at[1]] or turns[2][at[2]]) do
   if not turns[turn][at[turn]] then turn = 3 - turn end
   local id = turns[turn][at[turn]]

@@ -141,6 +141,7 @@ local function conclude(j, state)
   become(j, state, { owner = '', done = '' })
   if state ~= 'dead' then
     redis.call('HDEL', P .. 'job:' .. j.id, 'chain', 'thread', 'done', 'owner')
+    j.chain, j.thread = nil, nil
     redis.call('EXPIRE', P .. 'job:' .. j.id, KEEP)
   end
   return early
