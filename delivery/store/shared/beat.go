@@ -35,7 +35,7 @@ func (s *Shared) beat(ctx context.Context) {
 		s.log.Info("the shared Redis can be used")
 	}
 	s.meet(ctx, met)
-	s.sign(ctx)
+	s.sign(ctx, s.closed())
 	if opened {
 		poke(s.wake)
 	}
@@ -44,7 +44,10 @@ func (s *Shared) beat(ctx context.Context) {
 // take keeps the answer of a beat.
 func (st *state) take(r reply, met map[string]bool) {
 	st.why = r.err
-	if r.err != nil {
+	if errors.Is(r.err, ErrUncertain) {
+		st.why = errSilent // nothing is sent there: certain enough
+	}
+	if st.why != nil {
 		return
 	}
 	values, _ := r.value.([]any)
@@ -54,7 +57,7 @@ func (st *state) take(r reply, met map[string]bool) {
 	}
 	open, _ := values[1].(int64)
 	format, _ := values[2].(int64)
-	st.memory, _ = values[0].(string)
+	st.era, _ = values[0].(string)
 	st.open = open == 1
 	st.erasing, _ = values[3].(int64)
 	if format > knownFormat {
@@ -106,17 +109,29 @@ func (s *Shared) meet(ctx context.Context, met map[string]bool) {
 	s.mu.Unlock()
 }
 
-// sign says, for each shard that is closed, that this machine has told it all.
-func (s *Shared) sign(ctx context.Context) {
+// closed are the shards that wait for other machines' knowledge.
+func (s *Shared) closed() (in Shards) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, st := range s.state {
+		if !st.open {
+			in |= 1 << i
+		}
+	}
+	return in
+}
+
+// sign says that this machine has told shards all it knows, where it has.
+func (s *Shared) sign(ctx context.Context, in Shards) {
 	var cmds []command
 	s.mu.Lock()
 	known := slices.Collect(maps.Keys(s.peers))
 	known = append(known, s.o.Machine)
 	for i, st := range s.state {
-		if st.why != nil || st.open || st.told != st.memory {
+		if !in.Has(i) || st.why != nil || st.told != st.era {
 			continue
 		}
-		args := []any{s.o.Machine, st.memory}
+		args := []any{s.o.Machine, st.era}
 		for _, machine := range known {
 			args = append(args, machine)
 		}
@@ -153,7 +168,7 @@ func (s *Shared) untold() (in Shards) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, st := range s.state {
-		if st.why == nil && st.told != st.memory {
+		if st.why == nil && st.told != st.era {
 			in |= 1 << i
 		}
 	}

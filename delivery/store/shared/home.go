@@ -124,5 +124,5 @@ func (s *Shared) Erasures(ctx context.Context, shard int) (last map[string]strin
 func (s *Shared) ErasureVersion(shard int) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return fmt.Sprintf("%s-%d", s.state[shard].memory, s.state[shard].erasing)
+	return fmt.Sprintf("%s-%d", s.state[shard].era, s.state[shard].erasing)
 }

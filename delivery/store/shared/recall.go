@@ -12,7 +12,7 @@ func (s *Shared) recall(ctx context.Context, in Shards) {
 	r := recall{s: s, in: in}
 	s.mu.Lock()
 	for i, st := range s.state {
-		r.memories[i] = st.memory
+		r.eras[i] = st.era
 	}
 	s.mu.Unlock()
 	err := s.ledger.Recall(ctx, in, func(f Fact) error { return r.say(ctx, f) })
@@ -28,24 +28,24 @@ func (s *Shared) recall(ctx context.Context, in Shards) {
 	s.mu.Lock()
 	for i := range s.state {
 		if in.Has(i) {
-			s.state[i].told = r.memories[i]
+			s.state[i].told = r.eras[i]
 		}
 	}
 	s.mu.Unlock()
 	s.log.Info("told the shared Redis what this machine knows", "facts", r.facts, "took_ms", time.Since(began).Milliseconds())
-	s.sign(ctx)
+	s.sign(ctx, in)
 	poke(s.kick)
 	poke(s.wake)
 }
 
 // recall is one telling, in batches.
 type recall struct {
-	s        *Shared
-	in       Shards
-	memories [shards]string // as the telling began
-	facts    int
-	cmds     []command
-	said     []Fact // what each of cmds says
+	s     *Shared
+	in    Shards
+	eras  [shards]string // as the telling began
+	facts int
+	cmds  []command
+	said  []Fact // what each of cmds says
 }
 
 func (r *recall) say(ctx context.Context, f Fact) error {

@@ -36,10 +36,10 @@ type Shared struct {
 
 // state is how a shard stood at the last beat.
 type state struct {
-	why     error // it cannot be used; nil when it can
-	memory  string
+	why     error  // it cannot be used; nil when it can
+	era     string // what Redis remembers, see lua/common.lua
 	open    bool   // leases are given out
-	told    string // the memory that this process has told all it knows
+	told    string // the era that this process has told all it knows
 	erasing int64  // the version of the erasures
 	lost    bool   // an answer with leases was lost
 	turn    int    // jobs asked for: the newest and the oldest take turns
@@ -125,7 +125,7 @@ func (s *Shared) Open() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, st := range s.state {
-		if st.why != nil || !st.open || st.told != st.memory {
+		if st.why != nil || !st.open || st.told != st.era {
 			return false
 		}
 	}

@@ -67,6 +67,13 @@ func (l *memoryLedger) Met(_ context.Context, machines []string) error {
 	return nil
 }
 
+// told is how often Recall was called.
+func (l *memoryLedger) told() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.recalls
+}
+
 // know adds facts.
 func (l *memoryLedger) know(facts ...Fact) {
 	l.mu.Lock()

@@ -43,8 +43,9 @@ func schemes() map[string]string {
 // rediss, rediss+sentinel and rediss+cluster speak TLS. ?replicas=N is how many
 // replicas must have a write before it counts. No error prints the URL.
 func ParseURL(raw string) (Target, error) {
-	u, err := url.Parse(raw)
-	if err != nil { // its text would hold the URL
+	before, hosts, after := cutHosts(raw)
+	u, err := url.Parse(before + "hosts" + after) // package url knows one host
+	if err != nil {                               // its text would hold the URL
 		return Target{}, errors.New("not a URL: expected one like redis://host:6379/0 (escape :, @, / and ? in a password)")
 	}
 	port, ok := schemes()[u.Scheme]
@@ -57,7 +58,7 @@ func ParseURL(raw string) (Target, error) {
 		user:    u.User.Username(),
 	}
 	t.password, _ = u.User.Password()
-	for host := range strings.SplitSeq(u.Host, ",") {
+	for host := range strings.SplitSeq(hosts, ",") {
 		address, err := withPort(host, port)
 		if err != nil {
 			return Target{}, err
@@ -71,6 +72,20 @@ func ParseURL(raw string) (Target, error) {
 		return Target{}, errors.New("one server has one host: several need redis+sentinel:// or redis+cluster://")
 	}
 	return t, t.query(u.RawQuery)
+}
+
+// cutHosts cuts the hosts out of a URL.
+func cutHosts(raw string) (before, hosts, after string) {
+	from := strings.Index(raw, "://") + len("://")
+	if from < len("://") {
+		return raw, "", ""
+	}
+	to := len(raw)
+	if n := strings.IndexAny(raw[from:], "/?#"); n >= 0 {
+		to = from + n
+	}
+	from += strings.LastIndex(raw[from:to], "@") + 1
+	return raw[:from], raw[from:to], raw[to:]
 }
 
 // path reads the master's name and the database.

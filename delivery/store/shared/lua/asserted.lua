@@ -1,8 +1,8 @@
 -- asserted says that a machine has told this server all it knows. The gate
 -- opens when every machine that anyone knows has done so.
--- ARGV: machine, the memory it told, then the machines it knows.
-local machine, m = ARGV[1], ARGV[2]
-if m ~= memory() then return 'AGAIN' end
+-- ARGV: machine, the era it told, then the machines it knows.
+local machine, m = ARGV[1], memory()
+if ARGV[2] ~= era(m) then return 'AGAIN' end
 redis.call('SREM', P .. 'missing', machine)
 if redis.call('GET', P .. 'gate') == m then return 'OPEN' end
 local info = redis.call('INFO', 'memory')

@@ -1,7 +1,7 @@
 -- beat registers a machine and says how the shard stands. A gate that stays
 -- closed for too long is opened without the machines that are missing.
 -- ARGV: machine, patience in ms.
--- Answers: memory, open, format, version of the erasures, then the machines.
+-- Answers: era, open, format, version of the erasures, then the machines.
 local machine, patience = ARGV[1], tonumber(ARGV[2])
 redis.call('ZREM', P .. 'machines', machine) -- a script that begins by freeing is run on a full server as well
 redis.call('ZADD', P .. 'machines', now, machine)
@@ -23,6 +23,6 @@ elseif now - redis.call('HGET', P .. 'closed', 'at') >= patience and redis.call(
   open = true
 end
 return {
-  m, open and 1 or 0, tonumber(redis.call('GET', P .. 'format')), tonumber(redis.call('GET', P .. 'erasing') or 0),
+  era(m), open and 1 or 0, tonumber(redis.call('GET', P .. 'format')), tonumber(redis.call('GET', P .. 'erasing') or 0),
   unpack(redis.call('ZRANGE', P .. 'machines', 0, 999)),
 }

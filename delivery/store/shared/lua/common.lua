@@ -18,6 +18,12 @@ local function memory()
   return info:match('run_id:(%w+)'):sub(1, 12) .. info:match('master_replid:(%w+)'):sub(1, 12)
 end
 
+-- An era is what is remembered since the gate was last found closed: a flush
+-- begins another one in the same memory.
+local function era(m)
+  return m .. '@' .. (redis.call('HGET', P .. 'closed', 'at') or '')
+end
+
 -- gate returns the server's memory when leases may be given out from it.
 local function gate()
   local m = memory()
