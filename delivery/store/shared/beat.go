@@ -19,15 +19,15 @@ func (s *Shared) beat(ctx context.Context) {
 		return // the end, not an answer
 	}
 	met, opened := map[string]bool{}, false
+	before := s.whyDown()
 	s.mu.Lock()
-	before := s.state[0].why
 	for i, r := range replies {
 		wasOpen := s.state[i].open
 		s.state[i].take(r, met)
 		opened = opened || (s.state[i].open && !wasOpen)
 	}
-	after := s.state[0].why
 	s.mu.Unlock()
+	after := s.whyDown()
 	switch {
 	case after != nil && (before == nil || errors.Is(before, errNotYet)):
 		s.log.Warn("the shared Redis cannot be used; this machine goes on alone", "error", after)
@@ -60,8 +60,11 @@ func (st *state) take(r reply, met map[string]bool) {
 	st.era, _ = values[0].(string)
 	st.open = open == 1
 	st.erasing, _ = values[3].(int64)
-	if format > knownFormat {
+	switch {
+	case format > knownFormat:
 		st.why = errNewer
+	case st.evicts:
+		st.why = errEvicts
 	}
 	for _, v := range values[4:] {
 		machine, _ := v.(string)
@@ -128,7 +131,7 @@ func (s *Shared) sign(ctx context.Context, in Shards) {
 	known := slices.Collect(maps.Keys(s.peers))
 	known = append(known, s.o.Machine)
 	for i, st := range s.state {
-		if !in.Has(i) || st.why != nil || st.told != st.era {
+		if !in.Has(i) || (st.why != nil && !st.evicts) || st.told != st.era {
 			continue
 		}
 		args := []any{s.o.Machine, st.era}
@@ -147,19 +150,19 @@ func (s *Shared) sign(ctx context.Context, in Shards) {
 func (s *Shared) signed(cmds []command, replies []reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	evicts := false
 	for i, r := range replies {
 		st := &s.state[cmds[i].shard]
+		if r.err != nil {
+			continue
+		}
+		st.evicts = r.value == "EVICTS"
 		switch r.value {
 		case "OPEN":
 			st.open = true
 			poke(s.wake)
 		case "EVICTS":
-			evicts, st.why = true, errEvicts
+			st.why = errEvicts // logged by the next beat
 		}
-	}
-	if evicts {
-		s.log.Error("the shared Redis is not used: set its maxmemory-policy to noeviction")
 	}
 }
 

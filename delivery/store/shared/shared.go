@@ -39,6 +39,7 @@ type state struct {
 	why     error  // it cannot be used; nil when it can
 	era     string // what Redis remembers, see lua/common.lua
 	open    bool   // leases are given out
+	evicts  bool   // it would drop keys when its memory is full
 	told    string // the era that this process has told all it knows
 	erasing int64  // the version of the erasures
 	lost    bool   // an answer with leases was lost
@@ -109,15 +110,18 @@ func (s *Shared) Leave(ctx context.Context) error {
 func (s *Shared) Close() error { return s.client.Close() }
 
 // Up says whether every shard answered the last beat.
-func (s *Shared) Up() bool {
+func (s *Shared) Up() bool { return s.whyDown() == nil }
+
+// whyDown is why a shard cannot be used now; nil when all can.
+func (s *Shared) whyDown() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, st := range s.state {
 		if st.why != nil {
-			return false
+			return st.why
 		}
 	}
-	return true
+	return nil
 }
 
 // Open says whether leases are given out from every shard.

@@ -216,6 +216,9 @@ func expect(tb testing.TB, err, want error) {
 func onEach(t *testing.T, test func(t *testing.T, setup *redistest.Setup)) {
 	t.Helper()
 	for name, start := range redistest.Setups() {
-		t.Run(name, func(t *testing.T) { test(t, start(t)) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, start(t))
+		})
 	}
 }

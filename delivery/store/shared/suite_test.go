@@ -14,6 +14,7 @@ import (
 // TestSuite runs every behaviour on every kind of set-up. The mailboxes differ,
 // so that they need no new servers.
 func TestSuite(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, setup *redistest.Setup) {
 		a, b := join(t, setup.URL, "a"), join(t, setup.URL, "b")
 		for name, test := range map[string]func(*testing.T, *machine, *machine){
