@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // fails runs a command that must fail, and returns its error.
@@ -164,12 +165,14 @@ func TestOperatorExportsAndErases(t *testing.T) {
 	}
 }
 
-// awaitDelivered waits until no note is under way.
+// awaitDelivered waits until the note is kept as delivered.
 func awaitDelivered(t *testing.T, path string) {
 	t.Helper()
-	eventually(t, "the note is still under way", func() bool {
-		return strings.Contains(run(t, "note", "list", "--config", path), "delivered")
-	})
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(run(t, "note", "list", "--config", path), "delivered"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the note is still under way")
+		}
+	}
 }
 
 // ask asks the admin's API.

@@ -27,6 +27,9 @@ var (
 	_ delivery.Links  = (*Store)(nil)
 )
 
+// databaseName is the name of the database in the store's folder.
+const databaseName = "store.db"
+
 // errClosed is what every change gets after Close.
 var errClosed = errors.New("the store is closed")
 
@@ -116,7 +119,7 @@ func (s *Store) start(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	s.ballast.find()
-	s.writer = newWriter(&txn{clock: s.clock, vault: s.vault, ctx: ctx, conn: s.conn}, s.ballast, s.fail)
+	s.startWriter(ctx)
 	s.flusher = newFlusher(s.syncTapes)
 	if err := s.settleClock(ctx, kept); err != nil {
 		return err
@@ -135,7 +138,7 @@ func (s *Store) start(ctx context.Context, o Options) (err error) {
 
 // openDatabase opens the writer's connection and the readers' pool.
 func (s *Store) openDatabase(ctx context.Context) error {
-	file := filepath.Join(s.path, "store.db")
+	file := filepath.Join(s.path, databaseName)
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600) // sqlite gives its other files the same mode
 	if err != nil {
 		return err
@@ -158,6 +161,10 @@ func (s *Store) openDatabase(ctx context.Context) error {
 	return nil
 }
 
+func (s *Store) startWriter(ctx context.Context) {
+	s.writer = newWriter(&txn{clock: s.clock, vault: s.vault, ctx: ctx, conn: s.conn}, s.ballast, s.fail)
+}
+
 // Close writes out what is left and gives the store free for another process.
 // Drafts that are still open are taken up by the next Open.
 func (s *Store) Close() error {
@@ -165,6 +172,16 @@ func (s *Store) Close() error {
 	if s.flusher != nil {
 		s.flusher.close()
 	}
+	errs := []error{s.closeDatabase()}
+	for _, f := range []*os.File{s.dir, s.lock} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Store) closeDatabase() error {
 	var errs []error
 	if s.writer != nil {
 		errs = append(errs, s.writer.close())
@@ -177,11 +194,6 @@ func (s *Store) Close() error {
 	}
 	if s.db != nil {
 		errs = append(errs, s.db.Close())
-	}
-	for _, f := range []*os.File{s.dir, s.lock} {
-		if f != nil {
-			errs = append(errs, f.Close())
-		}
 	}
 	return errors.Join(errs...)
 }

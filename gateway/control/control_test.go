@@ -59,6 +59,10 @@ func (o oneNote) Erase(_ context.Context, mailbox string) (delivery.Erasure, err
 	return delivery.Erasure{At: o.life.Note.CalledAt, Notes: 1, Files: 2, Bytes: 3, Proof: []delivery.ErasedNote{{ID: o.life.Note.ID, SHA256: "ab"}}}, nil
 }
 
+func (o oneNote) RotateKeys(_ context.Context, keys []byte, after string) (string, error) {
+	return string(keys) + " after " + after, nil
+}
+
 // What an operator asks of the running gateway is answered as the store would.
 func TestClientAnswersAsTheStore(t *testing.T) {
 	called := time.Date(2026, 3, 1, 11, 0, 0, 123456789, time.UTC)
@@ -108,6 +112,9 @@ func TestClientAnswersAsTheStore(t *testing.T) {
 		t.Errorf("LinkFor: %q, %v", token, err)
 	}
 	askForMailbox(t, client, op)
+	if last, err := client.RotateKeys(ctx, []byte("keys"), "n"); last != "keys after n" || err != nil {
+		t.Errorf("RotateKeys: %q, %v", last, err)
+	}
 	if held, err := client.Addresses(ctx); err != nil || !slices.Equal(held, []string{"udp://127.0.0.1:5060"}) {
 		t.Errorf("Addresses: %v, %v", held, err)
 	}

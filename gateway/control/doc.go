@@ -21,6 +21,9 @@ type Operator interface {
 	Export(ctx context.Context, mailbox string, w io.Writer) error
 	// Erase erases a mailbox's notes and says what they were.
 	Erase(ctx context.Context, mailbox string) (delivery.Erasure, error)
+	// RotateKeys wraps the keys of the next notes after an id with the first key
+	// of a key file's text, and returns the last of them, "" when none is left.
+	RotateKeys(ctx context.Context, keys []byte, after string) (last string, err error)
 }
 
 // Socket is the name of the socket in the store's folder.
@@ -30,6 +33,11 @@ const Socket = "control.sock"
 const Fresh = ".new"
 
 type redriven struct{ Jobs int }
+
+type rotation struct {
+	Keys  []byte
+	After string // the note that the last turn ended with, and the next begins after
+}
 
 type link struct{ Mailbox, Token string }
 
