@@ -26,6 +26,10 @@
 // times stay as they are. In clear the same boxes pass everything through, and
 // a store in clear is sealed at its first start with a key file (seal.go).
 //
+// What retention takes (retire.go) and what is erased (erase.go) goes in three
+// steps, so that a crash leaves no file that nobody knows of: the row says that
+// its files are gone, the files go, the row goes (remove.go).
+//
 // # What is safe when
 //
 //	Begin     the row is on disk, the tape's room is reserved
