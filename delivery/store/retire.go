@@ -57,9 +57,11 @@ func (s *Store) Retire(ctx context.Context, keep func(mailbox string) delivery.R
 func (s *Store) retireTime(ctx context.Context) (time.Time, error) {
 	now, wall := s.clock.Now(), s.clock.Wall()
 	if off := wall.Sub(now); (off - s.retirement.off).Abs() > clockDoubt {
-		s.retirement.off = off
 		s.log.Warn("the clock was set while the gateway ran: if it is right, retention goes on in a day", "by_s", int64(off.Seconds()))
 		_, err := write(ctx, s, func(tx *txn) (any, error) { return nil, tx.setTime(settingHold, now.Add(holdFor)) })
+		if err == nil {
+			s.retirement.off = off
+		}
 		return time.Time{}, err
 	}
 	hold, err := scanTime(s.readers.QueryRowContext(ctx, selectSetting, settingHold))

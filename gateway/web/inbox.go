@@ -22,9 +22,9 @@ type noteView struct {
 	CalledAt   time.Time     `json:"called_at"`
 	DurationMS int64         `json:"duration_ms"`
 	Partial    bool          `json:"partial"`
-	Waveform   []int         `json:"waveform"` // 0 to 255
-	Media      *mediaView    `json:"media"`    // null when there is nothing to play
-	Gone       bool          `json:"gone"`     // there was something: its time is over
+	Waveform   []int         `json:"waveform"`       // 0 to 255
+	Media      *mediaView    `json:"media"`          // null when there is nothing to play
+	Gone       bool          `json:"gone,omitempty"` // there was something: its time is over
 	Read       bool          `json:"read"`
 	Played     bool          `json:"played"`
 }
