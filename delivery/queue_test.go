@@ -20,6 +20,7 @@ type memoryQueue struct {
 	claims int // calls
 	putOff int
 	broken []error // what Finish fails with
+	unsure bool    // Start fails
 }
 
 type memoryJob struct {
@@ -105,6 +106,18 @@ func (q *memoryQueue) Claim(_ context.Context, limit int) ([]Lease, error) {
 	return out, nil
 }
 
+func (q *memoryQueue) Start(_ context.Context, l Lease) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.unsure {
+		return errDisk
+	}
+	if j := q.find(l.Job); j == nil || j.state != JobSending || j.Attempt != l.Attempt {
+		return fmt.Errorf("start: %w", ErrFenced)
+	}
+	return nil
+}
+
 var errDisk = errors.New("disk full")
 
 func (q *memoryQueue) Finish(_ context.Context, l Lease, r Result) error {
@@ -171,15 +184,30 @@ func (q *memoryQueue) all() []memoryJob {
 
 // job finds the job of a lease; one that is not leased is the worker's mistake.
 func (q *memoryQueue) job(l Lease) *memoryJob {
+	j := q.find(l.Job)
+	if j == nil {
+		panic("no job " + l.Job)
+	}
+	if j.state != JobSending || j.Attempt != l.Attempt {
+		panic("the lease of " + l.Job + " is given back twice")
+	}
+	return j
+}
+
+func (q *memoryQueue) find(id string) *memoryJob {
 	for _, j := range q.jobs {
-		if j.Job == l.Job {
-			if j.state != JobSending || j.Attempt != l.Attempt {
-				panic("the lease of " + l.Job + " is given back twice")
-			}
+		if j.Job == id {
 			return j
 		}
 	}
-	panic("no job " + l.Job)
+	return nil
+}
+
+// erase takes a job away, whoever holds it.
+func (q *memoryQueue) erase(id string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.jobs = slices.DeleteFunc(q.jobs, func(j *memoryJob) bool { return j.Job == id })
 }
 
 func (q *memoryQueue) NextDue(context.Context) (time.Time, error) {

@@ -16,6 +16,7 @@ type WorkerOptions struct {
 	Attempt  time.Duration // an attempt's time-out, connecting included; 0 for 30 s
 	Grace    time.Duration // what running attempts get to finish at the end; 0 for 10 s
 	Observer Observer      // nil for none
+	Limiter  Limiter       // keeps the channels' rates; nil for one within this process
 
 	// Link signs a URL to a note's file that works until it expires, "" when
 	// the gateway has no public URL.
@@ -61,6 +62,9 @@ func NewWorker(q Queue, files Opener, channels map[string]Channel, o WorkerOptio
 	if o.Grace == 0 {
 		o.Grace = 10 * time.Second
 	}
+	if o.Limiter == nil {
+		o.Limiter = &LocalLimiter{}
+	}
 	if o.Observer == nil {
 		o.Observer = unobserved{}
 	}
@@ -76,9 +80,12 @@ func NewWorker(q Queue, files Opener, channels map[string]Channel, o WorkerOptio
 }
 
 func (w *Worker) addLane(name string, channel Channel) {
-	l := &lane{channel: channel, within: defaultPatient}
+	l := &lane{name: name, channel: channel, within: defaultPatient}
 	if p, ok := channel.(Patient); ok {
 		l.within = p.Within()
+	}
+	if limited, ok := channel.(Limited); ok {
+		l.rate = limited.Rate()
 	}
 	changed := func(from, to string) {
 		w.o.Observer.Breaker(name, to)
@@ -89,7 +96,10 @@ func (w *Worker) addLane(name string, channel Channel) {
 	l.breaker = newBreaker(changed, func() {
 		w.log.Error("channel paused: the service refuses its credentials; mend them and restart", "channel", name)
 	})
-	w.lanes.add(name, l)
+	if l.rate.limits() {
+		l.breaker.pace = max(comeBackPace, l.rate.Every())
+	}
+	w.lanes.add(l)
 }
 
 // Deliver takes the leases that [Draft].Rendered gave and sends them without
@@ -110,6 +120,9 @@ func (w *Worker) Run(ctx context.Context) {
 	var senders sync.WaitGroup
 	for range w.o.Sends {
 		senders.Go(func() { w.serve(sending) })
+	}
+	for _, l := range w.lanes.limited() {
+		senders.Go(func() { w.fetchGrants(ctx, l) })
 	}
 	w.claimDue(ctx)
 	grace := time.AfterFunc(w.o.Grace, cut)
@@ -211,6 +224,9 @@ func (w *Worker) finish(ctx context.Context, l Lease, r Result) {
 	case r.Outcome != Dead:
 	case l.more():
 		w.log.Warn("note goes on to the next target", "note_id", l.Note.ID, "job_id", l.Job, "channel", name, "next", l.Chain[l.Step+1].Channel)
+	case name == Operator:
+		w.log.Error("the operator could not be told of a note", "note_id", l.Note.ID, "job_id", l.Job, "event", l.Target().Address)
+		w.o.Observer.Dead(l.Note.ID, name)
 	default:
 		w.log.Error("note is dead; see `afterbeep note show` and `note redrive`", "note_id", l.Note.ID, "job_id", l.Job, "channel", name)
 		w.o.Observer.Dead(l.Note.ID, name)

@@ -41,8 +41,12 @@ var subjects = map[string][]subject{
 	},
 }
 
+// operatorSubject is no type of the table, and passes the same tests.
+var operatorSubject = subject{"operator", operatorFor, webhookSecrets, verifyNotice}
+
 // overHTTP are the subjects that make requests.
-func overHTTP() (all []subject) {
+func overHTTP() []subject {
+	all := []subject{operatorSubject}
 	for _, of := range subjects {
 		for _, s := range of {
 			if s.options != nil {
@@ -83,7 +87,7 @@ func sampleNote() delivery.Note {
 }
 
 func parcelOf(n delivery.Note) delivery.Parcel {
-	p := delivery.Parcel{Key: "job-" + n.ID, Note: n, Attempt: 1}
+	p := delivery.Parcel{Key: n.ID, Note: n, Attempt: 1, Address: "note.dead/crm"}
 	if n.Kind != delivery.Missed {
 		p.Open = func(context.Context) (io.ReadSeekCloser, error) { return file{bytes.NewReader(speech)}, nil }
 		p.Link = func(expires time.Time) string {
@@ -174,6 +178,12 @@ func TestSuiteFailures(t *testing.T) {
 		"too many":       {echo(429), delivery.Retry, false, 90 * time.Second, ""},
 		"server error":   {echo(500), delivery.Retry, false, 90 * time.Second, ""},
 		"unavailable":    {echo(503), delivery.Retry, false, 90 * time.Second, ""},
+		"gateway's time": {echo(504), delivery.Retry, false, 90 * time.Second, ""},
+		"request's time": {echo(408), delivery.Retry, false, 90 * time.Second, ""},
+		"too early":      {echo(425), delivery.Retry, false, 90 * time.Second, ""},
+		"busy before the body": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}, delivery.Retry, false, 0, ""},
 		"redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
 		}, delivery.Dead, false, 0, "redirects are not followed"},
@@ -296,7 +306,10 @@ func TestSuiteGuardsTheInside(t *testing.T) {
 
 // guarded takes the leave for private addresses away again.
 func guarded(o Options) {
-	if w, ok := o.(*WebhookOptions); ok {
-		w.AllowPrivate = false
+	switch o := o.(type) {
+	case *WebhookOptions:
+		o.AllowPrivate = false
+	case *OperatorOptions:
+		o.AllowPrivate = false
 	}
 }

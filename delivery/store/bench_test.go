@@ -91,7 +91,7 @@ func fill(b *testing.B, s *Store, n int) {
 				if _, err := tx.exec("UPDATE note SET state = 'rendered', rendered_at = 1 WHERE id = ?", n.ID); err != nil {
 					return nil, err
 				}
-				if _, _, err := tx.addJob(n, chainTo("crm"), time.Now()); err != nil {
+				if _, _, err := tx.addJob(n.ID, threadOf(n, chainTo("crm")[0]), chainTo("crm"), time.Now()); err != nil {
 					return nil, err
 				}
 			}

@@ -6,6 +6,10 @@ import "time"
 type Options struct {
 	Path string `yaml:"path" help:"folder of the database, the tapes and the notes; created when missing"`
 
+	// Operator says that the operator is to be told of notes that could not be
+	// delivered.
+	Operator bool `yaml:"-"`
+
 	// Wait is how long Open waits for another process to leave the store.
 	Wait time.Duration `yaml:"-"`
 }

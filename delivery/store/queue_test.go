@@ -79,7 +79,7 @@ func TestUnknownIsRemembered(t *testing.T) {
 		t.Fatalf("at the next target: %+v", l)
 	}
 	finish(t, s, l, delivery.Result{Outcome: delivery.Dead})
-	n, err := s.Redrive(t.Context(), l.Note.ID)
+	n, err := s.Redrive(t.Context(), l.Note.ID, "")
 	if err != nil || n != 1 {
 		t.Fatal(n, err)
 	}
@@ -111,13 +111,13 @@ func TestChainAndDead(t *testing.T) {
 		t.Fatal(due, err)
 	}
 	woken(s)
-	if n, err := s.Redrive(t.Context(), l.Note.ID); err != nil || n != 1 || !woken(s) {
+	if n, err := s.Redrive(t.Context(), l.Note.ID, ""); err != nil || n != 1 || !woken(s) {
 		t.Fatal("Redrive", n, err)
 	}
-	if n, err := s.Redrive(t.Context(), l.Note.ID); err != nil || n != 0 {
+	if n, err := s.Redrive(t.Context(), l.Note.ID, ""); err != nil || n != 0 {
 		t.Fatal("Redrive of nothing", n, err)
 	}
-	if _, err := s.Redrive(t.Context(), delivery.NewID()); !errors.Is(err, delivery.ErrNotFound) {
+	if _, err := s.Redrive(t.Context(), delivery.NewID(), ""); !errors.Is(err, delivery.ErrNotFound) {
 		t.Fatal("Redrive of no note:", err)
 	}
 	if l = claim(t, s, 1)[0]; l.Target().Channel != "crm" || l.Attempt != 1 {
@@ -222,7 +222,7 @@ func TestThreadOrder(t *testing.T) {
 	}
 	// A dead note driven again goes behind what is on its way, and in turn.
 	busy := keep(t, s, newNote("101", "201"), chainTo("crm"))
-	if n, err := s.Redrive(t.Context(), first[0].Note.ID); err != nil || n != 1 {
+	if n, err := s.Redrive(t.Context(), first[0].Note.ID, ""); err != nil || n != 1 {
 		t.Fatal(n, err)
 	}
 	if got := claim(t, s, 10); len(got) != 0 {

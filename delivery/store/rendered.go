@@ -94,7 +94,7 @@ func (t *txn) rendered(n delivery.Note, chains []delivery.Chain, now time.Time) 
 	}
 	var leases []delivery.Lease
 	for _, c := range chains {
-		id, head, err := t.addJob(n, c, now)
+		id, head, err := t.addJob(n.ID, threadOf(n, c[0]), c, now)
 		if err != nil {
 			return nil, err
 		}
@@ -111,16 +111,15 @@ func (t *txn) rendered(n delivery.Note, chains []delivery.Chain, now time.Time) 
 }
 
 // addJob queues a chain of the note and says whether it heads its thread.
-func (t *txn) addJob(n delivery.Note, c delivery.Chain, now time.Time) (id string, head bool, err error) {
+func (t *txn) addJob(note string, thread []byte, c delivery.Chain, now time.Time) (id string, head bool, err error) {
 	chain, err := json.Marshal(c)
 	if err != nil {
 		return "", false, err
 	}
 	id = delivery.NewID()
-	thread := threadOf(n, c[0])
 	err = t.row(`INSERT INTO job (id, note, thread, chain, state, next_at, head)
 		VALUES (?1, ?2, ?3, ?4, 'queued', ?5, NOT EXISTS (SELECT 1 FROM job WHERE thread = ?3 AND head = 1))
-		RETURNING head`, id, n.ID, thread, string(chain), micros(now)).Scan(&head)
+		RETURNING head`, id, note, thread, string(chain), micros(now)).Scan(&head)
 	return id, head, err
 }
 

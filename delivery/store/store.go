@@ -35,6 +35,8 @@ type Store struct {
 	log  *slog.Logger
 	disk disk
 
+	tellOperator bool // of dead notes
+
 	lock    *os.File
 	dir     *os.File // path, for syncfs
 	db      *sql.DB
@@ -63,7 +65,7 @@ func open(o Options, log *slog.Logger, d disk) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", o.Path, err)
 	}
-	s := &Store{path: path, log: log, disk: d, wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs)}
+	s := &Store{path: path, log: log, disk: d, tellOperator: o.Operator, wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs)}
 	if err := s.start(context.Background(), o); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", path, err), s.Close())
 	}
