@@ -14,13 +14,14 @@ import (
 
 // memoryQueue keeps jobs in memory as [Queue] says a store must.
 type memoryQueue struct {
-	mu     sync.Mutex
-	jobs   []*memoryJob
-	wake   chan struct{}
-	claims int // calls
-	putOff int
-	broken []error // what Finish fails with
-	unsure bool    // Start fails
+	mu      sync.Mutex
+	jobs    []*memoryJob
+	threads map[string][]*memoryJob // by mailbox
+	wake    chan struct{}
+	claims  int // calls
+	putOff  int
+	broken  []error // what Finish fails with
+	unsure  bool    // Start fails
 }
 
 type memoryJob struct {
@@ -31,7 +32,9 @@ type memoryJob struct {
 	results []Result
 }
 
-func newMemoryQueue() *memoryQueue { return &memoryQueue{wake: make(chan struct{}, 1)} }
+func newMemoryQueue() *memoryQueue {
+	return &memoryQueue{wake: make(chan struct{}, 1), threads: map[string][]*memoryJob{}}
+}
 
 // put queues a job; notes of the same mailbox are one thread.
 func (q *memoryQueue) put(mailbox string, chain ...string) (id string) {
@@ -49,6 +52,7 @@ func (q *memoryQueue) add(mailbox string, chain []string) *memoryJob {
 		j.Chain = append(j.Chain, Target{Channel: name})
 	}
 	q.jobs = append(q.jobs, j)
+	q.threads[mailbox] = append(q.threads[mailbox], j)
 	return j
 }
 
@@ -71,11 +75,11 @@ func (q *memoryQueue) poke() {
 }
 
 func (q *memoryQueue) blocked(j *memoryJob) bool {
-	for _, older := range q.jobs {
+	for _, older := range q.threads[j.Note.Recipient.Number] {
 		if older == j {
 			return false
 		}
-		if older.Note.Recipient.Number == j.Note.Recipient.Number && older.ended.IsZero() {
+		if older.ended.IsZero() {
 			return true
 		}
 	}
@@ -159,6 +163,13 @@ func (q *memoryQueue) PutOff(_ context.Context, l Lease, wait time.Duration) err
 	return nil
 }
 
+// doubt makes Start fail, or not.
+func (q *memoryQueue) doubt(unsure bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.unsure = unsure
+}
+
 // look is the job as it stands.
 func (q *memoryQueue) look(id string) memoryJob {
 	q.mu.Lock()
@@ -207,7 +218,9 @@ func (q *memoryQueue) find(id string) *memoryJob {
 func (q *memoryQueue) erase(id string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.jobs = slices.DeleteFunc(q.jobs, func(j *memoryJob) bool { return j.Job == id })
+	is := func(j *memoryJob) bool { return j.Job == id }
+	mailbox := q.find(id).Note.Recipient.Number
+	q.jobs, q.threads[mailbox] = slices.DeleteFunc(q.jobs, is), slices.DeleteFunc(q.threads[mailbox], is)
 }
 
 func (q *memoryQueue) NextDue(context.Context) (time.Time, error) {

@@ -77,10 +77,10 @@ func BenchmarkOpen(b *testing.B) {
 }
 
 // fill puts n queued jobs of n callers into the store.
-func fill(b *testing.B, s *Store, n int) {
-	b.Helper()
+func fill(tb testing.TB, s *Store, n int) {
+	tb.Helper()
 	for part := range slices.Chunk(make([]struct{}, n), 1000) {
-		_, err := write(b.Context(), s, func(tx *txn) (any, error) {
+		_, err := write(tb.Context(), s, func(tx *txn) (any, error) {
 			for range part {
 				n := newNote("101", delivery.NewID())
 				n.State = delivery.Recorded
@@ -97,7 +97,7 @@ func fill(b *testing.B, s *Store, n int) {
 			}
 			return nil, nil
 		})
-		check(b, err)
+		check(tb, err)
 	}
 }
 
