@@ -254,6 +254,56 @@ func fail(t *testing.T, s subject, c delivery.Channel, patience time.Duration) *
 	return failed
 }
 
+// The status has decided: an answer whose rest is slow or lost counts.
+func TestSuiteAnswerBreaksOff(t *testing.T) {
+	for _, s := range overHTTP() {
+		t.Run(s.name, func(t *testing.T) {
+			server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				w.Header().Set("Content-Length", "1000")
+				_, _ = w.Write([]byte("we have"))
+				_ = http.NewResponseController(w).Flush()
+				<-r.Context().Done()
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			if _, err := open(t, s.options(server.URL)).Send(ctx, parcelOf(sampleNote())); err != nil {
+				t.Errorf("a 200 that breaks off: %v", err)
+			}
+		})
+	}
+}
+
+// A request that broke off half-way cannot have been taken for a note: it is
+// sent again, unmarked.
+func TestBodyThatDidNotGetThrough(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	go func() { // takes the headers and hangs up
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 512))
+			_ = conn.(*net.TCPConn).SetLinger(0)
+			_ = conn.Close()
+		}
+	}()
+	n := sampleNote()
+	big := bytes.Repeat([]byte("x"), maxAttach)
+	n.Media.Bytes = int64(len(big))
+	p := parcelOf(n)
+	p.Open = func(context.Context) (io.ReadSeekCloser, error) { return file{bytes.NewReader(big)}, nil }
+	_, err = open(t, webhookFor(true)("http://"+listener.Addr().String())).Send(t.Context(), p)
+	if failed := (*delivery.SendError)(nil); !errors.As(err, &failed) || failed.Outcome != delivery.Retry {
+		t.Errorf("got %v, want retry", err)
+	}
+}
+
 func TestSuiteNoConnection(t *testing.T) {
 	// mute takes connections and says nothing.
 	mute, err := net.Listen("tcp", "127.0.0.1:0")
