@@ -53,7 +53,7 @@ func TestNewNoteLeavesAtOnce(t *testing.T) {
 	for name, rate := range map[string]delivery.Rate{"slow": {}, "limited": {Sends: 10, Per: time.Second}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := openAt(t, t.TempDir())
+				s := compositions()[0].openAt(t, t.TempDir())
 				fill(t, s, old)
 				service := &slow{takes: 2 * time.Second}
 				w := delivery.NewWorker(s, s, map[string]delivery.Channel{"crm": limited{service, rate}},

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -12,16 +11,16 @@ import (
 )
 
 // note reads one note. delivery.ErrNotFound.
-func (s *Store) note(ctx context.Context, id string) (delivery.Note, error) {
+func (s *Store) note(ctx context.Context, id string) (kept, error) {
 	if !delivery.ValidID(id) {
-		return delivery.Note{}, delivery.ErrNotFound
+		return kept{}, delivery.ErrNotFound
 	}
-	return scanNote(s.readers.QueryRowContext(ctx, "SELECT "+noteColumns+" FROM note WHERE id = ?", id))
+	return s.vault.scanNote(s.readers.QueryRowContext(ctx, "SELECT "+noteColumns+" FROM note WHERE id = ?", id))
 }
 
-func (s *Store) jobs(ctx context.Context, note string) ([]delivery.Job, error) {
-	rows, err := s.readers.QueryContext(ctx, "SELECT "+jobColumns+" FROM job WHERE note = ? ORDER BY seq", note)
-	return collect(rows, err, scanJob)
+func (s *Store) jobs(ctx context.Context, n kept) ([]delivery.Job, error) {
+	rows, err := s.readers.QueryContext(ctx, "SELECT "+jobColumns+" FROM job WHERE note = ? ORDER BY seq", n.ID)
+	return collect(rows, err, n.scanJob)
 }
 
 // List implements delivery.Notes.
@@ -31,137 +30,120 @@ func (s *Store) List(ctx context.Context, f delivery.Filter) ([]delivery.Summary
 		limit = 50
 	}
 	var list []delivery.Summary
-	err := s.each(ctx, f, limit, func(id string, jobs []delivery.Job) error {
-		n, err := s.note(ctx, id)
-		switch {
-		case errors.Is(err, delivery.ErrNotFound): // discarded meanwhile
-			return nil
-		case err != nil:
-			return err
-		}
-		list = append(list, delivery.Summary{Note: n, Jobs: jobs})
-		return nil
-	})
+	err := s.each(ctx, f, limit, func(n delivery.Summary) { list = append(list, n) })
 	return list, err
 }
 
 // Count implements delivery.Notes.
 func (s *Store) Count(ctx context.Context, f delivery.Filter) (n int, err error) {
-	err = s.each(ctx, f, math.MaxInt, func(string, []delivery.Job) error { n++; return nil })
+	err = s.each(ctx, f, math.MaxInt, func(delivery.Summary) { n++ })
 	return n, err
 }
 
-// page is how many ids are read at once.
-const page = 256
+// maxPage is how many notes are read at once.
+const maxPage = 256
 
 // each calls do for the notes that the filter chooses, up to limit, in List's
 // order. Which channel a job stands at is in its chain, which no index knows.
-func (s *Store) each(ctx context.Context, f delivery.Filter, limit int, do func(id string, jobs []delivery.Job) error) error {
-	oldestFirst := f.After != ""
+func (s *Store) each(ctx context.Context, f delivery.Filter, limit int, do func(delivery.Summary)) error {
+	size := maxPage
+	if !f.ByJobs() {
+		size = min(limit, maxPage)
+	}
 	for {
-		ids, err := s.pageOf(ctx, f, oldestFirst)
+		page, err := s.page(ctx, f, size)
 		if err != nil {
 			return err
 		}
-		for _, id := range ids {
-			jobs, err := s.jobs(ctx, id)
+		for _, n := range page {
+			jobs, err := s.jobs(ctx, n)
 			if err != nil {
 				return err
 			}
 			if !f.Wants(jobs) {
 				continue
 			}
-			if err := do(id, jobs); err != nil {
-				return err
-			}
+			do(delivery.Summary{Note: n.Note, Jobs: jobs})
 			if limit--; limit == 0 {
 				return nil
 			}
 		}
-		switch {
-		case len(ids) < page:
+		if len(page) < size {
 			return nil
-		case oldestFirst:
-			f.After = ids[page-1]
-		default:
-			f.Before = ids[page-1]
+		}
+		if last := page[size-1].ID; f.After != "" {
+			f.After = last
+		} else {
+			f.Before = last
 		}
 	}
 }
 
-// pageOf are the ids of the filter's next notes, as far as indexes know.
-func (s *Store) pageOf(ctx context.Context, f delivery.Filter, oldestFirst bool) ([]string, error) {
+// page reads the filter's next notes, as far as indexes know them.
+func (s *Store) page(ctx context.Context, f delivery.Filter, size int) ([]kept, error) {
 	order := "DESC"
-	if oldestFirst {
+	if f.After != "" {
 		order = "ASC"
 	}
 	above, below := f.Range()
-	rows, err := s.readers.QueryContext(ctx, `SELECT id FROM note
+	rows, err := s.readers.QueryContext(ctx, "SELECT "+noteColumns+` FROM note
 		WHERE (?1 = '' OR mailbox = ?1) AND id > ?2 AND (?3 = '' OR id < ?3) AND (?4 = '' OR state = ?4 OR
 			CASE ?4 WHEN 'delivered' THEN EXISTS (SELECT 1 FROM job WHERE job.note = note.id AND job.state = 'delivered')
 			ELSE id IN (SELECT note FROM job WHERE state = ?4 AND state <> 'delivered') END)
-		ORDER BY id `+order+" LIMIT ?5", f.Mailbox, above, below, f.State, page)
-	return collect(rows, err, func(r scanner) (id string, err error) { return id, r.Scan(&id) })
+		ORDER BY id `+order+" LIMIT ?5", s.vault.mailbox(f.Mailbox), above, below, f.State, size)
+	return collect(rows, err, func(r scanner) (kept, error) { return s.vault.scanNote(r) })
 }
 
 // Life implements delivery.Notes.
 func (s *Store) Life(ctx context.Context, id string) (l delivery.Life, err error) {
-	if l.Note, err = s.note(ctx, id); err != nil {
+	n, err := s.note(ctx, id)
+	if err != nil {
 		return l, err
 	}
-	if l.Jobs, err = s.jobs(ctx, id); err != nil {
+	l.Note = n.Note
+	if l.Jobs, err = s.jobs(ctx, n); err != nil {
 		return l, err
 	}
-	rows, err := s.readers.QueryContext(ctx, "SELECT at, job, name, target, detail FROM event WHERE note = ? ORDER BY seq", id)
-	l.Events, err = collect(rows, err, func(r scanner) (e delivery.Event, err error) {
-		var at int64
-		err = r.Scan(&at, &e.Job, &e.Name, &e.Target, &e.Detail)
-		e.At = instant(at)
-		return e, err
-	})
+	rows, err := s.readers.QueryContext(ctx, "SELECT at, job, name, body FROM event WHERE note = ? ORDER BY seq", id)
+	l.Events, err = collect(rows, err, n.scanEvent)
 	return l, err
 }
 
 // Redrive implements delivery.Notes. That an earlier attempt may have arrived
 // is not forgotten.
 func (s *Store) Redrive(ctx context.Context, id, channel string) (int, error) {
-	if _, err := s.note(ctx, id); err != nil {
-		return 0, err
-	}
-	jobs, err := s.jobs(ctx, id)
+	n, err := s.note(ctx, id)
 	if err != nil {
 		return 0, err
 	}
-	jobs = slices.DeleteFunc(jobs, func(j delivery.Job) bool { return j.State != delivery.JobDead || !j.At(channel) })
-	if len(jobs) == 0 {
-		return 0, nil
-	}
-	n, err := write(ctx, s, func(tx *txn) (int, error) { return tx.redrive(id, jobs, time.Now()) })
+	jobs, err := write(ctx, s, func(tx *txn) (int, error) { return tx.redrive(n, channel, time.Now()) })
 	if err != nil {
 		return 0, fmt.Errorf("redrive note %s: %w", id, err)
 	}
-	if n > 0 {
+	if jobs > 0 {
 		s.wakeUp()
 	}
-	return n, nil
+	return jobs, nil
 }
 
-// redrive queues those of a note's jobs again that are still dead.
-func (t *txn) redrive(note string, jobs []delivery.Job, now time.Time) (n int, err error) {
-	for _, j := range jobs {
-		changed, err := t.exec(`UPDATE job SET state = 'queued', step = 0, attempt = 0, first_at = 0, next_at = ?,
-			head = NOT EXISTS (SELECT 1 FROM job AS other WHERE other.thread = job.thread AND other.head = 1)
-			WHERE id = ? AND state = 'dead'`, micros(now), j.ID)
+func (t *txn) redrive(n kept, channel string, now time.Time) (int, error) {
+	rows, err := t.query("SELECT "+jobColumns+" FROM job WHERE note = ? AND state = 'dead' ORDER BY seq", n.ID)
+	dead, err := collect(rows, err, n.scanJob)
+	dead = slices.DeleteFunc(dead, func(j delivery.Job) bool { return !j.At(channel) })
+	if err != nil || len(dead) == 0 {
+		return 0, err
+	}
+	for _, j := range dead {
+		_, err := t.exec(`UPDATE job SET state = 'queued', step = 0, attempt = 0, first_at = 0, next_at = ?,
+			head = shared = 0 AND NOT EXISTS (SELECT 1 FROM job AS other WHERE other.thread = job.thread AND other.head = 1)
+			WHERE id = ?`, micros(now), j.ID)
 		if err != nil {
 			return 0, err
 		}
-		if changed == 0 {
-			continue
-		}
-		if err := t.event(note, delivery.Event{At: now, Job: j.ID, Name: "redriven", Target: j.Chain[0].String()}); err != nil {
+		if err := t.event(n.box, delivery.Event{At: now, Job: j.ID, Name: "redriven", Target: j.Chain[0].String()}); err != nil {
 			return 0, err
 		}
-		n++
 	}
-	return n, nil
+	_, err = t.exec("UPDATE note SET ended_at = 0 WHERE id = ?", n.ID)
+	return len(dead), err
 }

@@ -9,16 +9,17 @@ import (
 )
 
 // openTelling opens a store whose operator is to be told.
-func openTelling(tb testing.TB) *Store {
+func (c composition) openTelling(tb testing.TB) *Store {
 	tb.Helper()
-	s, err := Open(Options{Path: tb.TempDir(), Operator: true}, quiet())
-	check(tb, err)
-	tb.Cleanup(func() { closeStore(tb, s) })
-	return s
+	o := c.options(tb, tb.TempDir())
+	o.Operator = true
+	return openStore(tb, o)
 }
 
-func TestOperatorIsToldOfADeadNote(t *testing.T) {
-	s := openTelling(t)
+func TestOperatorIsToldOfADeadNote(t *testing.T) { everywhere(t, testOperatorIsToldOfADeadNote) }
+
+func testOperatorIsToldOfADeadNote(t *testing.T, c composition) {
+	s := c.openTelling(t)
 	l := keep(t, s, newNote("101", "201"), chainTo("bot:7", "crm"))[0]
 	finish(t, s, l, delivery.Result{Outcome: delivery.Dead})
 	l = claim(t, s, 10)[0]
@@ -61,8 +62,10 @@ func TestOperatorIsToldOfADeadNote(t *testing.T) {
 }
 
 // Who tells the operator waits for no thread, and no thread waits for it.
-func TestOperatorJobsBlockNothing(t *testing.T) {
-	s := openTelling(t)
+func TestOperatorJobsBlockNothing(t *testing.T) { everywhere(t, testOperatorJobsBlockNothing) }
+
+func testOperatorJobsBlockNothing(t *testing.T, c composition) {
+	s := c.openTelling(t)
 	for range 3 {
 		l := keep(t, s, newNote("101", "201"), chainTo("crm"))[0]
 		finish(t, s, l, delivery.Result{Outcome: delivery.Dead})
@@ -75,8 +78,10 @@ func TestOperatorJobsBlockNothing(t *testing.T) {
 	}
 }
 
-func TestNoOperator(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestNoOperator(t *testing.T) { everywhere(t, testNoOperator) }
+
+func testNoOperator(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	l := keep(t, s, newNote("101", "201"), chainTo("crm"))[0]
 	finish(t, s, l, delivery.Result{Outcome: delivery.Dead})
 	if got := claim(t, s, 10); len(got) != 0 {
@@ -84,8 +89,10 @@ func TestNoOperator(t *testing.T) {
 	}
 }
 
-func TestStart(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestStart(t *testing.T) { everywhere(t, testStart) }
+
+func testStart(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	l := keep(t, s, newNote("101", "201"), chainTo("crm", "bot"))[0]
 	check(t, s.Start(t.Context(), l))
 	check(t, s.Start(t.Context(), l))
