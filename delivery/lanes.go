@@ -19,6 +19,7 @@ type lanes struct {
 	work   sync.Cond // a lease's turn may have come
 	lacks  sync.Cond // a lane with a rate may lack grants
 	byName map[string]*lane
+	eased  chan struct{} // holds a value when a lane is down to half of what it may hold
 	order  []*lane // the one whose turn is next comes first
 	free   int
 	closed bool
@@ -53,7 +54,7 @@ type ticket struct {
 }
 
 func newLanes(sends int) *lanes {
-	s := &lanes{byName: map[string]*lane{}, free: sends}
+	s := &lanes{byName: map[string]*lane{}, eased: make(chan struct{}, 1), free: sends}
 	s.work.L, s.lacks.L = &s.mu, &s.mu
 	return s
 }
@@ -70,6 +71,18 @@ func (s *lanes) of(l Lease) *lane {
 		return lane
 	}
 	return s.byName[""]
+}
+
+// room is how many claimed leases find a place whatever their channels; 0 when
+// a lane is full.
+func (s *lanes) room() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	room := maxClaimed
+	for _, l := range s.order {
+		room = min(room, maxClaimed-len(l.claimed))
+	}
+	return room
 }
 
 // offer holds a lease until its turn comes; false when there is no room, or
@@ -119,7 +132,14 @@ func (s *lanes) next() (ticket, bool) {
 			l.spend()
 		}
 		s.order = append(slices.Delete(s.order, i, i+1), l)
-		return ticket{l.pop(), l, settle}, true
+		t := ticket{l.pop(), l, settle}
+		if len(l.claimed) == maxClaimed/2 {
+			select {
+			case s.eased <- struct{}{}:
+			default:
+			}
+		}
+		return t, true
 	}
 	return ticket{}, false
 }

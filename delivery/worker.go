@@ -141,7 +141,7 @@ const (
 // claimDue claims jobs as they fall due, until ctx ends.
 func (w *Worker) claimDue(ctx context.Context) {
 	for ctx.Err() == nil {
-		more, err := w.claim(ctx)
+		more, err := w.claim(ctx, w.room(ctx))
 		if more {
 			continue
 		}
@@ -162,11 +162,29 @@ func (w *Worker) claimDue(ctx context.Context) {
 	}
 }
 
-// claim takes what is due into the lanes and puts off what finds no room; true
+// room is how many jobs to claim: no more than the lanes can hold. While one is
+// full, the queue is searched step by step for jobs of the others.
+func (w *Worker) room(ctx context.Context) int {
+	room := w.lanes.room()
+	if room == 0 {
+		select {
+		case <-ctx.Done():
+		case <-time.After(minRest):
+		case <-w.lanes.eased:
+		}
+		room = w.lanes.room()
+	}
+	if room == 0 {
+		return w.o.Sends
+	}
+	return min(room, w.o.Sends)
+}
+
+// claim takes what is due into the lanes and puts off what finds no place; true
 // when there may be more.
-func (w *Worker) claim(ctx context.Context) (more bool, err error) {
+func (w *Worker) claim(ctx context.Context, limit int) (more bool, err error) {
 	ctx = context.WithoutCancel(ctx) // a claim that was cut short could leave leases that nobody holds
-	leases, err := w.queue.Claim(ctx, w.o.Sends)
+	leases, err := w.queue.Claim(ctx, limit)
 	if err != nil {
 		return false, fmt.Errorf("claiming jobs: %w", err)
 	}
@@ -177,7 +195,7 @@ func (w *Worker) claim(ctx context.Context) (more bool, err error) {
 		}
 	}
 	full.Wait()
-	return len(leases) == w.o.Sends, nil
+	return len(leases) == limit, nil
 }
 
 // serve is one of the senders.
