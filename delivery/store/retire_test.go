@@ -94,7 +94,7 @@ func testRetention(t *testing.T, c composition) {
 		} {
 			time.Sleep(time.Duration(at.day)*testDay + time.Minute - time.Since(recording.Note().CalledAt))
 			if at.day == 30 {
-				n, err := s.Redrive(ctx, ids["redriven"])
+				n, err := s.Redrive(ctx, ids["redriven"], "")
 				if err != nil || n != 1 {
 					t.Fatal("Redrive:", n, err)
 				}

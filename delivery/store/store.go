@@ -39,6 +39,8 @@ type Store struct {
 	log  *slog.Logger
 	disk disk
 
+	tellOperator bool // of dead notes
+
 	clock   delivery.Clock
 	vault   *vault
 	box     *box // of what belongs to no note: links, secrets
@@ -77,7 +79,7 @@ func open(o Options, log *slog.Logger, d disk) (*Store, error) {
 		return nil, fmt.Errorf("store %s: %w", o.Path, err)
 	}
 	s := &Store{
-		path: path, log: log, disk: d, clock: delivery.ClockOn(o.Wall), wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs),
+		path: path, log: log, disk: d, tellOperator: o.Operator, clock: delivery.ClockOn(o.Wall), wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs),
 		ballast: &ballast{path: filepath.Join(path, "ballast"), remove: d.remove, log: log},
 	}
 	if err := s.start(context.Background(), o); err != nil {

@@ -15,7 +15,8 @@ import (
 type Operator interface {
 	List(ctx context.Context, f delivery.Filter) ([]delivery.Summary, error)
 	Life(ctx context.Context, id string) (delivery.Life, error)
-	Redrive(ctx context.Context, id string) (int, error)
+	Count(ctx context.Context, f delivery.Filter) (int, error)
+	Redrive(ctx context.Context, id, channel string) (int, error)
 	LinkFor(ctx context.Context, mailbox string) (token string, err error)
 	// Export writes a mailbox as a zip, see delivery.Export.
 	Export(ctx context.Context, mailbox string, w io.Writer) error
@@ -32,7 +33,9 @@ const Socket = "control.sock"
 // Fresh ends the name under which the socket is made.
 const Fresh = ".new"
 
-type redriven struct{ Jobs int }
+type redriving struct{ Channel string }
+
+type number struct{ N int }
 
 type rotation struct {
 	Keys  []byte
