@@ -31,8 +31,10 @@ func oldNotes() []struct{ id, caller, state, events string } {
 		{"06h00zrwd2f5rqqc8tp4bdsdy8", "Dieter Dead", "dead", "sending team-bot:777123, dead team-bot:777123"},
 		{"06h00zrwdzay4btp84ye78ky54", "Quirin Queued", "queued", "sending team-bot:777123, retry team-bot:777123"},
 		{"06h00zrwerazq817ygdntn5w2m", "Quirin Queued again", "queued", ""},
-		{"06h00zrwfgm7780khy48q881y8", "Susi Sending", "queued",
-			"sending team-bot:777123, sending inbox, unknown team-bot:777123, unknown inbox"},
+		{
+			"06h00zrwfgm7780khy48q881y8", "Susi Sending", "queued",
+			"sending team-bot:777123, sending inbox, unknown team-bot:777123, unknown inbox",
+		},
 		{"06h00zrwgkpp43zdh22m0p79cw", "Nora Nochain", "", ""},
 	}
 }
