@@ -1,3 +1,4 @@
+//nolint:thelper // everywhere runs the tests, over every composition
 package store
 
 import (
@@ -201,16 +202,19 @@ func TestSealingIsInterrupted(t *testing.T) {
 		path := oldStore(t)
 		d := realDisk()
 		syncs := 0
-		d.syncAll = func(f *os.File) error {
-			if syncs++; syncs == at {
-				return errors.New("the power is gone")
+		ending := func(sync func(*os.File) error) func(*os.File) error {
+			return func(f *os.File) error {
+				if syncs++; syncs == at {
+					return errors.New("the power is gone")
+				}
+				return sync(f)
 			}
-			return syncFS(f)
 		}
+		d.sync, d.syncAll = ending(d.sync), ending(d.syncAll)
 		s, err := open(Options{Path: path, KeyFile: keys}, quiet(), d)
 		if err == nil {
 			check(t, s.Close())
-			if at < 3 {
+			if at < 6 {
 				t.Fatalf("sealing took %d syncs", at)
 			}
 			return
@@ -297,6 +301,20 @@ func TestKeysAreNeeded(t *testing.T) {
 	s = openStore(t, Options{Path: path, KeyFile: writeKeys(t, testIndex+otherKey+testKey)})
 	if got := life(t, s, n.ID).Note.Caller; got != n.Caller {
 		t.Errorf("with the key in second place: %+v", got)
+	}
+}
+
+// What is deleted is overwritten, in clear too.
+func TestDeletedRowsAreOverwritten(t *testing.T) {
+	path := t.TempDir()
+	s := openStore(t, Options{Path: path})
+	keep(t, s, newNote("101", "201"))
+	d := begin(t, s, newNote("+4930999999", "Quentin"))
+	check(t, d.Append([]byte("Quentin's words")))
+	check(t, d.Discard(t.Context()))
+	check(t, s.Close())
+	if left := inClear(t, path, []string{"Quentin", "+4930999999"}); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
 	}
 }
 
