@@ -6,6 +6,10 @@ import "time"
 type Options struct {
 	Path string `yaml:"path" help:"folder of the database, the tapes and the notes; created when missing"`
 
+	// Operator says that the operator is to be told of notes that could not be
+	// delivered.
+	Operator bool `yaml:"-"`
+
 	KeyFile string `yaml:"key_file" path:"true" help:"seals what lies on disk; make one with 'afterbeep keys new FILE' and keep a copy elsewhere; empty keeps it in clear"`
 
 	// AsIs leaves a store in clear as it is for this time: an operator's command

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"database/sql"
 	"encoding/json"
@@ -106,12 +107,28 @@ func (n kept) scanJob(row scanner) (j delivery.Job, err error) {
 	return j, n.box.openJSON("chain", chain, &j.Chain)
 }
 
+// operatorThread begins the threads of the jobs that tell the operator.
+const operatorThread = "operator "
+
 // threadOf names the thread of a job: what one caller sends to one mailbox at
 // one target arrives in order. Callers without a number have nothing in common,
-// so none of them waits for another. The hash keeps the index small.
-func (v *vault) threadOf(n delivery.Note, first delivery.Target) []byte {
+// so none of them waits for another. The hash keeps the index small. A job that
+// tells the operator is a thread of its own: it blocks nothing, and nothing
+// blocks it.
+func (v *vault) threadOf(n delivery.Note, first delivery.Target, job string) []byte {
+	if first.Channel == delivery.Operator {
+		return []byte(operatorThread + job)
+	}
 	caller := cmp.Or(n.Caller.Number, n.ID)
 	return v.hash(fmt.Sprintf("%q %q %q", n.Recipient.Number, caller, first.String()))
+}
+
+// sealThread makes of a thread's name in clear the one that threadOf gives.
+func (v *vault) sealThread(thread []byte) []byte {
+	if bytes.HasPrefix(thread, []byte(operatorThread)) {
+		return thread
+	}
+	return v.keyed(thread)
 }
 
 // eventBody is what an event says of a person or a service.

@@ -205,7 +205,7 @@ func (t *txn) sealJobs(b *box) error {
 	}
 	for _, j := range jobs {
 		_, err := t.exec("UPDATE job SET chain = ?, thread = ?, receipt = ? WHERE id = ?",
-			b.seal("chain", j.chain), t.vault.keyed(j.thread), t.vault.index("receipt", j.receipt), j.id)
+			b.seal("chain", j.chain), t.vault.sealThread(j.thread), t.vault.index("receipt", j.receipt), j.id)
 		if err != nil {
 			return err
 		}

@@ -170,7 +170,7 @@ func deliverAll(t *testing.T, s *Store) {
 			finish(t, s, l, delivery.Result{Outcome: delivery.Done})
 		}
 	}
-	if n, err := s.Redrive(ctx, oldNotes()[3].id); n != 1 || err != nil {
+	if n, err := s.Redrive(ctx, oldNotes()[3].id, ""); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
 	var sent []string
@@ -377,6 +377,19 @@ func TestBox(t *testing.T) {
 	}
 	if text, err := b.open("body", sealed); err != nil || string(text) != "text" {
 		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// Sealing names a thread as its next job will.
+func TestSealThread(t *testing.T) {
+	v, err := openVault(writeKeys(t, testIndex+testKey))
+	check(t, err)
+	n := newNote("101", "201")
+	for _, first := range []delivery.Target{{Channel: "crm"}, {Channel: delivery.Operator}} {
+		inClear, sealed := (&vault{}).threadOf(n, first, "job"), v.threadOf(n, first, "job")
+		if !bytes.Equal(v.sealThread(inClear), sealed) {
+			t.Errorf("%s: %q, want %q", first, v.sealThread(inClear), sealed)
+		}
 	}
 }
 
