@@ -124,7 +124,7 @@ func check(tb testing.TB, err error) {
 
 func (m *machine) awaitOpen(tb testing.TB) {
 	tb.Helper()
-	eventually(tb, "the gates open", m.Open)
+	eventually(tb, "the gates open", m.Ready)
 }
 
 // eventually waits for something that other processes do.

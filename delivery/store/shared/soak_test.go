@@ -63,6 +63,7 @@ func (g *gateway) Recall(_ context.Context, _ Shards, say func(Fact) error) erro
 		facts = append(facts, pending(p))
 	}
 	g.mu.Unlock()
+	time.Sleep(rand.N(500 * time.Millisecond)) // the other machine is faster
 	for _, f := range facts {
 		if err := say(f); err != nil {
 			return err
@@ -91,6 +92,9 @@ func (g *gateway) Met(_ context.Context, machines []string) error {
 
 // deliver makes an attempt as the store does: recorded, then begun.
 func (g *gateway) deliver(ctx context.Context, j Job) {
+	if rand.N(8) == 0 {
+		time.Sleep(rand.N(2 * time.Second)) // waits for a sender
+	}
 	g.mu.Lock()
 	g.sending[j.ID] = j
 	g.mu.Unlock()
@@ -171,7 +175,7 @@ func TestNoneLostNoneDoubled(t *testing.T) {
 	}
 	for _, g := range gateways {
 		eventually(t, "they meet", func() bool {
-			return g.Open() && knows(&machine{Shared: g.Shared}, "a") && knows(&machine{Shared: g.Shared}, "b")
+			return g.Ready() && g.knows("a") && g.knows("b")
 		})
 	}
 	faults := []func(){

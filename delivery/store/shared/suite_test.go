@@ -130,14 +130,14 @@ func testThread(t duo) {
 }
 
 // finishFirst ends a lease and the job that came after it, and returns that.
-func (m *machine) finishFirst(t testing.TB, other *machine, j Job) Job {
-	t.Helper()
-	m.finish(t, j, "done")
-	l := other.claimOne(t)
+func (m *machine) finishFirst(tb testing.TB, other *machine, j Job) Job {
+	tb.Helper()
+	m.finish(tb, j, "done")
+	l := other.claimOne(tb)
 	if l.Note != "thread-00" {
-		t.Fatalf("the next of the thread is %s", l.Note)
+		tb.Fatalf("the next of the thread is %s", l.Note)
 	}
-	other.finish(t, l.Job, "done")
+	other.finish(tb, l.Job, "done")
 	return l.Job
 }
 

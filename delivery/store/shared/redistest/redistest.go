@@ -74,7 +74,7 @@ func (s *Server) Start() {
 	if len(s.args) > 0 && strings.HasPrefix(s.args[0], "sentinel") {
 		run = append(run, "--sentinel")
 	}
-	s.cmd = exec.Command("redis-server", run...) //nolint:gosec // a test says what to run
+	s.cmd = exec.CommandContext(context.Background(), "redis-server", run...) //nolint:gosec // a test says what to run
 	if err := s.cmd.Start(); err != nil {
 		s.tb.Fatal(err)
 	}
