@@ -87,12 +87,9 @@ func NewWorker(q Queue, files Opener, channels map[string]Channel, o WorkerOptio
 }
 
 func (w *Worker) addLane(name string, channel Channel) {
-	l := &lane{name: name, channel: channel, within: defaultPatient, now: w.o.Now}
+	l := &lane{name: name, channel: channel, within: defaultPatient, now: w.o.Now, hold: maxClaimed}
 	if p, ok := channel.(Patient); ok {
 		l.within = p.Within()
-	}
-	if limited, ok := channel.(Limited); ok {
-		l.rate = limited.Rate()
 	}
 	changed := func(from, to string) {
 		w.o.Observer.Breaker(name, to)
@@ -103,8 +100,8 @@ func (w *Worker) addLane(name string, channel Channel) {
 	l.breaker = newBreaker(changed, func() {
 		w.log.Error("channel paused: the service refuses its credentials; mend them and restart", "channel", name)
 	})
-	if l.rate.limits() {
-		l.breaker.pace = max(comeBackPace, l.rate.Every())
+	if limited, ok := channel.(Limited); ok {
+		l.limit(limited.Rate())
 	}
 	w.lanes.add(l)
 }
@@ -169,20 +166,18 @@ func (w *Worker) claimDue(ctx context.Context) {
 	}
 }
 
-// room is how many jobs to claim: no more than the lanes can hold. While one is
-// full, the queue is searched step by step for jobs of the others.
+// room is how many jobs to claim: no more than the lanes can hold. While one
+// stays full, the queue is searched step by step for jobs of the others.
 func (w *Worker) room(ctx context.Context) int {
-	room := w.lanes.room()
-	if room == 0 {
+	room, full := w.lanes.room()
+	if full {
 		select {
 		case <-ctx.Done():
 		case <-time.After(minRest):
+			return w.o.Sends
 		case <-w.lanes.eased:
+			room, _ = w.lanes.room()
 		}
-		room = w.lanes.room()
-	}
-	if room == 0 {
-		return w.o.Sends
 	}
 	return min(room, w.o.Sends)
 }

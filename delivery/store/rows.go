@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"database/sql"
 	"encoding/json"
@@ -122,6 +123,14 @@ func (v *vault) threadOf(n delivery.Note, first delivery.Target, job string) []b
 	}
 	caller := cmp.Or(n.Caller.Number, n.ID)
 	return v.hash(fmt.Sprintf("%q %q %q", n.Recipient.Number, caller, first.String()))
+}
+
+// sealThread makes of a thread's name in clear the one that threadOf gives.
+func (v *vault) sealThread(thread []byte) []byte {
+	if bytes.HasPrefix(thread, []byte(operatorThread)) {
+		return thread
+	}
+	return v.keyed(thread)
 }
 
 // eventBody is what an event says of a person or a service.
