@@ -30,6 +30,7 @@ type lane struct {
 	name    string
 	channel Channel
 	within  time.Duration // the patience of a chain that goes on after it
+	now     func() time.Time
 	breaker *breaker
 	hold    int // of claimed, at most
 	rate    Rate

@@ -18,6 +18,10 @@ type WorkerOptions struct {
 	Observer Observer      // nil for none
 	Limiter  Limiter       // keeps the channels' rates; nil for one within this process
 
+	// Now is the queue's clock, by which its leases and NextDue go; nil for
+	// time.Now.
+	Now func() time.Time
+
 	// Link signs a URL to a note's file that works until it expires, "" when
 	// the gateway has no public URL.
 	Link func(noteID string, expires time.Time) string
@@ -68,6 +72,9 @@ func NewWorker(q Queue, files Opener, channels map[string]Channel, o WorkerOptio
 	if o.Observer == nil {
 		o.Observer = unobserved{}
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	if o.Link == nil {
 		o.Link = func(string, time.Time) string { return "" }
 	}
@@ -80,7 +87,7 @@ func NewWorker(q Queue, files Opener, channels map[string]Channel, o WorkerOptio
 }
 
 func (w *Worker) addLane(name string, channel Channel) {
-	l := &lane{name: name, channel: channel, within: defaultPatient, hold: maxClaimed}
+l := &lane{name: name, channel: channel, within: defaultPatient, hold: maxClaimed, now: w.o.Now}
 	if p, ok := channel.(Patient); ok {
 		l.within = p.Within()
 	}
@@ -148,7 +155,7 @@ func (w *Worker) claimDue(ctx context.Context) {
 			w.log.Error("queue not readable; trying again", "error", err)
 			rest = time.Second
 		} else if !due.IsZero() {
-			rest = min(max(time.Until(due), minRest), maxRest)
+			rest = min(max(due.Sub(w.o.Now()), minRest), maxRest)
 		}
 		select {
 		case <-ctx.Done():

@@ -46,7 +46,7 @@ type kept struct {
 }
 
 // noteColumns are what scanNote reads.
-const noteColumns = "note.id, note.key, note.state, note.body, note.read_at, note.played_at"
+const noteColumns = "note.id, note.key, note.state, note.body, note.read_at, note.played_at, note.files"
 
 // scanNote reads noteColumns, and what follows them into more.
 func (v *vault) scanNote(row scanner, more ...any) (n kept, err error) {
@@ -54,8 +54,9 @@ func (v *vault) scanNote(row scanner, more ...any) (n kept, err error) {
 		id, state    string
 		key, body    []byte
 		read, played int64
+		files        bool
 	)
-	if err := row.Scan(append([]any{&id, &key, &state, &body, &read, &played}, more...)...); err != nil {
+	if err := row.Scan(append([]any{&id, &key, &state, &body, &read, &played, &files}, more...)...); err != nil {
 		return n, found(err)
 	}
 	if n.box, err = v.open(id, key); err != nil {
@@ -65,6 +66,7 @@ func (v *vault) scanNote(row scanner, more ...any) (n kept, err error) {
 		return n, err
 	}
 	n.State, n.ReadAt, n.PlayedAt = delivery.State(state), instant(read), instant(played)
+	n.Media.Gone = !files && n.Media.Bytes > 0
 	return n, nil
 }
 
@@ -146,14 +148,15 @@ func (t *txn) box(note string) (*box, error) {
 	return t.vault.open(note, key)
 }
 
-// event adds a line to the life of the note that b seals for.
+// event adds a line to the life of the note that b seals for, at the time of
+// day by the machine's clock.
 func (t *txn) event(b *box, e delivery.Event) error {
 	body, err := b.sealJSON("event", eventBody{e.Target, e.Detail})
 	if err != nil {
 		return err
 	}
 	_, err = t.exec("INSERT INTO event (note, job, at, name, body) VALUES (?, ?, ?, ?, ?)",
-		b.owner, e.Job, micros(e.At), e.Name, body)
+		b.owner, e.Job, micros(t.clock.Wall()), e.Name, body)
 	return err
 }
 

@@ -340,6 +340,6 @@ func (s *Store) compact(ctx context.Context) error {
 	if err := s.openDatabase(ctx); err != nil {
 		return err
 	}
-	s.writer = newWriter(ctx, s.conn, s.vault, s.fail)
+	s.startWriter(ctx)
 	return nil
 }

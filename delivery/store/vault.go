@@ -89,6 +89,13 @@ func (v *vault) open(owner string, wrapped []byte) (*box, error) {
 	return b, nil
 }
 
+// forget drops the boxes that it has opened.
+func (v *vault) forget() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	clear(v.boxes)
+}
+
 // index is what a row keeps of a name that is looked up, a mailbox or a
 // receipt: the name itself in a store in clear, else its keyed hash in hex.
 func (v *vault) index(what, name string) string {
