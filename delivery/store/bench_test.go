@@ -13,8 +13,10 @@ import (
 // second is a record: a second of G.711 in RTP packets of 20 ms.
 func second() []byte { return make([]byte, 50*(160+12+7)) }
 
-func BenchmarkAppend(b *testing.B) {
-	s := openAt(b, b.TempDir())
+func BenchmarkAppend(b *testing.B) { benchEverywhere(b, benchAppend) }
+
+func benchAppend(b *testing.B, c composition) {
+	s := c.openAt(b, b.TempDir())
 	d := begin(b, s, newNote("101", "201"))
 	record := second()
 	check(b, d.Append(record))
@@ -26,8 +28,10 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 // BenchmarkNote is a note's whole way with 20 records, by many calls at once.
-func BenchmarkNote(b *testing.B) {
-	s := openAt(b, b.TempDir())
+func BenchmarkNote(b *testing.B) { benchEverywhere(b, benchNote) }
+
+func benchNote(b *testing.B, c composition) {
+	s := c.openAt(b, b.TempDir())
 	record, file := second(), make([]byte, 60<<10)
 	b.SetParallelism(16)
 	b.RunParallel(func(pb *testing.PB) {
@@ -47,8 +51,10 @@ func BenchmarkNote(b *testing.B) {
 }
 
 // BenchmarkQueue is a turn of the queue: claim, retry, claim, done.
-func BenchmarkQueue(b *testing.B) {
-	s := openAt(b, b.TempDir())
+func BenchmarkQueue(b *testing.B) { benchEverywhere(b, benchQueue) }
+
+func benchQueue(b *testing.B, c composition) {
+	s := c.openAt(b, b.TempDir())
 	fill(b, s, b.N)
 	b.SetParallelism(16)
 	b.ResetTimer()
@@ -63,13 +69,16 @@ func BenchmarkQueue(b *testing.B) {
 }
 
 // BenchmarkOpen opens a store with 100,000 jobs waiting.
-func BenchmarkOpen(b *testing.B) {
+func BenchmarkOpen(b *testing.B) { benchEverywhere(b, benchOpen) }
+
+func benchOpen(b *testing.B, c composition) {
 	path := b.TempDir()
-	s := openAt(b, path)
+	s := c.openAt(b, path)
 	fill(b, s, 100_000)
 	check(b, s.Close())
+	o := c.options(b, path)
 	for b.Loop() {
-		s, err := Open(Options{Path: path}, quiet())
+		s, err := Open(o, quiet())
 		check(b, err)
 		claim(b, s, 1)
 		check(b, s.Close())
@@ -82,7 +91,8 @@ func fill(b *testing.B, s *Store, n int) {
 	for part := range slices.Chunk(make([]struct{}, n), 1000) {
 		_, err := write(b.Context(), s, func(tx *txn) (any, error) {
 			for range part {
-				n := newNote("101", delivery.NewID())
+				n := kept{newNote("101", delivery.NewID()), nil}
+				n.box = s.vault.mint(n.ID)
 				n.State = delivery.Recorded
 				if err := tx.begin(n); err != nil {
 					return nil, err
@@ -103,8 +113,10 @@ func fill(b *testing.B, s *Store, n int) {
 
 // BenchmarkEndings is what a caller's BYE waits for at 25 endings a second
 // beside 100 tapes that are being written: Recorded and Rendered together.
-func BenchmarkEndings(b *testing.B) {
-	s := openAt(b, b.TempDir())
+func BenchmarkEndings(b *testing.B) { benchEverywhere(b, benchEndings) }
+
+func benchEndings(b *testing.B, c composition) {
+	s := c.openAt(b, b.TempDir())
 	record, file := second(), make([]byte, 60<<10)
 	stop := make(chan struct{})
 	var open, ending sync.WaitGroup

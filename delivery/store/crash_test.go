@@ -37,7 +37,7 @@ func childWork(goOn bool) {
 		}
 	}
 	ctx := context.Background()
-	s, err := Open(Options{Path: os.Getenv("AFTERBEEP_STORE_PATH")}, quiet())
+	s, err := Open(Options{Path: os.Getenv("AFTERBEEP_STORE_PATH"), KeyFile: os.Getenv("AFTERBEEP_STORE_KEYS")}, quiet())
 	must(err)
 	drafts, err := s.Unfinished(ctx)
 	must(err)
@@ -108,12 +108,12 @@ type promise struct {
 	records int
 }
 
-// run runs a child on the store at path and returns what it promised. After
+// run runs a child on a store and returns what it promised. After
 // life from its first word it is killed, wherever it is then; 0 lets it end.
-func run(t *testing.T, what, path string, life time.Duration) map[string]promise {
+func run(t *testing.T, what string, o Options, life time.Duration) map[string]promise {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0]) // its own tests must not run: see TestMain
-	cmd.Env = append(os.Environ(), childEnv+"="+what, "AFTERBEEP_STORE_PATH="+path)
+	cmd.Env = append(os.Environ(), childEnv+"="+what, "AFTERBEEP_STORE_PATH="+o.Path, "AFTERBEEP_STORE_KEYS="+o.KeyFile)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	check(t, err)
@@ -143,12 +143,15 @@ func run(t *testing.T, what, path string, life time.Duration) map[string]promise
 // Killed at any moment, even while it takes up what the last one left, the
 // store keeps what it promised: every record whose Append returned, every note
 // that was recorded, every file and delivery.
-func TestKill(t *testing.T) {
+func TestKill(t *testing.T) { everywhere(t, testKill) }
+
+func testKill(t *testing.T, c composition) {
 	path := t.TempDir()
+	o := c.options(t, path)
 	promised := map[string]promise{}
 	for range 5 {
-		maps.Copy(promised, run(t, "work", path, time.Duration(30+rand.IntN(170))*time.Millisecond))
-		s := openAt(t, path)
+		maps.Copy(promised, run(t, "work", o, time.Duration(30+rand.IntN(170))*time.Millisecond))
+		s := c.openAt(t, path)
 		for id, p := range promised {
 			checkPromise(t, s, id, p)
 		}
@@ -161,8 +164,8 @@ func TestKill(t *testing.T) {
 	if len(promised) == 0 {
 		t.Fatal("no child lived long enough to promise anything")
 	}
-	run(t, "settle", path, 0)
-	s := openAt(t, path)
+	run(t, "settle", o, 0)
+	s := c.openAt(t, path)
 	for id, p := range promised {
 		l := life(t, s, id)
 		if l.Note.State != delivery.Rendered || len(l.Jobs) != 1 || l.Jobs[0].State != delivery.JobDelivered {
@@ -183,7 +186,9 @@ func checkPromise(t *testing.T, s *Store, id string, p promise) {
 		t.Errorf("note %s was %s: %v", id, p.step, err)
 		return
 	}
-	tape, _, err := s.recoverTape(s.tapePath(id))
+	n, err := s.note(t.Context(), id)
+	check(t, err)
+	tape, _, err := s.recoverTape(s.tapePath(id), n.box)
 	check(t, err)
 	records, err := read(t, tape.follow())
 	if err != nil || len(records) < p.records {

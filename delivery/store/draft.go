@@ -19,6 +19,7 @@ var errState = errors.New("the note is not at that step")
 type draft struct {
 	store *Store
 	id    string
+	box   *box
 	tape  *tape
 	owed  int64 // of Store.owed, given back with the tape's end
 
@@ -36,10 +37,11 @@ func (s *Store) Begin(ctx context.Context, n delivery.Note, bytes int64) (delive
 		return nil, err
 	}
 	n.State = delivery.Recording
-	d := &draft{store: s, id: n.ID, note: n, tape: &tape{path: s.tapePath(n.ID)}}
+	b := s.vault.mint(n.ID)
+	d := &draft{store: s, id: n.ID, box: b, note: n, tape: &tape{path: s.tapePath(n.ID), box: b}}
 	err := d.reserve(bytes)
 	if err == nil {
-		if _, err = write(ctx, s, func(tx *txn) (any, error) { return nil, tx.begin(n) }); err == nil {
+		if _, err = write(ctx, s, func(tx *txn) (any, error) { return nil, tx.begin(kept{n, b}) }); err == nil {
 			return d, nil
 		}
 		d.drop()
@@ -54,20 +56,20 @@ func (s *Store) Begin(ctx context.Context, n delivery.Note, bytes int64) (delive
 }
 
 // begin writes the row of a draft.
-func (t *txn) begin(n delivery.Note) error {
-	body, err := noteBody(n)
+func (t *txn) begin(n kept) error {
+	body, err := n.box.sealJSON("body", n.Note)
 	if err != nil {
 		return err
 	}
-	inserted, err := t.exec("INSERT INTO note (id, state, mailbox, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-		n.ID, n.State, n.Recipient.Number, body)
+	inserted, err := t.exec("INSERT INTO note (id, state, mailbox, key, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+		n.ID, n.State, t.vault.mailbox(n.Recipient.Number), t.vault.wrap(n.box), body)
 	if err != nil {
 		return err
 	}
 	if inserted == 0 {
 		return fs.ErrExist
 	}
-	return t.event(n.ID, delivery.Event{At: time.Now(), Name: string(delivery.Recording)})
+	return t.event(n.box, delivery.Event{At: time.Now(), Name: string(delivery.Recording)})
 }
 
 // reserve creates the tape with room for bytes. Where the file system cannot
@@ -142,7 +144,7 @@ func (d *draft) Recorded(ctx context.Context, partial bool) error {
 		err = d.store.syncFile(ctx, d.tape.path)
 	}
 	if err == nil {
-		_, err = write(ctx, d.store, func(tx *txn) (any, error) { return nil, tx.recorded(n, d.tape, "") })
+		_, err = write(ctx, d.store, func(tx *txn) (any, error) { return nil, tx.recorded(kept{n, d.box}, d.tape, "") })
 	}
 	if err != nil {
 		return fmt.Errorf("keep the recording of note %s: %w", d.id, err)
@@ -153,8 +155,8 @@ func (d *draft) Recorded(ctx context.Context, partial bool) error {
 
 // recorded moves a draft from recording to recorded, or keeps the note anew of
 // one that was recorded already. why is what cut the tape, if anything did.
-func (t *txn) recorded(n delivery.Note, from *tape, why string) error {
-	body, err := noteBody(n)
+func (t *txn) recorded(n kept, from *tape, why string) error {
+	body, err := n.box.sealJSON("body", n.Note)
 	if err != nil {
 		return err
 	}
@@ -166,7 +168,7 @@ func (t *txn) recorded(n delivery.Note, from *tape, why string) error {
 		return errState
 	}
 	size, records, _ := from.length()
-	return t.event(n.ID, delivery.Event{
+	return t.event(n.box, delivery.Event{
 		At: time.Now(), Name: string(delivery.Recorded),
 		Detail: fmt.Sprintf("%d records, %d bytes%s", records, size, why),
 	})

@@ -19,8 +19,10 @@ import (
 	"github.com/afterbeep/afterbeep/delivery"
 )
 
-func TestLifeOfANote(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestLifeOfANote(t *testing.T) { everywhere(t, testLifeOfANote) }
+
+func testLifeOfANote(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	ctx := t.Context()
 	n := newNote("101", "201")
 	d := begin(t, s, n)
@@ -68,8 +70,8 @@ func TestLifeOfANote(t *testing.T) {
 	if got, want := names(l), "recording, recorded, rendered, sending crm, sending inbox, done crm"; got != want {
 		t.Fatalf("events %s\nwant   %s", got, want)
 	}
-	if got := l.Events[1].Detail; got != "3 records, 47 bytes" {
-		t.Errorf("recorded: %q", got)
+	if got, want := l.Events[1].Detail, fmt.Sprintf("3 records, %d bytes", 47+3*d.(*draft).box.extra()); got != want {
+		t.Errorf("recorded: %q, want %q", got, want)
 	}
 	if got := l.Events[5].Detail; got != "200 OK; id m1" {
 		t.Errorf("done: %q", got)
@@ -79,8 +81,10 @@ func TestLifeOfANote(t *testing.T) {
 	}
 }
 
-func TestMissedNote(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestMissedNote(t *testing.T) { everywhere(t, testMissedNote) }
+
+func testMissedNote(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	n := newNote("101", "")
 	d := begin(t, s, n)
 	check(t, d.Recorded(t.Context(), false))
@@ -97,8 +101,10 @@ func TestMissedNote(t *testing.T) {
 	}
 }
 
-func TestStepsOutOfOrder(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestStepsOutOfOrder(t *testing.T) { everywhere(t, testStepsOutOfOrder) }
+
+func testStepsOutOfOrder(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	ctx := t.Context()
 	d := begin(t, s, newNote("101", "201"))
 	if _, err := d.Rendered(ctx, d.Note(), nil, nil); !errors.Is(err, errState) {
@@ -125,8 +131,10 @@ func TestStepsOutOfOrder(t *testing.T) {
 	}
 }
 
-func TestDiscard(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestDiscard(t *testing.T) { everywhere(t, testDiscard) }
+
+func testDiscard(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	d := begin(t, s, newNote("101", "201"))
 	check(t, d.Append([]byte("answered elsewhere")))
 	check(t, d.Discard(t.Context()))
@@ -144,8 +152,10 @@ func TestDiscard(t *testing.T) {
 	}
 }
 
-func TestIDsAreChecked(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestIDsAreChecked(t *testing.T) { everywhere(t, testIDsAreChecked) }
+
+func testIDsAreChecked(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	for _, id := range []string{"", "../../../../etc/passwd", strings.Repeat("A", 26), "/", strings.Repeat("0", 25) + "/"} {
 		if _, err := s.Begin(t.Context(), delivery.Note{ID: id}, 0); err == nil {
 			t.Errorf("Begin took %q", id)
@@ -166,8 +176,10 @@ func TestIDsAreChecked(t *testing.T) {
 }
 
 // The reserve holds blocks while the tape is open and gives them back at its end.
-func TestReserve(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestReserve(t *testing.T) { everywhere(t, testReserve) }
+
+func testReserve(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	d := begin(t, s, newNote("101", "201"))
 	blocks := func() int64 {
 		info, err := os.Stat(s.tapePath(d.Note().ID))
@@ -185,8 +197,10 @@ func TestReserve(t *testing.T) {
 }
 
 // A failed write leaves the tape whole: the next record follows the last good one.
-func TestFailedAppend(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestFailedAppend(t *testing.T) { everywhere(t, testFailedAppend) }
+
+func testFailedAppend(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	d := begin(t, s, newNote("101", "201")).(*draft)
 	check(t, d.Append([]byte("one")))
 	good := d.tape.file
@@ -205,8 +219,10 @@ func TestFailedAppend(t *testing.T) {
 	}
 }
 
-func TestFollow(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestFollow(t *testing.T) { everywhere(t, testFollow) }
+
+func testFollow(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	d := begin(t, s, newNote("101", "201"))
 	const records = 300
 	var wg sync.WaitGroup
@@ -236,8 +252,10 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-func TestFollowEndsWithContext(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestFollowEndsWithContext(t *testing.T) { everywhere(t, testFollowEndsWithContext) }
+
+func testFollowEndsWithContext(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	d := begin(t, s, newNote("101", "201"))
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
@@ -253,14 +271,16 @@ func TestFollowEndsWithContext(t *testing.T) {
 }
 
 // A dirty tape is synced within a second, an idle store syncs nothing.
-func TestFlush(t *testing.T) {
+func TestFlush(t *testing.T) { everywhere(t, testFlush) }
+
+func testFlush(t *testing.T, c composition) {
 	d := realDisk()
 	synced := make(chan time.Time, 100)
 	d.syncAll = func(f *os.File) error {
 		synced <- time.Now()
 		return syncFS(f)
 	}
-	s, err := open(Options{Path: t.TempDir()}, quiet(), d)
+	s, err := open(c.options(t, t.TempDir()), quiet(), d)
 	check(t, err)
 	defer closeStore(t, s)
 	dr := begin(t, s, newNote("101", "201"))

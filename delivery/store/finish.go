@@ -26,7 +26,7 @@ func (s *Store) Finish(ctx context.Context, l delivery.Lease, r delivery.Result)
 // finish moves the job to where the result takes it, and says whether that
 // made a job due early: this one at its next target, or the next of the thread.
 func (t *txn) finish(l delivery.Lease, r delivery.Result, now time.Time) (early bool, err error) {
-	to, err := after(l, r, now)
+	to, err := t.after(l, r, now)
 	if err != nil {
 		return false, err
 	}
@@ -38,8 +38,15 @@ func (t *txn) finish(l delivery.Lease, r delivery.Result, now time.Time) (early 
 		if early, err = t.freeThread(l.Job); err != nil {
 			return false, err
 		}
+		if err := t.endNote(l.Note.ID, now); err != nil {
+			return false, err
+		}
 	}
-	return early, t.event(l.Note.ID, delivery.Event{
+	b, err := t.box(l.Note.ID)
+	if err != nil {
+		return false, err
+	}
+	return early, t.event(b, delivery.Event{
 		At: now, Job: l.Job, Name: string(r.Outcome), Target: l.Target().String(), Detail: answer(r),
 	})
 }
@@ -51,10 +58,10 @@ type transition struct {
 	ended bool // the job is over, its thread is free
 }
 
-func after(l delivery.Lease, r delivery.Result, now time.Time) (transition, error) {
+func (t *txn) after(l delivery.Lease, r delivery.Result, now time.Time) (transition, error) {
 	switch {
 	case r.Outcome == delivery.Done:
-		return transition{"state = 'delivered', head = 0, receipt = ?", []any{r.Receipt.ID}, true}, nil
+		return transition{"state = 'delivered', head = 0, receipt = ?", []any{t.vault.index("receipt", r.Receipt.ID)}, true}, nil
 	case r.Outcome == delivery.Retry:
 		return transition{"state = 'queued', next_at = ?", []any{micros(now.Add(r.Wait))}, false}, nil
 	case r.Outcome == delivery.Unknown:
@@ -78,10 +85,17 @@ func (t *txn) change(l delivery.Lease, set string, args ...any) error {
 	return err
 }
 
+// endNote keeps when the last of a note's jobs was delivered or dead.
+func (t *txn) endNote(id string, now time.Time) error {
+	_, err := t.exec(`UPDATE note SET ended_at = ?2 WHERE id = ?1
+		AND NOT EXISTS (SELECT 1 FROM job WHERE note = ?1 AND state IN ('queued', 'sending'))`, id, micros(now))
+	return err
+}
+
 // freeThread lets the oldest waiting job of a job's thread go.
 func (t *txn) freeThread(job string) (bool, error) {
 	changed, err := t.exec(`UPDATE job SET head = 1 WHERE seq = (
-		SELECT seq FROM job WHERE state = 'queued' AND head = 0 AND thread = (SELECT thread FROM job WHERE id = ?)
+		SELECT seq FROM job WHERE state = 'queued' AND head = 0 AND shared = 0 AND thread = (SELECT thread FROM job WHERE id = ?)
 		ORDER BY note, seq LIMIT 1)`, job)
 	return changed > 0, err
 }

@@ -10,13 +10,18 @@ import (
 	"testing"
 )
 
+// boxes are one in clear and one that seals.
+func boxes() map[string]*box {
+	return map[string]*box{"clear": {owner: "n"}, "sealed": newBox("n", make([]byte, keySize))}
+}
+
 // frameAll writes records as a tape.
-func frameAll(tb testing.TB, records ...string) []byte {
+func frameAll(tb testing.TB, seal *box, records ...string) []byte {
 	tb.Helper()
 	var b []byte
 	var err error
 	for i, r := range records {
-		if b, err = appendFrame(b, uint32(i), []byte(r)); err != nil {
+		if b, err = appendFrame(b, seal, uint32(i), []byte(r)); err != nil {
 			tb.Fatal(err)
 		}
 	}
@@ -24,8 +29,8 @@ func frameAll(tb testing.TB, records ...string) []byte {
 }
 
 // readAll reads frames up to an error.
-func readAll(b []byte) (records []string, err error) {
-	in := frames{r: bytes.NewReader(b)}
+func readAll(seal *box, b []byte) (records []string, err error) {
+	in := frames{box: seal, r: bytes.NewReader(b)}
 	for {
 		record, err := in.next(int64(len(b)))
 		if err != nil {
@@ -36,12 +41,18 @@ func readAll(b []byte) (records []string, err error) {
 }
 
 func TestFrames(t *testing.T) {
+	for name, b := range boxes() {
+		t.Run(name, func(t *testing.T) { testFrames(t, b) })
+	}
+}
+
+func testFrames(t *testing.T, b *box) {
 	want := []string{"first", "", strings.Repeat("x", 70_000), "last"}
-	got, err := readAll(frameAll(t, want...))
+	got, err := readAll(b, frameAll(t, b, want...))
 	if !errors.Is(err, io.EOF) || !slices.Equal(got, want) {
 		t.Fatalf("read %d records: %v", len(got), err)
 	}
-	if _, err := appendFrame(nil, 0, make([]byte, maxRecord+1)); err == nil {
+	if _, err := appendFrame(nil, b, 0, make([]byte, maxRecord+1)); err == nil {
 		t.Error("a record that is too long was taken")
 	}
 }
@@ -49,18 +60,24 @@ func TestFrames(t *testing.T) {
 // Whatever byte of a tape is flipped and wherever it is cut, the records before
 // that place are read, and nothing that was not written.
 func TestDamagedFrames(t *testing.T) {
+	for name, b := range boxes() {
+		t.Run(name, func(t *testing.T) { testDamagedFrames(t, b) })
+	}
+}
+
+func testDamagedFrames(t *testing.T, b *box) {
 	want := []string{"the first record", "the second", "the third one"}
-	whole := frameAll(t, want...)
+	whole := frameAll(t, b, want...)
 	ends := make([]int, len(want))
 	for i := range want {
-		ends[i] = len(frameAll(t, want[:i+1]...))
+		ends[i] = len(frameAll(t, b, want[:i+1]...))
 	}
 	before := func(at int) int { // how many records end at or before a byte
 		n, _ := slices.BinarySearch(ends, at+1)
 		return n
 	}
 	for at := range whole {
-		torn, err := readAll(whole[:at])
+		torn, err := readAll(b, whole[:at])
 		if !slices.Equal(torn, want[:before(at)]) {
 			t.Fatalf("cut at byte %d: read %q", at, torn)
 		}
@@ -70,7 +87,7 @@ func TestDamagedFrames(t *testing.T) {
 		for bit := range 8 {
 			flipped := bytes.Clone(whole)
 			flipped[at] ^= 1 << bit
-			got, err := readAll(flipped)
+			got, err := readAll(b, flipped)
 			if !errors.Is(err, errTorn) || !slices.Equal(got, want[:before(at)]) {
 				t.Fatalf("bit %d of byte %d flipped: read %q, %v", bit, at, got, err)
 			}
@@ -79,8 +96,14 @@ func TestDamagedFrames(t *testing.T) {
 }
 
 func TestZeroesAreNoFrame(t *testing.T) {
-	whole := frameAll(t, "kept")
-	got, err := readAll(append(whole, make([]byte, 4096)...))
+	for name, b := range boxes() {
+		t.Run(name, func(t *testing.T) { testZeroesAreNoFrame(t, b) })
+	}
+}
+
+func testZeroesAreNoFrame(t *testing.T, b *box) {
+	whole := frameAll(t, b, "kept")
+	got, err := readAll(b, append(whole, make([]byte, 4096)...))
 	if !errors.Is(err, errTorn) || len(got) != 1 {
 		t.Fatalf("read %q, %v", got, err)
 	}
@@ -88,9 +111,10 @@ func TestZeroesAreNoFrame(t *testing.T) {
 
 // FuzzTape: arbitrary bytes never panic, and the frames before them are kept.
 func FuzzTape(f *testing.F) {
+	clearly := boxes()["clear"]
 	f.Add(uint8(0), []byte{})
-	f.Add(uint8(2), frameAll(f, "record 0"))
-	f.Add(uint8(1), frameAll(f, "record 0", "record 1", "record 2")[20:])
+	f.Add(uint8(2), frameAll(f, clearly, "record 0"))
+	f.Add(uint8(1), frameAll(f, clearly, "record 0", "record 1", "record 2")[20:])
 	f.Add(uint8(3), bytes.Repeat([]byte{framePlain, 0xff, 0xff, 0xff}, 8))
 	f.Add(uint8(3), make([]byte, 100))
 	f.Fuzz(func(t *testing.T, n uint8, rest []byte) {
@@ -98,8 +122,8 @@ func FuzzTape(f *testing.F) {
 		for i := range int(n % 16) {
 			want = append(want, fmt.Sprintf("record %d", i))
 		}
-		whole := frameAll(t, want...)
-		got, err := readAll(append(whole, rest...))
+		whole := frameAll(t, clearly, want...)
+		got, err := readAll(clearly, append(whole, rest...))
 		if len(got) < len(want) || !slices.Equal(got[:len(want)], want) {
 			t.Fatalf("kept %q of %q", got, want)
 		}
@@ -107,7 +131,7 @@ func FuzzTape(f *testing.F) {
 			t.Fatalf("ended with %v", err)
 		}
 		// What was read is what the bytes say: written again it is the same.
-		if again := frameAll(t, got...); !bytes.HasPrefix(append(whole, rest...), again) {
+		if again := frameAll(t, clearly, got...); !bytes.HasPrefix(append(whole, rest...), again) {
 			t.Fatal("records were read that the bytes do not hold")
 		}
 	})

@@ -11,8 +11,11 @@ import (
 // Thread implements delivery.Inbox.
 func (s *Store) Thread(ctx context.Context, mailbox, before string, limit int) ([]delivery.Note, error) {
 	rows, err := s.readers.QueryContext(ctx, "SELECT "+noteColumns+` FROM note
-		WHERE mailbox = ?1 AND (?2 = '' OR id < ?2) AND state = 'rendered' ORDER BY id DESC LIMIT ?3`, mailbox, before, limit)
-	return collect(rows, err, func(r scanner) (delivery.Note, error) { return scanNote(r) })
+		WHERE mailbox = ?1 AND (?2 = '' OR id < ?2) AND state = 'rendered' ORDER BY id DESC LIMIT ?3`, s.vault.mailbox(mailbox), before, limit)
+	return collect(rows, err, func(r scanner) (delivery.Note, error) {
+		n, err := s.vault.scanNote(r)
+		return n.Note, err
+	})
 }
 
 // Mark implements delivery.Inbox. delivery.ErrNotFound when the mailbox has no
@@ -38,7 +41,7 @@ func (s *Store) Mark(ctx context.Context, mailbox, id string, what delivery.Mark
 		if err != nil || changed == 0 {
 			return false, err
 		}
-		return true, tx.event(id, delivery.Event{At: now, Name: string(what)})
+		return true, tx.event(n.box, delivery.Event{At: now, Name: string(what)})
 	})
 	if err != nil {
 		return fmt.Errorf("mark note %s: %w", id, err)

@@ -19,8 +19,10 @@ func idsOf(list []delivery.Summary) (ids []string) {
 	return ids
 }
 
-func TestList(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestList(t *testing.T) { everywhere(t, testList) }
+
+func testList(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	ids := map[string]string{}
 	add := func(name, mailbox string, outcome delivery.Outcome) {
 		n := newNote(mailbox, name)
@@ -77,8 +79,10 @@ func TestList(t *testing.T) {
 	}
 }
 
-func TestThread(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestThread(t *testing.T) { everywhere(t, testThread) }
+
+func testThread(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	var ids []string
 	for range 3 {
 		n := newNote("101", "201")
@@ -107,8 +111,10 @@ func TestThread(t *testing.T) {
 	}
 }
 
-func TestMark(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestMark(t *testing.T) { everywhere(t, testMark) }
+
+func testMark(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	ctx, n := t.Context(), newNote("101", "201")
 	keep(t, s, n)
 	seen := s.Watch(ctx, "101")
@@ -137,8 +143,10 @@ func TestMark(t *testing.T) {
 	}
 }
 
-func TestWatch(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestWatch(t *testing.T) { everywhere(t, testWatch) }
+
+func testWatch(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	ctx, cancel := context.WithCancel(t.Context())
 	mine, slow := s.Watch(ctx, "101"), s.Watch(ctx, "101")
 	other := s.Watch(t.Context(), "102")
@@ -165,9 +173,11 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-func TestLinks(t *testing.T) {
+func TestLinks(t *testing.T) { everywhere(t, testLinks) }
+
+func testLinks(t *testing.T, c composition) {
 	path := t.TempDir()
-	s := openAt(t, path)
+	s := c.openAt(t, path)
 	ctx := t.Context()
 	tokens := make([]string, 8)
 	var wg sync.WaitGroup
@@ -187,7 +197,7 @@ func TestLinks(t *testing.T) {
 		t.Fatal(len(key), err)
 	}
 	check(t, s.Close())
-	s = openAt(t, path)
+	s = c.openAt(t, path)
 	if owner, err := s.LinkOwner(ctx, tokens[0]); err != nil || owner != "101" {
 		t.Errorf("owner %q, %v", owner, err)
 	}

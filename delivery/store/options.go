@@ -6,6 +6,11 @@ import "time"
 type Options struct {
 	Path string `yaml:"path" help:"folder of the database, the tapes and the notes; created when missing"`
 
+	KeyFile string `yaml:"key_file" path:"true" help:"seals what lies on disk; make one with 'afterbeep keys new FILE' and keep a copy elsewhere; empty keeps it in clear"`
+
+	// AsIs leaves a store in clear as it is for this time: an operator's command
+	// does not seal in passing what the gateway has not yet.
+	AsIs bool `yaml:"-"`
 	// Wait is how long Open waits for another process to leave the store.
 	Wait time.Duration `yaml:"-"`
 }

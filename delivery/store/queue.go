@@ -67,19 +67,18 @@ func (t *txn) attempt(id string, now time.Time) (l delivery.Lease, err error) {
 		chain []byte
 		first int64
 	)
-	l.Job = id
-	l.Note, err = scanNote(t.row("SELECT "+noteColumns+`,
+	n, err := t.vault.scanNote(t.row("SELECT "+noteColumns+`,
 		job.chain, job.step, job.attempt, (job.unknown >> job.step) & 1, job.first_at
 		FROM job JOIN note ON note.id = job.note WHERE job.id = ?`, id),
 		&chain, &l.Step, &l.Attempt, &l.Unknown, &first)
 	if err != nil {
 		return l, err
 	}
-	l.First = instant(first)
-	if l.Chain, err = parseChain(chain); err != nil {
+	l.Job, l.Note, l.First = id, n.Note, instant(first)
+	if err := n.box.openJSON("chain", chain, &l.Chain); err != nil {
 		return l, err
 	}
-	return l, t.event(l.Note.ID, delivery.Event{
+	return l, t.event(n.box, delivery.Event{
 		At: now, Job: id, Name: string(delivery.JobSending), Target: l.Target().String(),
 		Detail: fmt.Sprintf("attempt %d", l.Attempt),
 	})

@@ -37,9 +37,11 @@ func woken(s *Store) bool {
 	}
 }
 
-func TestRetryWaits(t *testing.T) {
+func TestRetryWaits(t *testing.T) { everywhere(t, testRetryWaits) }
+
+func testRetryWaits(t *testing.T, c composition) {
 	synctest.Test(t, func(t *testing.T) {
-		s := openAt(t, t.TempDir())
+		s := c.openAt(t, t.TempDir())
 		l := keep(t, s, newNote("101", "201"), chainTo("crm"))[0]
 		finish(t, s, l, delivery.Result{Outcome: delivery.Retry, Wait: 5 * time.Second, Status: 503, Detail: "busy"})
 		if got := claim(t, s, 10); len(got) != 0 {
@@ -65,8 +67,10 @@ func TestRetryWaits(t *testing.T) {
 	})
 }
 
-func TestUnknownIsRemembered(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestUnknownIsRemembered(t *testing.T) { everywhere(t, testUnknownIsRemembered) }
+
+func testUnknownIsRemembered(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	l := keep(t, s, newNote("101", "201"), chainTo("crm", "inbox"))[0]
 	for _, r := range []delivery.Result{{Outcome: delivery.Unknown}, {Outcome: delivery.Retry}} {
 		finish(t, s, l, r)
@@ -88,8 +92,10 @@ func TestUnknownIsRemembered(t *testing.T) {
 	}
 }
 
-func TestChainAndDead(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestChainAndDead(t *testing.T) { everywhere(t, testChainAndDead) }
+
+func testChainAndDead(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	l := keep(t, s, newNote("101", "201"), chainTo("crm", "team-bot:123"))[0]
 	finish(t, s, l, delivery.Result{Outcome: delivery.Dead, Detail: "no such recipient"})
 	if !woken(s) {
@@ -129,8 +135,10 @@ func TestChainAndDead(t *testing.T) {
 	}
 }
 
-func TestLeaseIsFenced(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestLeaseIsFenced(t *testing.T) { everywhere(t, testLeaseIsFenced) }
+
+func testLeaseIsFenced(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	l := keep(t, s, newNote("101", "201"), chainTo("crm", "inbox"))[0]
 	finish(t, s, l, delivery.Result{Outcome: delivery.Retry})
 	now := claim(t, s, 1)[0]
@@ -149,9 +157,11 @@ func TestLeaseIsFenced(t *testing.T) {
 	finish(t, s, now, delivery.Result{Outcome: delivery.Done})
 }
 
-func TestReleaseAndPutOff(t *testing.T) {
+func TestReleaseAndPutOff(t *testing.T) { everywhere(t, testReleaseAndPutOff) }
+
+func testReleaseAndPutOff(t *testing.T, c composition) {
 	synctest.Test(t, func(t *testing.T) {
-		s := openAt(t, t.TempDir())
+		s := c.openAt(t, t.TempDir())
 		l := keep(t, s, newNote("101", "201"), chainTo("crm"))[0]
 		check(t, s.Release(t.Context(), l))
 		released := claim(t, s, 1)
@@ -176,8 +186,10 @@ func TestReleaseAndPutOff(t *testing.T) {
 
 // Of a thread only the oldest job is given out, and the next when that one is
 // delivered or dead; other callers, mailboxes and targets do not wait.
-func TestThreadOrder(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestThreadOrder(t *testing.T) { everywhere(t, testThreadOrder) }
+
+func testThreadOrder(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	first := keep(t, s, newNote("101", "201"), chainTo("crm"))
 	if len(first) != 1 {
 		t.Fatal("the first note of a thread got no lease")
@@ -236,8 +248,10 @@ func TestThreadOrder(t *testing.T) {
 
 // A new note is claimed at once in front of a large backlog, which drains from
 // its old end meanwhile.
-func TestFreshIsNotStarved(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestFreshIsNotStarved(t *testing.T) { everywhere(t, testFreshIsNotStarved) }
+
+func testFreshIsNotStarved(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	var old []string
 	for i := range 20 {
 		l := keep(t, s, newNote("101", fmt.Sprint(200+i)), chainTo("crm"))[0]
@@ -278,8 +292,10 @@ func TestByTurns(t *testing.T) {
 
 // Many workers share a queue: each job is given out once at a time and every
 // one ends.
-func TestWorkersShareTheQueue(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestWorkersShareTheQueue(t *testing.T) { everywhere(t, testWorkersShareTheQueue) }
+
+func testWorkersShareTheQueue(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	const notes = 60
 	for i := range notes {
 		for _, l := range keep(t, s, newNote("101", fmt.Sprint(i%7)), chainTo("crm"), chainTo("inbox")) {

@@ -15,20 +15,20 @@ import (
 type unfinished struct {
 	mu     sync.Mutex
 	opened time.Time // files younger than that are this process's
-	notes  []delivery.Note
+	notes  []kept
 }
 
 // takeUp continues what an earlier process left. It runs before anything else
 // can change the store, so each row that is open is that process's.
 func (s *Store) takeUp(ctx context.Context) error {
 	s.left.opened = time.Now()
-	jobs, err := write(ctx, s, func(tx *txn) (int64, error) { return tx.doubt(s.left.opened) })
+	jobs, err := write(ctx, s, func(tx *txn) (int, error) { return tx.doubt(s.left.opened) })
 	if err != nil {
 		return err
 	}
 	rows, err := s.readers.QueryContext(ctx,
 		"SELECT "+noteColumns+" FROM note WHERE state IN ('recording', 'recorded') ORDER BY id")
-	s.left.notes, err = collect(rows, err, func(r scanner) (delivery.Note, error) { return scanNote(r) })
+	s.left.notes, err = collect(rows, err, func(r scanner) (kept, error) { return s.vault.scanNote(r) })
 	if jobs > 0 || len(s.left.notes) > 0 {
 		s.log.Info("an earlier process left work unfinished", "drafts", len(s.left.notes), "sending", jobs)
 	}
@@ -36,14 +36,33 @@ func (s *Store) takeUp(ctx context.Context) error {
 }
 
 // doubt queues again what was being sent: whether it arrived is unknown.
-func (t *txn) doubt(now time.Time) (jobs int64, err error) {
-	_, err = t.exec(`INSERT INTO event (note, job, at, name, target, detail)
-		SELECT note, id, ?, 'unknown', json_extract(chain, '$[' || step || ']'), 'the gateway ended during the attempt'
-		FROM job WHERE state = 'sending'`, micros(now))
+func (t *txn) doubt(now time.Time) (jobs int, err error) {
+	sending, err := t.ids("SELECT id FROM job WHERE state = 'sending' AND shared = 0 ORDER BY seq")
 	if err != nil {
 		return 0, err
 	}
-	return t.exec("UPDATE job SET state = 'queued', unknown = unknown | (1 << step), next_at = ? WHERE state = 'sending'", micros(now))
+	for _, id := range sending {
+		var (
+			chain []byte
+			l     delivery.Lease
+		)
+		n, err := t.vault.scanNote(t.row("SELECT "+noteColumns+`, job.chain, job.step
+			FROM job JOIN note ON note.id = job.note WHERE job.id = ?`, id), &chain, &l.Step)
+		if err != nil {
+			return 0, err
+		}
+		if err := n.box.openJSON("chain", chain, &l.Chain); err != nil {
+			return 0, err
+		}
+		err = t.event(n.box, delivery.Event{
+			At: now, Job: id, Name: string(delivery.Unknown), Target: l.Target().String(), Detail: "the gateway ended during the attempt",
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	_, err = t.exec("UPDATE job SET state = 'queued', unknown = unknown | (1 << step), next_at = ? WHERE state = 'sending' AND shared = 0", micros(now))
+	return len(sending), err
 }
 
 // Unfinished implements delivery.Drafts. Each draft is handed out once. One
@@ -57,16 +76,16 @@ func (s *Store) Unfinished(ctx context.Context) ([]delivery.Draft, error) {
 		cut    []func(*txn) error
 	)
 	for _, n := range s.left.notes {
-		t, torn, err := s.recoverTape(s.tapePath(n.ID))
+		t, torn, err := s.recoverTape(s.tapePath(n.ID), n.box)
 		if err != nil {
 			s.log.Error("a tape cannot be read: its note waits for the next start", "note_id", n.ID, "error", err)
 			continue
 		}
-		if why := whyCut(n, torn); why != "" {
+		if why := whyCut(n.Note, torn); why != "" {
 			n.State, n.Partial = delivery.Recorded, true
 			cut = append(cut, func(tx *txn) error { return tx.recorded(n, t, why) })
 		}
-		drafts = append(drafts, &draft{store: s, id: n.ID, tape: t, note: n})
+		drafts = append(drafts, &draft{store: s, id: n.ID, box: n.box, tape: t, note: n.Note})
 	}
 	if len(drafts) == 0 {
 		return nil, nil

@@ -28,7 +28,9 @@ func (i *images) take(name string) {
 
 // A crash between each pair of steps: the store is opened again as it stood
 // there, and from every place the note ends delivered, by one job.
-func TestCrashBetweenSteps(t *testing.T) {
+func TestCrashBetweenSteps(t *testing.T) { everywhere(t, testCrashBetweenSteps) }
+
+func testCrashBetweenSteps(t *testing.T, c composition) {
 	img := &images{t: t, from: t.TempDir(), list: map[string]string{}}
 	atSync := ""
 	d := realDisk()
@@ -38,7 +40,7 @@ func TestCrashBetweenSteps(t *testing.T) {
 		}
 		return f.Sync()
 	}
-	s, err := open(Options{Path: img.from}, quiet(), d)
+	s, err := open(c.options(t, img.from), quiet(), d)
 	check(t, err)
 	defer closeStore(t, s)
 	ctx, n := t.Context(), newNote("101", "201")
@@ -85,7 +87,7 @@ func TestCrashBetweenSteps(t *testing.T) {
 			if !ok {
 				t.Fatal("no image was taken there")
 			}
-			s := openAt(t, path)
+			s := c.openAt(t, path)
 			drafts, err := s.Unfinished(t.Context())
 			check(t, err)
 			var leases []delivery.Lease
@@ -127,9 +129,11 @@ func TestCrashBetweenSteps(t *testing.T) {
 
 // A tape that was torn or flipped is read to the first bad record, and the
 // rest of the file is left as it is.
-func TestDamagedTape(t *testing.T) {
+func TestDamagedTape(t *testing.T) { everywhere(t, testDamagedTape) }
+
+func testDamagedTape(t *testing.T, c composition) {
 	path := t.TempDir()
-	s := openAt(t, path)
+	s := c.openAt(t, path)
 	whole, torn, flipped := newNote("101", "1"), newNote("101", "2"), newNote("101", "3")
 	for _, n := range []delivery.Note{whole, torn, flipped} {
 		d := begin(t, s, n)
@@ -142,10 +146,12 @@ func TestDamagedTape(t *testing.T) {
 	b, err := os.ReadFile(s.tapePath(torn.ID))
 	check(t, err)
 	check(t, os.Truncate(s.tapePath(torn.ID), int64(len(b)-1)))
-	b[16] ^= 1 // within the second record
+	b, err = os.ReadFile(s.tapePath(flipped.ID))
+	check(t, err)
+	b[len(b)/2] ^= 1 // within the second record
 	check(t, os.WriteFile(s.tapePath(flipped.ID), b, 0o600))
 
-	s = openAt(t, path)
+	s = c.openAt(t, path)
 	drafts, err := s.Unfinished(t.Context())
 	check(t, err)
 	want := map[string]string{whole.ID: "one two three", torn.ID: "one two", flipped.ID: "one"}
@@ -168,15 +174,19 @@ func TestDamagedTape(t *testing.T) {
 }
 
 // A damaged byte that turns up while a tape is followed is an error, not an end.
-func TestDamageWhileFollowing(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestDamageWhileFollowing(t *testing.T) { everywhere(t, testDamageWhileFollowing) }
+
+func testDamageWhileFollowing(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	n := newNote("101", "201")
 	d := begin(t, s, n)
 	check(t, d.Append([]byte("one")))
 	check(t, d.Append([]byte("two")))
 	f, err := os.OpenFile(s.tapePath(n.ID), os.O_RDWR, 0)
 	check(t, err)
-	_, err = f.WriteAt([]byte{0xff}, 20)
+	st, err := f.Stat()
+	check(t, err)
+	_, err = f.WriteAt([]byte{0xff}, st.Size()*3/4)
 	check(t, errors.Join(err, f.Close()))
 	if got, err := read(t, d.Records()); !errors.Is(err, errTorn) || len(got) != 1 {
 		t.Fatalf("read %q, %v", got, err)
@@ -184,16 +194,18 @@ func TestDamageWhileFollowing(t *testing.T) {
 }
 
 // A tape that cannot be read holds up nothing else, and its note waits.
-func TestUnreadableTape(t *testing.T) {
+func TestUnreadableTape(t *testing.T) { everywhere(t, testUnreadableTape) }
+
+func testUnreadableTape(t *testing.T, c composition) {
 	path := t.TempDir()
-	s := openAt(t, path)
+	s := c.openAt(t, path)
 	bad, good := newNote("101", "1"), newNote("101", "2")
 	begin(t, s, bad)
 	begin(t, s, good)
 	check(t, s.Close())
 	check(t, os.Remove(s.tapePath(bad.ID)))
 	check(t, os.Mkdir(s.tapePath(bad.ID), 0o700))
-	s = openAt(t, path)
+	s = c.openAt(t, path)
 	drafts, err := s.Unfinished(t.Context())
 	if err != nil || len(drafts) != 1 || drafts[0].Note().ID != good.ID {
 		t.Fatalf("%d drafts, %v", len(drafts), err)
@@ -203,9 +215,11 @@ func TestUnreadableTape(t *testing.T) {
 	}
 }
 
-func TestOrphansAreReported(t *testing.T) {
+func TestOrphansAreReported(t *testing.T) { everywhere(t, testOrphansAreReported) }
+
+func testOrphansAreReported(t *testing.T, c composition) {
 	path := t.TempDir()
-	s := openAt(t, path)
+	s := c.openAt(t, path)
 	kept := newNote("101", "201")
 	begin(t, s, kept)
 	orphan := s.tapePath(delivery.NewID())
@@ -213,7 +227,7 @@ func TestOrphansAreReported(t *testing.T) {
 	check(t, errors.Join(err, f.Close()))
 	check(t, s.Close())
 	var said bytes.Buffer
-	s, err = Open(Options{Path: path}, slog.New(slog.NewTextHandler(&said, nil)))
+	s, err = Open(c.options(t, path), slog.New(slog.NewTextHandler(&said, nil)))
 	check(t, err)
 	defer closeStore(t, s)
 	begin(t, s, newNote("101", "202"))

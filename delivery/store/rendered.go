@@ -1,10 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -28,17 +28,18 @@ func (d *draft) Rendered(ctx context.Context, n delivery.Note, file []byte, chai
 	case now.State != delivery.Recorded:
 		return nil, fmt.Errorf("keep note %s: %w: it is %s", n.ID, errState, now.State)
 	}
-	leases, err := d.store.keep(ctx, &n, file, chains)
+	whole := kept{n, d.box}
+	leases, err := d.store.keep(ctx, &whole, file, chains)
 	if err != nil {
 		return nil, fmt.Errorf("keep note %s: %w", n.ID, err)
 	}
-	d.set(n)
+	d.set(whole.Note)
 	d.store.watches.publish(n.Recipient.Number, n.ID)
 	return leases, nil
 }
 
 // keep puts a rendered note's file and rows on disk and completes n.
-func (s *Store) keep(ctx context.Context, n *delivery.Note, file []byte, chains []delivery.Chain) ([]delivery.Lease, error) {
+func (s *Store) keep(ctx context.Context, n *kept, file []byte, chains []delivery.Chain) ([]delivery.Lease, error) {
 	for _, c := range chains {
 		if len(c) == 0 {
 			return nil, errors.New("a chain without a target")
@@ -48,9 +49,8 @@ func (s *Store) keep(ctx context.Context, n *delivery.Note, file []byte, chains 
 	if len(file) == 0 {
 		n.Media = delivery.Media{}
 	} else {
-		sum := sha256.Sum256(file)
-		n.Media.Bytes, n.Media.SHA256 = int64(len(file)), hex.EncodeToString(sum[:])
-		if err := s.keepFile(ctx, n.ID, file); err != nil {
+		n.Media.Bytes, n.Media.SHA256 = int64(len(file)), hexSum(file)
+		if err := s.keepFile(ctx, n.ID, n.box.seal("file", file)); err != nil {
 			return nil, err
 		}
 	}
@@ -72,20 +72,24 @@ func (s *Store) keepFile(ctx context.Context, id string, file []byte) error {
 }
 
 // rendered writes the note's row, its jobs, and the attempts that begin now.
-func (t *txn) rendered(n delivery.Note, chains []delivery.Chain, now time.Time) ([]delivery.Lease, error) {
-	body, err := noteBody(n)
+func (t *txn) rendered(n kept, chains []delivery.Chain, now time.Time) ([]delivery.Lease, error) {
+	body, err := n.box.sealJSON("body", n.Note)
 	if err != nil {
 		return nil, err
 	}
-	changed, err := t.exec("UPDATE note SET state = ?, mailbox = ?, body = ?, rendered_at = ? WHERE id = ? AND state = 'recorded'",
-		n.State, n.Recipient.Number, body, micros(now), n.ID)
+	ended := time.Time{}
+	if len(chains) == 0 {
+		ended = now
+	}
+	changed, err := t.exec("UPDATE note SET state = ?, mailbox = ?, body = ?, rendered_at = ?, ended_at = ? WHERE id = ? AND state = 'recorded'",
+		n.State, t.vault.mailbox(n.Recipient.Number), body, micros(now), micros(ended), n.ID)
 	if err != nil {
 		return nil, err
 	}
 	if changed == 0 {
 		return nil, errState
 	}
-	err = t.event(n.ID, delivery.Event{
+	err = t.event(n.box, delivery.Event{
 		At: now, Name: string(delivery.Rendered),
 		Detail: fmt.Sprintf("%s, %s, %d bytes", n.Kind, n.Duration.Round(time.Millisecond), n.Media.Bytes),
 	})
@@ -111,34 +115,52 @@ func (t *txn) rendered(n delivery.Note, chains []delivery.Chain, now time.Time) 
 }
 
 // addJob queues a chain of the note and says whether it heads its thread.
-func (t *txn) addJob(n delivery.Note, c delivery.Chain, now time.Time) (id string, head bool, err error) {
-	chain, err := json.Marshal(c)
+func (t *txn) addJob(n kept, c delivery.Chain, now time.Time) (id string, head bool, err error) {
+	chain, err := n.box.sealJSON("chain", c)
 	if err != nil {
 		return "", false, err
 	}
 	id = delivery.NewID()
-	thread := threadOf(n, c[0])
+	thread := t.vault.threadOf(n.Note, c[0])
 	err = t.row(`INSERT INTO job (id, note, thread, chain, state, next_at, head)
 		VALUES (?1, ?2, ?3, ?4, 'queued', ?5, NOT EXISTS (SELECT 1 FROM job WHERE thread = ?3 AND head = 1))
-		RETURNING head`, id, n.ID, thread, string(chain), micros(now)).Scan(&head)
+		RETURNING head`, id, n.ID, thread, chain, micros(now)).Scan(&head)
 	return id, head, err
 }
 
-// Open implements delivery.Notes.
+// Open implements delivery.Notes. The file is what was kept, or an error says
+// that it is damaged.
 func (s *Store) Open(ctx context.Context, id string) (io.ReadSeekCloser, delivery.Note, error) {
 	n, err := s.note(ctx, id)
 	if err != nil {
-		return nil, n, err
+		return nil, n.Note, err
 	}
 	if n.State != delivery.Rendered || n.Media.Bytes == 0 {
-		return nil, n, fmt.Errorf("note %s has no file: %w", id, delivery.ErrNotFound)
+		return nil, n.Note, fmt.Errorf("note %s has no file: %w", id, delivery.ErrNotFound)
 	}
-	f, err := os.Open(s.notePath(id))
+	file, err := os.ReadFile(s.notePath(id))
 	if errors.Is(err, os.ErrNotExist) {
 		err = fmt.Errorf("the file of note %s is gone: %w", id, delivery.ErrNotFound)
 	}
-	if err != nil {
-		return nil, n, err
+	if err == nil {
+		file, err = n.box.open("file", file)
 	}
-	return f, n, nil
+	if err == nil && hexSum(file) != n.Media.SHA256 {
+		err = fmt.Errorf("the file of note %s is damaged: its SHA-256 is not the one that was kept", id)
+	}
+	if err != nil {
+		return nil, n.Note, err
+	}
+	return openFile{bytes.NewReader(file)}, n.Note, nil
+}
+
+// openFile is a note's file in memory: what may be sent was checked as a whole.
+type openFile struct{ *bytes.Reader }
+
+// Close implements io.Closer.
+func (openFile) Close() error { return nil }
+
+func hexSum(file []byte) string {
+	sum := sha256.Sum256(file)
+	return hex.EncodeToString(sum[:])
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -39,35 +38,61 @@ func found(err error) error {
 	return err
 }
 
+// kept is a note as its row keeps it, and the box that seals what is its.
+type kept struct {
+	delivery.Note
+	box *box
+}
+
 // noteColumns are what scanNote reads.
-const noteColumns = "note.state, note.body, note.read_at, note.played_at"
+const noteColumns = "note.id, note.key, note.state, note.body, note.read_at, note.played_at"
 
 // scanNote reads noteColumns, and what follows them into more.
-func scanNote(row scanner, more ...any) (n delivery.Note, err error) {
+func (v *vault) scanNote(row scanner, more ...any) (n kept, err error) {
 	var (
-		state, body  string
+		id, state    string
+		key, body    []byte
 		read, played int64
 	)
-	if err := row.Scan(append([]any{&state, &body, &read, &played}, more...)...); err != nil {
+	if err := row.Scan(append([]any{&id, &key, &state, &body, &read, &played}, more...)...); err != nil {
 		return n, found(err)
 	}
-	if err := json.Unmarshal([]byte(body), &n); err != nil {
-		return n, fmt.Errorf("the row of a note is damaged: %w", err)
+	if n.box, err = v.open(id, key); err != nil {
+		return n, err
+	}
+	if err := n.box.openJSON("body", body, &n.Note); err != nil {
+		return n, err
 	}
 	n.State, n.ReadAt, n.PlayedAt = delivery.State(state), instant(read), instant(played)
 	return n, nil
 }
 
-// noteBody writes a note as its row keeps it.
-func noteBody(n delivery.Note) (string, error) {
-	b, err := json.Marshal(n)
-	return string(b), err
+// sealJSON writes v as a row keeps it.
+func (b *box) sealJSON(what string, v any) ([]byte, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return b.seal(what, text), nil
+}
+
+// openJSON reads v as a row keeps it.
+func (b *box) openJSON(what string, sealed []byte, v any) error {
+	text, err := b.open(what, sealed)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return fmt.Errorf("the %s of %s is damaged: %w", what, b.owner, err)
+	}
+	return nil
 }
 
 // jobColumns are what scanJob reads.
 const jobColumns = "job.id, job.state, job.chain, job.step, job.attempt, job.next_at"
 
-func scanJob(row scanner) (j delivery.Job, err error) {
+// scanJob reads jobColumns of a note's job.
+func (n kept) scanJob(row scanner) (j delivery.Job, err error) {
 	var (
 		chain []byte
 		next  int64
@@ -78,32 +103,56 @@ func scanJob(row scanner) (j delivery.Job, err error) {
 	if j.State == delivery.JobQueued {
 		j.NextAt = instant(next)
 	}
-	j.Chain, err = parseChain(chain)
-	return j, err
-}
-
-// parseChain reads a chain as its row keeps it.
-func parseChain(b []byte) (c delivery.Chain, err error) {
-	if err := json.Unmarshal(b, &c); err != nil {
-		return nil, fmt.Errorf("the row of a job is damaged: %w", err)
-	}
-	return c, nil
+	return j, n.box.openJSON("chain", chain, &j.Chain)
 }
 
 // threadOf names the thread of a job: what one caller sends to one mailbox at
 // one target arrives in order. Callers without a number have nothing in common,
 // so none of them waits for another. The hash keeps the index small.
-func threadOf(n delivery.Note, first delivery.Target) []byte {
+func (v *vault) threadOf(n delivery.Note, first delivery.Target) []byte {
 	caller := cmp.Or(n.Caller.Number, n.ID)
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", n.Recipient.Number, caller, first.String()))
-	return sum[:16]
+	return v.hash(fmt.Sprintf("%q %q %q", n.Recipient.Number, caller, first.String()))
 }
 
-// event adds a line to a note's life.
-func (t *txn) event(note string, e delivery.Event) error {
-	_, err := t.exec("INSERT INTO event (note, job, at, name, target, detail) VALUES (?, ?, ?, ?, ?, ?)",
-		note, e.Job, micros(e.At), e.Name, e.Target, e.Detail)
+// eventBody is what an event says of a person or a service.
+type eventBody struct {
+	Target string `json:"target"`
+	Detail string `json:"detail"`
+}
+
+// box opens the box of a note.
+func (t *txn) box(note string) (*box, error) {
+	var key []byte
+	if err := t.row("SELECT key FROM note WHERE id = ?", note).Scan(&key); err != nil {
+		return nil, found(err)
+	}
+	return t.vault.open(note, key)
+}
+
+// event adds a line to the life of the note that b seals for.
+func (t *txn) event(b *box, e delivery.Event) error {
+	body, err := b.sealJSON("event", eventBody{e.Target, e.Detail})
+	if err != nil {
+		return err
+	}
+	_, err = t.exec("INSERT INTO event (note, job, at, name, body) VALUES (?, ?, ?, ?, ?)",
+		b.owner, e.Job, micros(e.At), e.Name, body)
 	return err
+}
+
+// scanEvent reads at, job, name and body.
+func (n kept) scanEvent(row scanner) (e delivery.Event, err error) {
+	var (
+		at   int64
+		body []byte
+		said eventBody
+	)
+	if err := row.Scan(&at, &e.Job, &e.Name, &body); err != nil {
+		return e, err
+	}
+	err = n.box.openJSON("event", body, &said)
+	e.At, e.Target, e.Detail = instant(at), said.Target, said.Detail
+	return e, err
 }
 
 // micros is a time as a row keeps it, instant the way back.

@@ -6,9 +6,15 @@ import (
 	"fmt"
 )
 
-// upgrades are the steps from one schema version to the next: step i leads
-// from version i to i+1. A step that was released is never changed.
-func upgrades() []string { return []string{version1} }
+// step leads from one schema version to the next.
+type step struct {
+	script string
+	finish func(context.Context, *sql.Conn) error // what takes more than sqlite knows; nil for nothing
+}
+
+// upgrades are the steps from an empty database on: step i leads from version
+// i to i+1. A step that was released is never changed.
+func upgrades() []step { return []step{{version1, nil}, {version2, hashLinks}} }
 
 // Times are microseconds since 1970, 0 for never.
 //
@@ -71,24 +77,40 @@ CREATE TABLE setting (
 ) STRICT, WITHOUT ROWID;
 `
 
-// upgrade brings the database to this program's schema, step by step, each in
-// a transaction of its own. A schema from a newer program is refused: what it
-// keeps there is not this program's to guess.
-func upgrade(ctx context.Context, conn *sql.Conn) error {
-	var version int
+// schemaVersion is the version of the database, 0 for a new one. A schema from
+// a newer program is refused: what it keeps there is not this program's to
+// guess.
+func schemaVersion(ctx context.Context, conn *sql.Conn) (version int, err error) {
 	if err := conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
-		return err
+		return 0, err
 	}
-	steps := upgrades()
-	if version > len(steps) {
-		return fmt.Errorf("a newer program wrote this store (schema %d, this one knows %d): run that version or a later one", version, len(steps))
+	if known := len(upgrades()); version > known {
+		return 0, fmt.Errorf("a newer program wrote this store (schema %d, this one knows %d): run that version or a later one", version, known)
 	}
-	for ; version < len(steps); version++ {
-		script := fmt.Sprintf("BEGIN IMMEDIATE; %s; PRAGMA user_version = %d; COMMIT", steps[version], version+1)
-		if _, err := conn.ExecContext(ctx, script); err != nil {
+	return version, nil
+}
+
+// upgrade brings the database from version to this program's schema, step by
+// step, each in a transaction of its own.
+func upgrade(ctx context.Context, conn *sql.Conn, version int) error {
+	for i, next := range upgrades()[version:] {
+		if err := next.run(ctx, conn, version+i+1); err != nil {
 			_, _ = conn.ExecContext(ctx, "ROLLBACK")
-			return fmt.Errorf("bring the database to schema %d: %w", version+1, err)
+			return fmt.Errorf("bring the database to schema %d: %w", version+i+1, err)
 		}
 	}
 	return nil
+}
+
+func (s step) run(ctx context.Context, conn *sql.Conn, version int) error {
+	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE; "+s.script); err != nil {
+		return err
+	}
+	if s.finish != nil {
+		if err := s.finish(ctx, conn); err != nil {
+			return err
+		}
+	}
+	_, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d; COMMIT", version))
+	return err
 }

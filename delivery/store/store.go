@@ -35,6 +35,8 @@ type Store struct {
 	log  *slog.Logger
 	disk disk
 
+	vault   *vault
+	box     *box // of what belongs to no note: links, secrets
 	lock    *os.File
 	dir     *os.File // path, for syncfs
 	db      *sql.DB
@@ -71,6 +73,9 @@ func open(o Options, log *slog.Logger, d disk) (*Store, error) {
 }
 
 func (s *Store) start(ctx context.Context, o Options) (err error) {
+	if s.vault, err = openVault(o.KeyFile); err != nil {
+		return err
+	}
 	for _, dir := range []string{s.path, filepath.Join(s.path, "tapes"), filepath.Join(s.path, "notes")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("set store.path to a folder this user may write: %w", err)
@@ -85,11 +90,21 @@ func (s *Store) start(ctx context.Context, o Options) (err error) {
 	if err := s.openDatabase(ctx); err != nil {
 		return err
 	}
-	if err := upgrade(ctx, s.conn); err != nil {
+	version, err := schemaVersion(ctx, s.conn)
+	if err != nil {
 		return err
 	}
-	s.writer = newWriter(ctx, s.conn, s.fail)
+	if err := s.admit(ctx, version, o.AsIs); err != nil {
+		return err
+	}
+	if err := upgrade(ctx, s.conn, version); err != nil {
+		return err
+	}
+	s.writer = newWriter(ctx, s.conn, s.vault, s.fail)
 	s.flusher = newFlusher(s.syncTapes)
+	if err := s.sealAll(ctx, o.AsIs); err != nil {
+		return err
+	}
 	return s.takeUp(ctx)
 }
 
@@ -104,7 +119,7 @@ func (s *Store) openDatabase(ctx context.Context) error {
 		return err
 	}
 	dsn := "file:" + (&url.URL{Path: file}).EscapedPath() + "?_busy_timeout=5000"
-	if s.db, err = sql.Open("sqlite", dsn+"&_journal_mode=WAL&_synchronous=FULL"); err != nil {
+	if s.db, err = sql.Open("sqlite", dsn+"&_journal_mode=WAL&_synchronous=FULL&_pragma=secure_delete(1)"); err != nil {
 		return err
 	}
 	if s.conn, err = s.db.Conn(ctx); err != nil {

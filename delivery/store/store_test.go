@@ -31,15 +31,68 @@ func TestMain(m *testing.M) {
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
+// composition is a way to put a store together. The suite runs over all of them.
+type composition struct {
+	name    string
+	options func(tb testing.TB, path string) Options // of a store at path, the same each time
+}
+
+func compositions() []composition {
+	return []composition{
+		{"clear", func(_ testing.TB, path string) Options { return Options{Path: path} }},
+		{"sealed", func(tb testing.TB, path string) Options {
+			tb.Helper()
+			return Options{Path: path, KeyFile: writeKeys(tb, testIndex+testKey)}
+		}},
+	}
+}
+
+// everywhere runs a test over every composition.
+func everywhere(t *testing.T, test func(*testing.T, composition)) {
+	t.Helper()
+	for _, c := range compositions() {
+		t.Run(c.name, func(t *testing.T) { test(t, c) })
+	}
+}
+
+// benchEverywhere runs a benchmark over every composition.
+func benchEverywhere(b *testing.B, bench func(*testing.B, composition)) {
+	b.Helper()
+	for _, c := range compositions() {
+		b.Run(c.name, func(b *testing.B) { bench(b, c) })
+	}
+}
+
 // openAt opens the store at path with the real disk.
-func openAt(tb testing.TB, path string) *Store {
+func (c composition) openAt(tb testing.TB, path string) *Store {
 	tb.Helper()
-	s, err := Open(Options{Path: path}, quiet())
+	return openStore(tb, c.options(tb, path))
+}
+
+func openStore(tb testing.TB, o Options) *Store {
+	tb.Helper()
+	s, err := Open(o, quiet())
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { closeStore(tb, s) })
 	return s
+}
+
+// Lines of a key file.
+const (
+	testIndex  = "index AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=\n"
+	otherIndex = "index AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAI=\n"
+	testKey    = "key AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAM=\n"
+	otherKey   = "key AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAQ=\n"
+)
+
+// writeKeys writes a key file.
+func writeKeys(tb testing.TB, text string) string {
+	tb.Helper()
+	file := filepath.Join(tb.TempDir(), "keys")
+	check(tb, os.WriteFile(file, []byte(text), 0o600))
+	return file
 }
 
 // closeStore closes s unless the test did.
@@ -120,9 +173,11 @@ func life(tb testing.TB, s *Store, id string) delivery.Life {
 	return l
 }
 
-func TestModes(t *testing.T) {
+func TestModes(t *testing.T) { everywhere(t, testModes) }
+
+func testModes(t *testing.T, c composition) {
 	path := filepath.Join(t.TempDir(), "new", "store")
-	s := openAt(t, path)
+	s := c.openAt(t, path)
 	keep(t, s, newNote("101", "201"), chainTo("inbox"))
 	err := filepath.WalkDir(path, func(p string, e fs.DirEntry, err error) error {
 		if err != nil {
@@ -137,10 +192,12 @@ func TestModes(t *testing.T) {
 	check(t, err)
 }
 
-func TestSecondProcessIsRefused(t *testing.T) {
+func TestSecondProcessIsRefused(t *testing.T) { everywhere(t, testSecondProcessIsRefused) }
+
+func testSecondProcessIsRefused(t *testing.T, c composition) {
 	path := t.TempDir()
-	s := openAt(t, path)
-	_, err := Open(Options{Path: path}, quiet())
+	s := c.openAt(t, path)
+	_, err := Open(c.options(t, path), quiet())
 	if !errors.Is(err, delivery.ErrLocked) || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
 		t.Fatalf("a second Open: %v", err)
 	}
@@ -148,40 +205,48 @@ func TestSecondProcessIsRefused(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		_ = s.Close()
 	}()
-	waited, err := Open(Options{Path: path, Wait: 5 * time.Second}, quiet())
+	patient := c.options(t, path)
+	patient.Wait = 5 * time.Second
+	waited, err := Open(patient, quiet())
 	if err != nil {
 		t.Fatal("an Open that waits:", err)
 	}
 	check(t, waited.Close())
 }
 
-func TestNewerSchemaIsRefused(t *testing.T) {
+func TestNewerSchemaIsRefused(t *testing.T) { everywhere(t, testNewerSchemaIsRefused) }
+
+func testNewerSchemaIsRefused(t *testing.T, c composition) {
 	path := t.TempDir()
-	s := openAt(t, path)
+	s := c.openAt(t, path)
 	_, err := write(t.Context(), s, func(tx *txn) (int64, error) { return tx.exec("PRAGMA user_version = 99") })
 	check(t, err)
 	check(t, s.Close())
-	_, err = Open(Options{Path: path}, quiet())
+	_, err = Open(c.options(t, path), quiet())
 	if err == nil || !strings.Contains(err.Error(), "a newer program wrote this store (schema 99") {
 		t.Fatalf("Open: %v", err)
 	}
-	if _, err = Open(Options{Path: path}, quiet()); errors.Is(err, delivery.ErrLocked) {
+	if _, err = Open(c.options(t, path), quiet()); errors.Is(err, delivery.ErrLocked) {
 		t.Fatal("a refused Open keeps the lock")
 	}
 }
 
-func TestOpenNeedsAFolder(t *testing.T) {
+func TestOpenNeedsAFolder(t *testing.T) { everywhere(t, testOpenNeedsAFolder) }
+
+func testOpenNeedsAFolder(t *testing.T, c composition) {
 	file := filepath.Join(t.TempDir(), "file")
 	check(t, os.WriteFile(file, nil, 0o600))
-	_, err := Open(Options{Path: file}, quiet())
+	_, err := Open(c.options(t, file), quiet())
 	if err == nil || !strings.Contains(err.Error(), "set store.path") {
 		t.Fatalf("Open: %v", err)
 	}
 }
 
-func TestPathWithOddCharacters(t *testing.T) {
+func TestPathWithOddCharacters(t *testing.T) { everywhere(t, testPathWithOddCharacters) }
+
+func testPathWithOddCharacters(t *testing.T, c composition) {
 	path := filepath.Join(t.TempDir(), "100% ?a#b &c")
-	s := openAt(t, path)
+	s := c.openAt(t, path)
 	keep(t, s, newNote("101", "201"), chainTo("inbox"))
 	if _, err := os.Stat(filepath.Join(path, "store.db")); err != nil {
 		t.Fatal(err)
@@ -189,9 +254,11 @@ func TestPathWithOddCharacters(t *testing.T) {
 }
 
 // A closed store is one file that can be copied.
-func TestCloseLeavesNoLog(t *testing.T) {
+func TestCloseLeavesNoLog(t *testing.T) { everywhere(t, testCloseLeavesNoLog) }
+
+func testCloseLeavesNoLog(t *testing.T, c composition) {
 	path := t.TempDir()
-	s := openAt(t, path)
+	s := c.openAt(t, path)
 	keep(t, s, newNote("101", "201"), chainTo("inbox"))
 	check(t, s.Close())
 	if left, err := filepath.Glob(filepath.Join(path, "store.db-*")); err != nil || len(left) != 0 {
@@ -199,7 +266,9 @@ func TestCloseLeavesNoLog(t *testing.T) {
 	}
 }
 
-func TestReady(t *testing.T) {
+func TestReady(t *testing.T) { everywhere(t, testReady) }
+
+func testReady(t *testing.T, c composition) {
 	d := realDisk()
 	full := false
 	d.free = func(path string) (int64, error) {
@@ -208,7 +277,7 @@ func TestReady(t *testing.T) {
 		}
 		return freeSpace(path)
 	}
-	s, err := open(Options{Path: t.TempDir()}, quiet(), d)
+	s, err := open(c.options(t, t.TempDir()), quiet(), d)
 	check(t, err)
 	check(t, s.Ready(t.Context()))
 	full = true
@@ -222,7 +291,9 @@ func TestReady(t *testing.T) {
 	}
 }
 
-func TestFullDisk(t *testing.T) {
+func TestFullDisk(t *testing.T) { everywhere(t, testFullDisk) }
+
+func testFullDisk(t *testing.T, c composition) {
 	tests := map[string]func(d *disk){
 		"below the floor": func(d *disk) { d.free = func(string) (int64, error) { return spaceFloor + 1000, nil } },
 		"cannot ask":      func(d *disk) { d.free = func(string) (int64, error) { return 0, errors.New("gone") } },
@@ -232,7 +303,7 @@ func TestFullDisk(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := realDisk()
 			spoil(&d)
-			s, err := open(Options{Path: t.TempDir()}, quiet(), d)
+			s, err := open(c.options(t, t.TempDir()), quiet(), d)
 			check(t, err)
 			defer closeStore(t, s)
 			n := newNote("101", "201")
@@ -251,11 +322,13 @@ func TestFullDisk(t *testing.T) {
 
 // Where the file system cannot reserve, what open drafts were promised counts
 // as taken until their tapes end.
-func TestPromisesCount(t *testing.T) {
+func TestPromisesCount(t *testing.T) { everywhere(t, testPromisesCount) }
+
+func testPromisesCount(t *testing.T, c composition) {
 	d := realDisk()
 	d.reserve = func(*os.File, int64) error { return errors.ErrUnsupported }
 	d.free = func(string) (int64, error) { return spaceFloor + 1500, nil }
-	s, err := open(Options{Path: t.TempDir()}, quiet(), d)
+	s, err := open(c.options(t, t.TempDir()), quiet(), d)
 	check(t, err)
 	defer closeStore(t, s)
 	first, err := s.Begin(t.Context(), newNote("101", "201"), 1000)
@@ -273,7 +346,9 @@ func TestPromisesCount(t *testing.T) {
 }
 
 // After a sync fails nothing is taken and no second sync is tried.
-func TestFailedSync(t *testing.T) {
+func TestFailedSync(t *testing.T) { everywhere(t, testFailedSync) }
+
+func testFailedSync(t *testing.T, c composition) {
 	d := realDisk()
 	syncs, failing := 0, false
 	d.sync = func(f *os.File) error {
@@ -282,7 +357,7 @@ func TestFailedSync(t *testing.T) {
 		}
 		return f.Sync()
 	}
-	s, err := open(Options{Path: t.TempDir()}, quiet(), d)
+	s, err := open(c.options(t, t.TempDir()), quiet(), d)
 	check(t, err)
 	defer closeStore(t, s)
 	a, b := begin(t, s, newNote("101", "201")), begin(t, s, newNote("101", "202"))
@@ -311,8 +386,10 @@ func TestFailedSync(t *testing.T) {
 	}
 }
 
-func TestContextEndsWaiting(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestContextEndsWaiting(t *testing.T) { everywhere(t, testContextEndsWaiting) }
+
+func testContextEndsWaiting(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("the caller is gone")
 	cancel(gone)

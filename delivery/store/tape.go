@@ -20,6 +20,7 @@ var errEnded = errors.New("the tape has ended")
 // tape is the file of a recording: one goroutine appends, others follow.
 type tape struct {
 	path string
+	box  *box
 
 	mu       sync.Mutex
 	file     *os.File // nil once ended
@@ -37,7 +38,7 @@ func (t *tape) append(record []byte) (err error) {
 	if t.file == nil {
 		return errEnded
 	}
-	if t.buf, err = appendFrame(t.buf[:0], t.sequence, record); err != nil {
+	if t.buf, err = appendFrame(t.buf[:0], t.box, t.sequence, record); err != nil {
 		return err
 	}
 	if _, err := t.file.WriteAt(t.buf, t.size); err != nil {
@@ -83,7 +84,7 @@ func (t *tape) length() (size int64, records uint32, ended bool) {
 // recoverTape opens the tape that an earlier process left and finds the end of
 // its whole frames. What lies beyond, torn off by a crash or damaged, stays in
 // the file and is not read. A tape that is missing is an empty one.
-func (s *Store) recoverTape(path string) (t *tape, torn bool, err error) {
+func (s *Store) recoverTape(path string, b *box) (t *tape, torn bool, err error) {
 	f, err := s.create(path, 0)
 	if err != nil {
 		return nil, false, err
@@ -93,7 +94,7 @@ func (s *Store) recoverTape(path string) (t *tape, torn bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	in := frames{r: bufio.NewReaderSize(f, 256<<10)}
+	in := frames{box: b, r: bufio.NewReaderSize(f, 256<<10)}
 	for err == nil {
 		_, err = in.next(st.Size())
 	}
@@ -104,7 +105,7 @@ func (s *Store) recoverTape(path string) (t *tape, torn bool, err error) {
 	if err := f.Truncate(st.Size()); err != nil { // gives back the reserve
 		return nil, false, err
 	}
-	return &tape{path: path, size: in.offset, sequence: in.sequence}, torn, nil
+	return &tape{path: path, box: b, size: in.offset, sequence: in.sequence}, torn, nil
 }
 
 // reader follows a tape. It reads back what was appended from the file, which
@@ -140,6 +141,7 @@ func (t *tape) follow() *reader {
 		return r
 	}
 	r.window.file = r.file
+	r.frames.box = t.box
 	r.frames.r = bufio.NewReaderSize(&r.window, readAhead)
 	t.mu.Lock()
 	t.readers = append(t.readers, r)

@@ -26,9 +26,9 @@ type operation struct {
 	reply chan<- error
 }
 
-func newWriter(ctx context.Context, conn *sql.Conn, failed func(error)) *writer {
+func newWriter(ctx context.Context, conn *sql.Conn, v *vault, failed func(error)) *writer {
 	w := &writer{
-		tx:  &txn{ctx: ctx, conn: conn, stmts: map[string]*sql.Stmt{}},
+		tx:  &txn{vault: v, ctx: ctx, conn: conn, stmts: map[string]*sql.Stmt{}},
 		ops: make(chan operation), failed: failed,
 		quit: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -148,6 +148,7 @@ func (w *writer) transact(batch []operation) error {
 // txn is the writer's connection, within a transaction. It prepares each
 // statement once.
 type txn struct {
+	vault *vault
 	ctx   context.Context //nolint:containedctx // a commit carries many callers: none of their contexts may end it
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
@@ -177,12 +178,17 @@ func (t *txn) row(query string, args ...any) *sql.Row {
 
 // ids runs a query for one column of text.
 func (t *txn) ids(query string, args ...any) ([]string, error) {
+	rows, err := t.query(query, args...)
+	return collect(rows, err, func(row scanner) (id string, err error) { return id, row.Scan(&id) })
+}
+
+// query runs a query for any number of rows, which collect reads.
+func (t *txn) query(query string, args ...any) (*sql.Rows, error) {
 	stmt, err := t.prepare(query)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := stmt.QueryContext(t.ctx, args...)
-	return collect(rows, err, func(row scanner) (id string, err error) { return id, row.Scan(&id) })
+	return stmt.QueryContext(t.ctx, args...)
 }
 
 func (t *txn) prepare(query string) (*sql.Stmt, error) {

@@ -32,8 +32,10 @@ func hold(tb testing.TB, s *Store) (release func()) {
 }
 
 // An operation that fails takes nothing from its neighbours in the batch.
-func TestNeighbours(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestNeighbours(t *testing.T) { everywhere(t, testNeighbours) }
+
+func testNeighbours(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	odd := errors.New("odd")
 	release := hold(t, s)
 	var wg sync.WaitGroup
@@ -41,7 +43,7 @@ func TestNeighbours(t *testing.T) {
 	for i := range errs {
 		wg.Go(func() {
 			_, errs[i] = write(t.Context(), s, func(tx *txn) (any, error) {
-				if _, err := tx.exec("INSERT INTO link (mailbox, token) VALUES (?, ?)", fmt.Sprint(i), fmt.Sprint(i)); err != nil {
+				if _, err := tx.addLink(s.box, linkBody{fmt.Sprint(i), fmt.Sprint(i)}); err != nil {
 					return nil, err
 				}
 				if i%2 == 1 {
@@ -67,8 +69,10 @@ func TestNeighbours(t *testing.T) {
 
 // When the database is full, whatever shared the transaction hears of it, and
 // the writer goes on when there is room again.
-func TestFullDatabase(t *testing.T) {
-	s := openAt(t, t.TempDir())
+func TestFullDatabase(t *testing.T) { everywhere(t, testFullDatabase) }
+
+func testFullDatabase(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
 	limit := func(pages int) {
 		_, err := write(t.Context(), s, func(tx *txn) (n int64, err error) {
 			return n, tx.row(fmt.Sprintf("PRAGMA max_page_count = %d", pages)).Scan(&n)
@@ -107,11 +111,13 @@ func TestFullDatabase(t *testing.T) {
 }
 
 // A database that is damaged on disk ends the store's work.
-func TestDamagedDatabase(t *testing.T) {
+func TestDamagedDatabase(t *testing.T) { everywhere(t, testDamagedDatabase) }
+
+func testDamagedDatabase(t *testing.T, c composition) {
 	path := t.TempDir()
-	s := openAt(t, path)
+	s := c.openAt(t, path)
 	var page, size int64
-	check(t, s.readers.QueryRowContext(t.Context(), "SELECT rootpage FROM sqlite_schema WHERE name = 'setting'").Scan(&page))
+	check(t, s.readers.QueryRowContext(t.Context(), "SELECT rootpage FROM sqlite_schema WHERE name = 'event'").Scan(&page))
 	check(t, s.readers.QueryRowContext(t.Context(), "PRAGMA page_size").Scan(&size))
 	check(t, s.Close())
 	f, err := os.OpenFile(filepath.Join(path, "store.db"), os.O_RDWR, 0)
@@ -119,11 +125,11 @@ func TestDamagedDatabase(t *testing.T) {
 	_, err = f.WriteAt(bytes.Repeat([]byte{0xa5}, int(size)), (page-1)*size)
 	check(t, errors.Join(err, f.Close()))
 
-	s = openAt(t, path)
-	if err := s.Ready(t.Context()); err == nil {
-		t.Fatal("ready with a damaged database")
-	}
+	s = c.openAt(t, path)
 	if _, err := s.Begin(t.Context(), newNote("101", "201"), 0); !errors.Is(err, delivery.ErrFull) {
 		t.Fatalf("Begin: %v", err)
+	}
+	if err := s.Ready(t.Context()); err == nil {
+		t.Fatal("ready with a damaged database")
 	}
 }

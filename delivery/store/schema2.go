@@ -1,0 +1,127 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+)
+
+// version2 makes room for what lies sealed (see vault.go), for jobs whose
+// schedule many machines share, and for retention and erasing.
+//
+// A mailbox is kept as vault.index has it. A body, a chain and a note's key are
+// sealed by a box, or as they are in a store in clear.
+const version2 = `
+CREATE TABLE note2 (
+	id          TEXT PRIMARY KEY,
+	state       TEXT NOT NULL,
+	mailbox     TEXT NOT NULL,
+	key         BLOB NOT NULL DEFAULT x'',  -- the note's key, wrapped; empty in clear
+	body        BLOB NOT NULL,              -- delivery.Note as JSON; what the other columns hold is taken from them
+	rendered_at INTEGER NOT NULL DEFAULT 0,
+	read_at     INTEGER NOT NULL DEFAULT 0,
+	played_at   INTEGER NOT NULL DEFAULT 0,
+	ended_at    INTEGER NOT NULL DEFAULT 0, -- when the last of its jobs was delivered or dead, 0 while one is under way
+	files       INTEGER NOT NULL DEFAULT 1  -- 0 once its tape and file were removed
+) STRICT, WITHOUT ROWID;
+INSERT INTO note2 (id, state, mailbox, body, rendered_at, read_at, played_at, ended_at)
+	SELECT id, state, mailbox, CAST(body AS BLOB), rendered_at, read_at, played_at,
+		CASE WHEN state <> 'rendered' OR EXISTS (SELECT 1 FROM job WHERE job.note = note.id AND job.state IN ('queued', 'sending')) THEN 0
+		ELSE coalesce((SELECT max(at) FROM event WHERE event.note = note.id AND event.name IN ('done', 'dead')), rendered_at) END
+	FROM note;
+DROP TABLE note;
+ALTER TABLE note2 RENAME TO note;
+CREATE INDEX note_mailbox ON note (mailbox, id);
+CREATE INDEX note_unfinished ON note (id) WHERE state IN ('recording', 'recorded');
+CREATE INDEX note_ended ON note (ended_at) WHERE ended_at > 0;
+
+CREATE TABLE job2 (
+	seq      INTEGER PRIMARY KEY,
+	id       TEXT NOT NULL UNIQUE,
+	note     TEXT NOT NULL,
+	thread   BLOB NOT NULL,
+	chain    BLOB NOT NULL,                 -- JSON array of targets
+	state    TEXT NOT NULL,
+	head     INTEGER NOT NULL DEFAULT 0,    -- 1 for the head of the thread
+	step     INTEGER NOT NULL DEFAULT 0,
+	attempt  INTEGER NOT NULL DEFAULT 0,    -- at this step
+	unknown  INTEGER NOT NULL DEFAULT 0,    -- one bit a step: an attempt there may have arrived
+	first_at INTEGER NOT NULL DEFAULT 0,    -- of the first attempt at this step
+	next_at  INTEGER NOT NULL,
+	receipt  TEXT NOT NULL DEFAULT '',      -- the service's id of the message, as vault.index has it
+	shared   INTEGER NOT NULL DEFAULT 0     -- 1: many machines share its schedule; it is never a head here
+) STRICT;
+INSERT INTO job2 SELECT seq, id, note, thread, CAST(chain AS BLOB), state, head, step, attempt, unknown, first_at, next_at, receipt, 0 FROM job;
+DROP TABLE job;
+ALTER TABLE job2 RENAME TO job;
+CREATE INDEX job_note ON job (note);
+CREATE INDEX job_state ON job (state, note) WHERE state <> 'delivered';
+CREATE UNIQUE INDEX job_head ON job (thread) WHERE head = 1;
+CREATE INDEX job_behind ON job (thread, note) WHERE state = 'queued' AND head = 0 AND shared = 0;
+CREATE INDEX job_due ON job (next_at) WHERE state = 'queued' AND head = 1;
+CREATE INDEX job_fresh ON job (next_at) WHERE state = 'queued' AND head = 1 AND attempt = 0;
+
+CREATE TABLE event2 (
+	seq  INTEGER PRIMARY KEY,
+	note TEXT NOT NULL,
+	job  TEXT NOT NULL,
+	at   INTEGER NOT NULL,
+	name TEXT NOT NULL,
+	body BLOB NOT NULL                      -- eventBody as JSON
+) STRICT;
+INSERT INTO event2 SELECT seq, note, job, at, name, CAST(json_object('target', target, 'detail', detail) AS BLOB) FROM event;
+DROP TABLE event;
+ALTER TABLE event2 RENAME TO event;
+CREATE INDEX event_note ON event (note);
+
+ALTER TABLE link RENAME TO link1;
+CREATE TABLE link (
+	mailbox TEXT PRIMARY KEY,
+	token   BLOB NOT NULL UNIQUE,           -- SHA-256 of the token
+	body    BLOB NOT NULL                   -- linkBody as JSON
+) STRICT, WITHOUT ROWID;
+
+-- An attempt at a shared job on a machine that need not be the job's home.
+CREATE TABLE attempt (
+	job      TEXT NOT NULL,
+	epoch    INTEGER NOT NULL,
+	note     TEXT NOT NULL,
+	home     TEXT NOT NULL,
+	step     INTEGER NOT NULL,
+	n        INTEGER NOT NULL,
+	began_at INTEGER NOT NULL,
+	ended_at INTEGER NOT NULL DEFAULT 0,
+	outcome  TEXT NOT NULL DEFAULT '',
+	body     BLOB NOT NULL DEFAULT x'',
+	settled  INTEGER NOT NULL DEFAULT 0,
+	PRIMARY KEY (job, epoch)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attempt_unsettled ON attempt (job) WHERE settled = 0;
+
+-- What was erased is not taken back from elsewhere.
+CREATE TABLE erasure (
+	mailbox TEXT PRIMARY KEY,
+	upto    TEXT NOT NULL,                  -- the newest note of it
+	at      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+`
+
+// hashLinks takes the links of version 1 over: sqlite knows no SHA-256.
+func hashLinks(ctx context.Context, conn *sql.Conn) error {
+	rows, err := conn.QueryContext(ctx, "SELECT mailbox, token FROM link1")
+	links, err := collect(rows, err, func(r scanner) (l linkBody, err error) { return l, r.Scan(&l.Mailbox, &l.Token) })
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		body, err := json.Marshal(l)
+		if err != nil {
+			return err
+		}
+		if _, err := conn.ExecContext(ctx, "INSERT INTO link VALUES (?, ?, ?)", l.Mailbox, tokenHash(l.Token), body); err != nil {
+			return err
+		}
+	}
+	_, err = conn.ExecContext(ctx, "DROP TABLE link1")
+	return err
+}

@@ -1,0 +1,160 @@
+package store
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// maxBoxes is how many opened boxes a vault keeps.
+const maxBoxes = 4096
+
+// vault holds the keys of the key file. Each note has a key of its own; the
+// vault wraps it with the file's first key for the note's row, and opens the
+// box of a row again with the key that the row names. The zero value has no
+// keys: its boxes pass everything through.
+type vault struct {
+	mu    sync.Mutex
+	keys  keyring
+	boxes map[string]*box // by wrapped key: an entry cannot go stale
+}
+
+// openVault reads the key file; an empty name is a vault that seals nothing.
+func openVault(file string) (*vault, error) {
+	if file == "" {
+		return &vault{}, nil
+	}
+	text, err := readKeyFile(file)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := parseKeys(text)
+	if err != nil {
+		return nil, fmt.Errorf("store.key_file %s: %w", file, err)
+	}
+	return &vault{keys: keys, boxes: map[string]*box{}}, nil
+}
+
+// seals says whether the vault has keys, which it has from the start or never.
+func (v *vault) seals() bool { return len(v.ring().keys) > 0 }
+
+// ring is the keys as they are now.
+func (v *vault) ring() keyring {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.keys
+}
+
+// mint makes the box of a new note.
+func (v *vault) mint(owner string) *box {
+	if !v.seals() {
+		return &box{owner: owner}
+	}
+	return newBox(owner, randomBytes(keySize))
+}
+
+// wrap is the key of a box for its row. Only the writer asks for it, so that no
+// row comes to need a key that was turned meanwhile.
+func (v *vault) wrap(b *box) []byte {
+	if b.key == nil {
+		return []byte{}
+	}
+	return v.ring().first().wrap(b.owner, b.key)
+}
+
+// open returns the box of a row, from the row's wrapped key.
+func (v *vault) open(owner string, wrapped []byte) (*box, error) {
+	if !v.seals() {
+		return &box{owner: owner}, nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if b := v.boxes[string(wrapped)]; b != nil && b.owner == owner {
+		return b, nil
+	}
+	key, err := v.keys.unwrap(owner, wrapped)
+	if err != nil {
+		return nil, fmt.Errorf("the key of %s: %w", owner, err)
+	}
+	if len(v.boxes) == maxBoxes {
+		clear(v.boxes)
+	}
+	b := newBox(owner, key)
+	v.boxes[string(wrapped)] = b
+	return b, nil
+}
+
+// index is what a row keeps of a name that is looked up, a mailbox or a
+// receipt: the name itself in a store in clear, else its keyed hash in hex.
+func (v *vault) index(what, name string) string {
+	if !v.seals() || name == "" {
+		return name
+	}
+	return hex.EncodeToString(v.hash(what + " " + name))
+}
+
+// mailbox is the index of a mailbox.
+func (v *vault) mailbox(number string) string { return v.index("mailbox", number) }
+
+// hash is 16 bytes that tell names apart, keyed where the vault has keys.
+func (v *vault) hash(name string) []byte {
+	h := sha256.New()
+	if v.seals() {
+		h = hmac.New(sha256.New, v.ring().index)
+	}
+	h.Write([]byte(name)) // never fails (hash.Hash)
+	return h.Sum(nil)[:16]
+}
+
+// keyring is what a key file holds.
+type keyring struct {
+	index []byte // of keyed hashes
+	keys  []fileKey
+}
+
+// fileKey is one key of the file. Its id is the start of its SHA-256.
+type fileKey struct{ id, key []byte }
+
+const keyIDSize = 8
+
+// Bytes of a wrapped key: the id of the key that opens it, and the sealed key.
+const wrappedSize = keyIDSize + keySize + overhead
+
+// errForeign says that the key file lacks the key of a row.
+var errForeign = errors.New("store.key_file does not hold the key that this was sealed with: put that key's line back into the file")
+
+func (k keyring) first() fileKey { return k.keys[0] }
+
+// unwrap opens a wrapped key with the key it names. errForeign, errSealed.
+func (k keyring) unwrap(owner string, wrapped []byte) ([]byte, error) {
+	if len(wrapped) != wrappedSize {
+		return nil, errSealed
+	}
+	for _, key := range k.keys {
+		if bytes.HasPrefix(wrapped, key.id) {
+			return openWith(newAEAD(key.key), bytes.Clone(wrapped[keyIDSize:]), []byte("key "+owner))
+		}
+	}
+	return nil, errForeign
+}
+
+// wrap seals a note's key for its row.
+func (f fileKey) wrap(owner string, key []byte) []byte {
+	return sealWith(newAEAD(f.key), bytes.Clone(f.id), key, []byte("key "+owner))
+}
+
+func newFileKey(key []byte) fileKey {
+	sum := sha256.Sum256(key)
+	return fileKey{id: sum[:keyIDSize], key: key}
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails (crypto/rand)
+	return b
+}
