@@ -25,7 +25,7 @@ func faults() []fault {
 		{3, "crash after the request, before its answer is kept", []string{"gateway.TestKilledAroundTheRequest", "store.TestCrashBetweenSteps"}},
 		{4, "crash loop at start", []string{"gateway.TestKilledWhileItRecovers", "store.TestKill"}},
 		{5, "power cut", []string{"gateway.TestPowerCut"}},
-		{6, "torn or flipped file", []string{"store.TestDamagedFrames", "store.TestDamagedTape", "store.TestDamagedDatabase"}},
+		{6, "torn or flipped file", []string{"store.TestDamagedFrames", "store.TestDamagedTape", "store.TestDamagedFile", "store.TestDamagedDatabase"}},
 		{7, "disk full before the answer", []string{"gateway.TestDiskFullBeforeTheAnswer", "store.TestFullDisk"}},
 		{8, "disk full in mid-call", []string{"gateway.TestDiskFullDuringTheCall"}},
 		{9, "disk full when a delivery is to be kept", []string{"gateway.TestDiskFullAtTheReceipt", "store.TestFullDatabase"}},
@@ -33,7 +33,10 @@ func faults() []fault {
 		{11, "file system turns read-only", []string{"gateway.TestDiskTurnsReadOnly"}},
 		{17, "chat service down for days", []string{"store.TestServiceDownForDays", "delivery.TestServiceDeadForEightDays"}},
 		{18, "answer lost, slow, 429, redirect", []string{"gateway.TestStrangeAnswers", "channel.TestSuiteFailures"}},
-		{20, "second process, store of a later program", []string{"gateway.TestSecondGatewayIsRefused", "store.TestSecondProcessIsRefused", "store.TestNewerSchemaIsRefused"}},
+		{20, "upgrade, store of a later program, second process", []string{
+			"store.TestUpgrade", "store.TestSealingIsInterrupted", "store.TestNewerSchemaIsRefused",
+			"store.TestSecondProcessIsRefused", "gateway.TestSecondGatewayIsRefused",
+		}},
 	}
 }
 

@@ -51,7 +51,7 @@ const day = 24 * time.Hour
 func TestServiceDownForDays(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := openAt(t, t.TempDir())
+		s := openStore(t, Options{Path: t.TempDir()})
 		// The days pass in seconds: what syncs keep from a power cut is of no concern.
 		_, err := s.conn.ExecContext(t.Context(), "PRAGMA synchronous = OFF")
 		check(t, err)
