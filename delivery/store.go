@@ -130,7 +130,8 @@ type Notes interface {
 	List(ctx context.Context, f Filter) ([]Summary, error)
 	// Life is everything known of a note. ErrNotFound.
 	Life(ctx context.Context, id string) (Life, error)
-	// Open reads a note's file. ErrNotFound when it has none.
+	// Open reads a note's file, whole and as it was kept: another error says
+	// that it is damaged. ErrNotFound when it has none.
 	Open(ctx context.Context, id string) (io.ReadSeekCloser, Note, error)
 	// Redrive queues a note's dead jobs again, from the first target of their
 	// chains, and says how many. ErrNotFound.

@@ -123,6 +123,10 @@ func (c *checker) gateway(ctx context.Context) {
 
 func (c *checker) store(ctx context.Context) {
 	path := c.cfg.Store.Path
+	if err := store.CheckKeyFile(c.cfg.Store.KeyFile); err != nil {
+		c.say(markFail, "store", "%v", err)
+		return
+	}
 	if c.running {
 		c.say(markOK, "store", "%s, held by the running gateway", path)
 		return
@@ -136,13 +140,20 @@ func (c *checker) store(ctx context.Context) {
 		c.toBeMade("store", path)
 		return
 	}
-	s, err := store.Open(c.cfg.Store, slog.New(slog.DiscardHandler))
+	o := c.cfg.Store
+	o.AsIs = true // to seal it is the gateway's part
+	s, err := store.Open(o, slog.New(slog.DiscardHandler))
 	if err != nil {
 		c.say(markFail, "store", "%v", err)
 		return
 	}
+	sealed := s.Sealed()
 	if err := errors.Join(s.Ready(ctx), s.Close()); err != nil {
 		c.say(markFail, "store", "%v", err)
+		return
+	}
+	if o.KeyFile != "" && !sealed {
+		c.say(markOK, "store", "%s, which the next start seals", path)
 		return
 	}
 	c.say(markOK, "store", "%s", path)

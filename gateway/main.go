@@ -40,7 +40,7 @@ var errSaid = errors.New("the command has failed")
 func commands() []*cobra.Command {
 	return []*cobra.Command{
 		demoCommand(), serveCommand(), checkCommand(), callCommand(), benchCommand(),
-		noteCommand(), linkCommand(), exampleCommand(), versionCommand(),
+		noteCommand(), linkCommand(), keysCommand(), exampleCommand(), versionCommand(),
 	}
 }
 

@@ -110,6 +110,7 @@ func operateOn(ctx context.Context, o store.Options, do func(context.Context, co
 	if _, err := os.Stat(o.Path); err != nil { // a command that reads makes no store
 		return fmt.Errorf("there is no store at %s: has the gateway run with this file? %w", o.Path, err)
 	}
+	o.AsIs = true // to seal it is the gateway's part
 	s, err := store.Open(o, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err

@@ -1,3 +1,4 @@
+//nolint:thelper // everywhere runs the benchmarks, over every composition
 package store
 
 import (

@@ -6,13 +6,24 @@
 // Below Options.Path:
 //
 //	lock             held by the one process that has the store open; its pid
-//	store.db         rows of notes, jobs, events and links (sqlite, WAL, synchronous=FULL)
+//	store.db         rows of notes, jobs, events and links (sqlite, WAL, synchronous=FULL);
+//	                 what is deleted is overwritten
 //	tapes/XXXXX/ID   what arrived on a call, record by record (see frame.go)
 //	notes/XXXXX/ID   the rendered file of a note
 //
 // XXXXX are the first five characters of the id: one folder for each 2.3 hours.
 // A row is the truth, a file alone means nothing: a note's file counts from
 // the commit that makes its row rendered.
+//
+// # What is sealed
+//
+// With a key file (keyfile.go), each note has a key of its own, wrapped in its
+// row by the file's first key (vault.go). With it a box (box.go) seals what says
+// anything of a person: the note's body, its chains, its events, each record of
+// its tape and its file. Links and secrets are sealed by the store's own box. What is
+// looked up (mailboxes, threads, receipts) is a keyed hash. Ids, states and
+// times stay as they are. In clear the same boxes pass everything through, and
+// a store in clear is sealed at its first start with a key file (seal.go).
 //
 // # What is safe when
 //

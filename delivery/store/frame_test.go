@@ -1,3 +1,4 @@
+//nolint:thelper // its tests take what they run over
 package store
 
 import (

@@ -84,6 +84,12 @@ func keyLine(word string, key []byte) string {
 	return word + " " + base64.StdEncoding.EncodeToString(key) + "\n"
 }
 
+// CheckKeyFile says what is wrong with a key file, if anything is. None is fine.
+func CheckKeyFile(file string) error {
+	_, err := openVault(file)
+	return err
+}
+
 // NewKeyFile writes a file with new keys, for its owner alone. It overwrites
 // nothing.
 func NewKeyFile(file string) error {

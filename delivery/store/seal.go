@@ -60,6 +60,9 @@ func (s *Store) admit(ctx context.Context, version int, asIs bool) error {
 	return err
 }
 
+// Sealed says whether the store seals what it keeps.
+func (s *Store) Sealed() bool { return s.vault.seals() }
+
 // sealAll seals a store that was in clear, at the first start with a key file,
 // and goes on with it after a crash: each note has its key on disk before any
 // of its files is sealed with it.
@@ -311,15 +314,30 @@ func sealTape(b *box, tape []byte) []byte {
 
 // compact rewrites the database, so that no page holds what was there in clear.
 func (s *Store) compact(ctx context.Context) error {
-	if _, err := s.conn.ExecContext(ctx, "VACUUM"); err != nil {
-		return fmt.Errorf("rewrite the database, which needs room for a copy of it in the folder for temporary files: %w", err)
-	}
-	var busy, frames, moved int
-	if err := s.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil {
+	file := filepath.Join(s.path, databaseName)
+	fresh := file + ".new"
+	if err := os.WriteFile(fresh, nil, 0o600); err != nil {
 		return err
 	}
-	if busy != 0 {
-		return errors.New("the database's log is in use")
+	if _, err := s.conn.ExecContext(ctx, "VACUUM INTO ?", fresh); err != nil {
+		return fmt.Errorf("rewrite the database, which needs room for a second one beside it: %w", err)
 	}
+	if err := s.fsync(fresh); err != nil {
+		return err
+	}
+	if err := s.closeDatabase(); err != nil { // its log goes too
+		return err
+	}
+	s.db, s.conn, s.readers, s.writer = nil, nil, nil, nil
+	if err := os.Rename(fresh, file); err != nil {
+		return err
+	}
+	if err := s.fsync(s.path); err != nil {
+		return err
+	}
+	if err := s.openDatabase(ctx); err != nil {
+		return err
+	}
+	s.writer = newWriter(ctx, s.conn, s.vault, s.fail)
 	return nil
 }

@@ -1,3 +1,4 @@
+//nolint:thelper // everywhere runs the tests, over every composition
 package store
 
 import (
@@ -31,8 +32,10 @@ func oldNotes() []struct{ id, caller, state, events string } {
 		{"06h00zrwd2f5rqqc8tp4bdsdy8", "Dieter Dead", "dead", "sending team-bot:777123, dead team-bot:777123"},
 		{"06h00zrwdzay4btp84ye78ky54", "Quirin Queued", "queued", "sending team-bot:777123, retry team-bot:777123"},
 		{"06h00zrwerazq817ygdntn5w2m", "Quirin Queued again", "queued", ""},
-		{"06h00zrwfgm7780khy48q881y8", "Susi Sending", "queued",
-			"sending team-bot:777123, sending inbox, unknown team-bot:777123, unknown inbox"},
+		{
+			"06h00zrwfgm7780khy48q881y8", "Susi Sending", "queued",
+			"sending team-bot:777123, sending inbox, unknown team-bot:777123, unknown inbox",
+		},
 		{"06h00zrwgkpp43zdh22m0p79cw", "Nora Nochain", "", ""},
 	}
 }
@@ -199,16 +202,19 @@ func TestSealingIsInterrupted(t *testing.T) {
 		path := oldStore(t)
 		d := realDisk()
 		syncs := 0
-		d.syncAll = func(f *os.File) error {
-			if syncs++; syncs == at {
-				return errors.New("the power is gone")
+		ending := func(sync func(*os.File) error) func(*os.File) error {
+			return func(f *os.File) error {
+				if syncs++; syncs == at {
+					return errors.New("the power is gone")
+				}
+				return sync(f)
 			}
-			return syncFS(f)
 		}
+		d.sync, d.syncAll = ending(d.sync), ending(d.syncAll)
 		s, err := open(Options{Path: path, KeyFile: keys}, quiet(), d)
 		if err == nil {
 			check(t, s.Close())
-			if at < 3 {
+			if at < 6 {
 				t.Fatalf("sealing took %d syncs", at)
 			}
 			return
@@ -295,6 +301,20 @@ func TestKeysAreNeeded(t *testing.T) {
 	s = openStore(t, Options{Path: path, KeyFile: writeKeys(t, testIndex+otherKey+testKey)})
 	if got := life(t, s, n.ID).Note.Caller; got != n.Caller {
 		t.Errorf("with the key in second place: %+v", got)
+	}
+}
+
+// What is deleted is overwritten, in clear too.
+func TestDeletedRowsAreOverwritten(t *testing.T) {
+	path := t.TempDir()
+	s := openStore(t, Options{Path: path})
+	keep(t, s, newNote("101", "201"))
+	d := begin(t, s, newNote("+4930999999", "Quentin"))
+	check(t, d.Append([]byte("Quentin's words")))
+	check(t, d.Discard(t.Context()))
+	check(t, s.Close())
+	if left := inClear(t, path, []string{"Quentin", "+4930999999"}); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
 	}
 }
 

@@ -26,6 +26,9 @@ var (
 	_ delivery.Links  = (*Store)(nil)
 )
 
+// databaseName is the name of the database in the store's folder.
+const databaseName = "store.db"
+
 // errClosed is what every change gets after Close.
 var errClosed = errors.New("the store is closed")
 
@@ -110,7 +113,7 @@ func (s *Store) start(ctx context.Context, o Options) (err error) {
 
 // openDatabase opens the writer's connection and the readers' pool.
 func (s *Store) openDatabase(ctx context.Context) error {
-	file := filepath.Join(s.path, "store.db")
+	file := filepath.Join(s.path, databaseName)
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600) // sqlite gives its other files the same mode
 	if err != nil {
 		return err
@@ -140,6 +143,16 @@ func (s *Store) Close() error {
 	if s.flusher != nil {
 		s.flusher.close()
 	}
+	errs := []error{s.closeDatabase()}
+	for _, f := range []*os.File{s.dir, s.lock} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Store) closeDatabase() error {
 	var errs []error
 	if s.writer != nil {
 		errs = append(errs, s.writer.close())
@@ -152,11 +165,6 @@ func (s *Store) Close() error {
 	}
 	if s.db != nil {
 		errs = append(errs, s.db.Close())
-	}
-	for _, f := range []*os.File{s.dir, s.lock} {
-		if f != nil {
-			errs = append(errs, f.Close())
-		}
 	}
 	return errors.Join(errs...)
 }

@@ -67,6 +67,13 @@ func (c *Client) LinkFor(ctx context.Context, mailbox string) (string, error) {
 	return l.Token, err
 }
 
+// RotateKeys is store.Store.RotateKeys of the running gateway.
+func (c *Client) RotateKeys(ctx context.Context, keys []byte, after string) (string, error) {
+	var r rotation
+	err := c.ask(ctx, http.MethodPost, "/keys/rotate", rotation{keys, after}, &r)
+	return r.After, err
+}
+
 // Addresses are where the running gateway listens, as it told Serve.
 func (c *Client) Addresses(ctx context.Context) ([]string, error) {
 	var s status

@@ -42,6 +42,10 @@ func (o oneNote) LinkFor(_ context.Context, mailbox string) (string, error) {
 	return "token of " + mailbox, nil
 }
 
+func (o oneNote) RotateKeys(_ context.Context, keys []byte, after string) (string, error) {
+	return string(keys) + " after " + after, nil
+}
+
 // What an operator asks of the running gateway is answered as the store would.
 func TestClientAnswersAsTheStore(t *testing.T) {
 	called := time.Date(2026, 3, 1, 11, 0, 0, 123456789, time.UTC)
@@ -89,6 +93,9 @@ func TestClientAnswersAsTheStore(t *testing.T) {
 	}
 	if token, err := client.LinkFor(ctx, "101"); token != "token of 101" || err != nil {
 		t.Errorf("LinkFor: %q, %v", token, err)
+	}
+	if last, err := client.RotateKeys(ctx, []byte("keys"), "n"); last != "keys after n" || err != nil {
+		t.Errorf("RotateKeys: %q, %v", last, err)
 	}
 	if held, err := client.Addresses(ctx); err != nil || !slices.Equal(held, []string{"udp://127.0.0.1:5060"}) {
 		t.Errorf("Addresses: %v, %v", held, err)

@@ -16,6 +16,9 @@ type Operator interface {
 	Life(ctx context.Context, id string) (delivery.Life, error)
 	Redrive(ctx context.Context, id string) (int, error)
 	LinkFor(ctx context.Context, mailbox string) (token string, err error)
+	// RotateKeys wraps the keys of the next notes after an id with the first key
+	// of a key file's text, and returns the last of them, "" when none is left.
+	RotateKeys(ctx context.Context, keys []byte, after string) (last string, err error)
 }
 
 // Socket is the name of the socket in the store's folder.
@@ -25,6 +28,11 @@ const Socket = "control.sock"
 const Fresh = ".new"
 
 type redriven struct{ Jobs int }
+
+type rotation struct {
+	Keys  []byte
+	After string // the note that the last turn ended with, and the next begins after
+}
 
 type link struct{ Mailbox, Token string }
 

@@ -90,6 +90,14 @@ func routes(op Operator, addresses []string) http.Handler {
 		}
 		respond(w, l, err)
 	})
+	mux.HandleFunc("POST /keys/rotate", func(w http.ResponseWriter, r *http.Request) {
+		var turn rotation
+		err := json.NewDecoder(r.Body).Decode(&turn)
+		if err == nil {
+			turn.After, err = op.RotateKeys(r.Context(), turn.Keys, turn.After)
+		}
+		respond(w, rotation{After: turn.After}, err)
+	})
 	return mux
 }
 

@@ -1,0 +1,179 @@
+package shared
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+const knownFormat = 1
+
+// beat registers this machine in every shard and sees how they stand.
+func (s *Shared) beat(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, ioTimeout+waitTimeout)
+	defer cancel()
+	replies := s.client.all(ctx, everywhere(s.scripts.beat, s.o.Machine, s.o.Patience.Milliseconds()))
+	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
+		return // the end, not an answer
+	}
+	met, opened := map[string]bool{}, false
+	before := s.whyDown()
+	s.mu.Lock()
+	for i, r := range replies {
+		wasOpen := s.state[i].open
+		s.state[i].take(r, met)
+		opened = opened || (s.state[i].open && !wasOpen)
+	}
+	s.mu.Unlock()
+	after := s.whyDown()
+	switch {
+	case after != nil && (before == nil || errors.Is(before, errNotYet)):
+		s.log.Warn("the shared Redis cannot be used; this machine goes on alone", "error", after)
+	case before != nil && after == nil:
+		s.log.Info("the shared Redis can be used")
+	}
+	s.meet(ctx, met)
+	s.sign(ctx, s.closed())
+	if opened {
+		poke(s.wake)
+	}
+}
+
+// take keeps the answer of a beat.
+func (st *state) take(r reply, met map[string]bool) {
+	st.why = r.err
+	if errors.Is(r.err, ErrUncertain) {
+		st.why = errSilent // nothing is sent there: certain enough
+	}
+	if st.why != nil {
+		return
+	}
+	values, _ := r.value.([]any)
+	if len(values) < 5 {
+		st.why = fmt.Errorf("%w: an answer that this version cannot read", ErrAway)
+		return
+	}
+	open, _ := values[1].(int64)
+	format, _ := values[2].(int64)
+	st.era, _ = values[0].(string)
+	st.open = open == 1
+	st.erasing, _ = values[3].(int64)
+	switch {
+	case format > knownFormat:
+		st.why = errNewer
+	case st.evicts:
+		st.why = errEvicts
+	}
+	for _, v := range values[4:] {
+		machine, _ := v.(string)
+		met[machine] = true
+	}
+}
+
+// rememberPeers takes up whom an earlier process knew.
+func (s *Shared) rememberPeers(ctx context.Context) {
+	peers, err := s.ledger.Peers(ctx)
+	if err != nil && ctx.Err() == nil {
+		s.log.Error("the machines that share the work cannot be read", "error", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range peers {
+		s.peers[p] = true
+	}
+}
+
+// meet keeps whom the beats found. While a gate is closed nobody is forgotten:
+// what a machine knows that was there before is waited for.
+func (s *Shared) meet(ctx context.Context, met map[string]bool) {
+	if len(met) == 0 {
+		return
+	}
+	s.mu.Lock()
+	for _, st := range s.state {
+		if st.why != nil || !st.open {
+			maps.Copy(met, s.peers)
+			break
+		}
+	}
+	changed := !maps.Equal(met, s.peers)
+	s.mu.Unlock()
+	if !changed {
+		return
+	}
+	if err := s.ledger.Met(ctx, slices.Sorted(maps.Keys(met))); err != nil {
+		s.log.Error("the machines that share the work cannot be kept", "error", err)
+		return // told again by the next beat
+	}
+	s.mu.Lock()
+	s.peers = met
+	s.mu.Unlock()
+}
+
+// closed are the shards that wait for other machines' knowledge.
+func (s *Shared) closed() (in Shards) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, st := range s.state {
+		if !st.open {
+			in |= 1 << i
+		}
+	}
+	return in
+}
+
+// sign says that this machine has told shards all it knows, where it has.
+func (s *Shared) sign(ctx context.Context, in Shards) {
+	var cmds []command
+	s.mu.Lock()
+	known := slices.Collect(maps.Keys(s.peers))
+	known = append(known, s.o.Machine)
+	for i, st := range s.state {
+		if !in.Has(i) || (st.why != nil && !st.evicts) || st.told != st.era {
+			continue
+		}
+		args := []any{s.o.Machine, st.era}
+		for _, machine := range known {
+			args = append(args, machine)
+		}
+		cmds = append(cmds, command{shard: i, script: s.scripts.asserted, args: args})
+	}
+	s.mu.Unlock()
+	if len(cmds) > 0 {
+		s.signed(cmds, s.client.all(ctx, cmds))
+	}
+}
+
+// signed keeps what the shards said to the signature.
+func (s *Shared) signed(cmds []command, replies []reply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, r := range replies {
+		st := &s.state[cmds[i].shard]
+		if r.err != nil {
+			continue
+		}
+		st.evicts = r.value == "EVICTS"
+		switch r.value {
+		case "OPEN":
+			st.open = true
+			poke(s.wake)
+		case "EVICTS":
+			st.why = errEvicts // logged by the next beat
+		}
+	}
+}
+
+// untold are the usable shards that this process has not told what it knows.
+func (s *Shared) untold() (in Shards) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, st := range s.state {
+		if st.why == nil && st.told != st.era {
+			in |= 1 << i
+		}
+	}
+	return in
+}

@@ -1,0 +1,120 @@
+package shared
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Lease is the right to make one attempt at a job.
+type Lease struct {
+	Job
+	Body []byte // of its note
+}
+
+// Claim leases up to limit jobs whose time has come, the head of each thread
+// only: by turns the newest that was never tried and the one due for longest.
+// Leases of other machines that ran out are taken back first, their outcome
+// unknown. What could be claimed comes back even when there is an error;
+// ErrGate when jobs are due and may not be given out yet.
+func (s *Shared) Claim(ctx context.Context, limit int) ([]Lease, error) {
+	ask, err := s.usableShards()
+	if err != nil {
+		return nil, err
+	}
+	start := int(s.turn.Add(1)) % len(ask)
+	ask = append(ask[start:len(ask):len(ask)], ask[:start]...)
+	var (
+		leases []Lease
+		errs   []error
+	)
+	for len(ask) > 0 && len(leases) < limit {
+		room := limit - len(leases)
+		now, share := ask[:min(len(ask), room)], max(1, room/len(ask))
+		got, more, err := s.claimFrom(ctx, now, share)
+		leases = append(leases, got...)
+		errs = append(errs, err)
+		ask = append(ask[len(now):len(ask):len(ask)], more...)
+	}
+	return leases, errors.Join(errs...)
+}
+
+// claimFrom claims up to share jobs in each of some shards, and returns the
+// shards that may have more.
+func (s *Shared) claimFrom(ctx context.Context, ask []int, share int) (leases []Lease, more []int, err error) {
+	began := time.Now()
+	cmds := make([]command, len(ask))
+	for i, shard := range ask {
+		cmds[i] = command{shard: shard, script: s.scripts.claim, args: []any{
+			s.o.Machine, s.owner, share, s.o.Lease.Milliseconds(), flag(s.lost(shard, false)), s.takeTurns(shard, share),
+		}}
+	}
+	var errs []error
+	for i, r := range s.client.all(ctx, cmds) {
+		shard := ask[i]
+		got, err := s.claimed(shard, r, began)
+		if errors.Is(err, ErrUncertain) {
+			s.lost(shard, true)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		leases = append(leases, got...)
+		if len(got) >= share {
+			more = append(more, shard)
+		}
+	}
+	return leases, more, errors.Join(errs...)
+}
+
+// lost says whether an answer with leases was lost in the shard, and keeps
+// whether one is now.
+func (s *Shared) lost(shard int, now bool) (before bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, s.state[shard].lost = s.state[shard].lost, now
+	return before
+}
+
+// takeTurns says who goes first when share jobs are claimed of a shard, the
+// newest (1) or the oldest (2), so that they take turns from call to call.
+func (s *Shared) takeTurns(shard, share int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := &s.state[shard]
+	first := 1 + st.turn%2
+	st.turn += share
+	return first
+}
+
+// claimed reads the answer of a claim. Leases that this process holds already
+// are left out: they come along when an earlier answer was lost.
+func (s *Shared) claimed(shard int, r reply, began time.Time) ([]Lease, error) {
+	if r.err != nil {
+		return nil, fmt.Errorf("claim jobs: %w", r.err)
+	}
+	if r.value == "GATE" {
+		return nil, ErrGate
+	}
+	values, _ := r.value.([]any)
+	var got []Lease
+	for _, v := range values {
+		pair, _ := v.([]any)
+		if len(pair) != 2 {
+			return nil, fmt.Errorf("claim jobs: %w: %w", ErrUncertain, errAnswer)
+		}
+		j, err := parseJob(shard, pair[0])
+		if err != nil {
+			return nil, err
+		}
+		if s.leases.has(j.ID, j.Epoch) {
+			continue
+		}
+		body, _ := pair[1].(string)
+		s.leases.adopt(j, began.Add(s.o.Lease))
+		got = append(got, Lease{j, []byte(body)})
+	}
+	return got, nil
+}

@@ -1,0 +1,49 @@
+// Package shared keeps in Redis what many machines must share: the schedule of
+// jobs, leases with fencing, note bodies and audio until no other machine
+// needs them, inbox threads, links and rate limits. Bodies, chains, events and
+// audio are opaque bytes, sealed by the caller. All of it can be built again
+// from the machines: the one that took a call, the note's home, keeps the
+// truth on its disk.
+//
+// # Keys
+//
+// Each key begins with afterbeep:{SS}:, SS being one of 16 shards: a shard is
+// one slot of a Cluster, and a script touches one shard. A mailbox's index
+// chooses the shard, a link's token hash and a limit's channel choose theirs.
+//
+//	format                   1; a program that finds a higher one stays away
+//	gate closed              the memory that leases are given from; when it was found to differ
+//	machines roll said missing   who beats; who must assert, who has, who never did
+//	job:ID                   hash of a job, or its tombstone for 10 days
+//	note:ID audio:ID         hash of a note (body, mailbox, home, jobs, read, played), its audio
+//	due fresh leases         sorted sets: heads of threads by their time, those never tried, leases by their end
+//	head:THREAD thread:THREAD    the one job of a thread that may be sent, and those behind it
+//	inbox:MAILBOX            the notes of a mailbox, by id
+//	erasures erasing         the last note erased of each mailbox, and how often that changed
+//	home:MACHINE             what other machines changed of a machine's notes
+//	depth                    jobs by state
+//	link:MAILBOX owner:HASH setting:NAME limit:CHANNEL news
+//
+// # The gate
+//
+// A server that was restarted, flushed, restored or promoted may have
+// forgotten leases and results. Its memory has a name: run_id and
+// master_replid. A script gives out a lease only when the gate holds that very
+// name, computed within the script, so the gate closes by itself in the moment
+// anything may be forgotten. Then every machine tells what it knows (Ledger)
+// and signs; when all have signed that any of them has met, the gate opens. A
+// machine that stays away for 30 s is missing: the gate opens without it, and
+// until it comes back, a job from before that is given out as a possible
+// repeat.
+//
+// # Scripts
+//
+// lua/common.lua comes before each of the others, which do one thing each and
+// say so on top. Every time is the server's own. One script call is all or
+// nothing; its error is one of two kinds: ErrAway, nothing was changed, or
+// ErrUncertain, the answer was lost. Nothing is sent again behind the caller's
+// back: what is uncertain is asked again, and each script may be.
+//
+// With Options.URL's replicas=N a write counts when N replicas have it (WAIT on
+// the same connection), else it is uncertain.
+package shared

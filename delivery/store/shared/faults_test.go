@@ -1,0 +1,365 @@
+package shared
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
+)
+
+// pending is the fact that a machine's note has jobs to do.
+func pending(p Publication) Fact { return Fact{Kind: IsPending, Note: p} }
+
+// fact is what a machine knows of a job.
+func fact(kind Kind, j Job) Fact { return Fact{Kind: kind, Job: j} }
+
+func TestStallLeavesOneEntry(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a := enter(t, Options{URL: setup.URL, Machine: "a", Lease: 20 * time.Second}, &memoryLedger{})
+	a.awaitOpen(t)
+	setup.Servers[0].Pause()
+	began := time.Now()
+	_, err := a.Publish(t.Context(), publication("m", "1", 1), false, true)
+	expect(t, err, ErrUncertain)
+	eventually(t, "the stall is noticed", func() bool { return !a.Up() })
+	quick := time.Now()
+	_, err = a.Publish(t.Context(), publication("m", "1", 1), true, true)
+	expect(t, err, ErrAway)
+	if took := time.Since(quick); took > 50*time.Millisecond {
+		t.Errorf("what is known to be away took %v", took)
+	}
+	time.Sleep(6*time.Second - time.Since(began))
+	setup.Servers[0].Resume()
+	eventually(t, "the end of the stall is noticed", a.Up)
+	jobs, err := a.Publish(t.Context(), publication("m", "1", 1), true, true)
+	check(t, err)
+	if j := jobs[0]; !j.Leased || j.Attempt != 1 || j.Unknown != 0 || !a.Held(j.ID, j.Epoch) {
+		t.Errorf("after the stall: %+v", j)
+	}
+	a.depth(t, 0, 1, 0)
+}
+
+// TestLostClaim: leases whose answer was lost are handed out by the next claim,
+// without a doubt.
+func TestLostClaim(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a := enter(t, Options{URL: setup.URL, Machine: "a"}, &memoryLedger{})
+	a.awaitOpen(t)
+	a.publish(t, "m", "1", false)
+	setup.Servers[0].Pause()
+	_, err := a.Claim(t.Context(), 16)
+	expect(t, err, ErrUncertain)
+	setup.Servers[0].Resume()
+	if l := a.claimOne(t); l.Attempt != 1 || l.Unknown != 0 {
+		t.Errorf("claimed %+v", l)
+	}
+}
+
+// TestForgetful: whatever makes Redis forget, no lease is given out before
+// both machines told it what they know, and then everything is as it was.
+func TestForgetful(t *testing.T) {
+	t.Parallel()
+	for name, forget := range map[string]func(*redistest.Setup){
+		"flush":   (*redistest.Setup).Flush,
+		"restart": func(s *redistest.Setup) { s.Servers[0].Kill(); s.Servers[0].Start() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			setup := redistest.Single(t)
+			a, b := join(t, setup.URL, "a"), join(t, setup.URL, "b")
+			eventually(t, "they meet", func() bool { return knows(a, "b") && knows(b, "a") })
+			knowEachState(t, a, b)
+			hold := make(chan struct{})
+			b.ledger.mu.Lock()
+			b.ledger.hold = hold
+			b.ledger.mu.Unlock()
+			forget(setup)
+			eventually(t, "a has told", func() bool { return a.untold() == 0 && a.Up() && !a.Open() })
+			a.publish(t, "new", "1", true)
+			if ls, err := a.Claim(t.Context(), 16); len(ls) != 0 {
+				t.Fatalf("claimed behind a closed gate: %+v, %v", ls, err)
+			}
+			close(hold)
+			a.awaitOpen(t)
+			expectEachState(t, a, b)
+		})
+	}
+}
+
+func knows(m *machine, peer string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.peers[peer]
+}
+
+// knowEachState makes jobs of machine a: delivered by b, under way at b, dead
+// and queued; and has the ledgers know it.
+func knowEachState(t *testing.T, a, b *machine) {
+	t.Helper()
+	for _, note := range []string{"1-delivered", "2-sending", "3-dead", "4-queued"} {
+		p := publication("m"+note, note, 1)
+		_, err := a.Publish(t.Context(), p, false, false)
+		check(t, err)
+		if note == "4-queued" {
+			a.ledger.know(pending(p))
+			continue
+		}
+		l := b.claimOne(t).Job
+		switch note {
+		case "1-delivered":
+			b.finish(t, l, "done")
+			b.ledger.know(fact(WasDelivered, l))
+			a.ledger.know(pending(p)) // a has not heard of it
+		case "2-sending":
+			b.ledger.know(fact(IsSending, l))
+			a.ledger.know(pending(p))
+		case "3-dead":
+			b.finish(t, l, "dead")
+			l = b.claimOne(t).Job
+			b.finish(t, l, "dead")
+			b.ledger.know(fact(WasDead, l))
+			a.ledger.know(pending(p))
+		}
+	}
+}
+
+func expectEachState(t *testing.T, a, b *machine) {
+	t.Helper()
+	var notes []string
+	for _, l := range append(a.claim(t, 16), b.claim(t, 16)...) {
+		if l.Unknown != 0 {
+			t.Errorf("a doubt without a cause: %+v", l)
+		}
+		notes = append(notes, l.Note)
+	}
+	if got := fmt.Sprint(notes); got != "[m4-queued-4-queued new-1]" && got != "[new-1 m4-queued-4-queued]" {
+		t.Errorf("claimed %v", notes)
+	}
+	a.depth(t, 0, 3, 1)
+	for _, f := range b.ledger.facts {
+		if f.Kind == IsSending {
+			if !b.Held(f.Job.ID, f.Job.Epoch) {
+				t.Error("the lease that was under way is not held")
+			}
+			b.finish(t, f.Job, "done")
+		}
+	}
+}
+
+// TestMissingMachine: the gate opens without a machine that stays away, and
+// what that one may have sent is given out as a possible repeat until it is
+// back.
+func TestMissingMachine(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	options := Options{URL: setup.URL, Machine: "a", Patience: 2 * time.Second}
+	a := enter(t, options, &memoryLedger{})
+	a.awaitOpen(t)
+	b := join(t, setup.URL, "b")
+	eventually(t, "they meet", func() bool { return knows(a, "b") })
+	p := publication("m", "1", 1)
+	_, err := a.Publish(t.Context(), p, false, false)
+	check(t, err)
+	a.ledger.know(pending(p))
+	b.end()
+	setup.Flush()
+	eventually(t, "a has told", func() bool { return a.untold() == 0 && a.Up() && !a.Open() })
+	fresh := publication("m2", "2", 1)
+	_, err = a.Publish(t.Context(), fresh, false, false)
+	check(t, err)
+	began := time.Now()
+	a.awaitOpen(t)
+	if took := time.Since(began); took < time.Second {
+		t.Errorf("opened after %v", took)
+	}
+	for _, l := range a.claim(t, 16) {
+		if doubted := l.Unknown == 1; doubted != (l.Note == "m-1") {
+			t.Errorf("claimed %+v", l)
+		}
+		a.finish(t, l.Job, "done")
+	}
+	b = enter(t, Options{URL: setup.URL, Machine: "b"}, &memoryLedger{})
+	b.awaitOpen(t)
+	eventually(t, "nobody is missing", func() bool {
+		return setup.Servers[0].Do(fmt.Sprintf("EXISTS %smissing", prefix(0))) == int64(0)
+	})
+}
+
+func TestLeaveInOrder(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a, b := join(t, setup.URL, "a"), join(t, setup.URL, "b")
+	eventually(t, "they meet", func() bool { return knows(a, "b") })
+	check(t, b.Leave(t.Context()))
+	b.end()
+	eventually(t, "it is forgotten", func() bool { return !knows(a, "b") })
+	told := a.ledger.told()
+	setup.Flush()
+	eventually(t, "it tells again, and nobody else is waited for", func() bool { return a.ledger.told() > told && a.Open() })
+	if len(a.ledger.peers) != 1 {
+		t.Errorf("peers %v", a.ledger.peers)
+	}
+}
+
+// TestFailoverLosesWrites: a result that the new master never got is told to
+// it again, and the note is not sent twice.
+func TestFailoverLosesWrites(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Replicated(t)
+	url := strings.TrimSuffix(setup.URL, "?replicas=1") // as many are run
+	a, b := join(t, url, "a"), join(t, url, "b")
+	eventually(t, "they meet", func() bool { return knows(a, "b") && knows(b, "a") })
+	p := publication("m", "1", 1)
+	_, err := a.Publish(t.Context(), p, false, false)
+	check(t, err)
+	a.ledger.know(pending(p))
+	setup.Servers[0].Do("WAIT 1 1000")
+	setup.Servers[1].Do("REPLICAOF NO ONE") // the link is cut, and the new master has not heard:
+	l := b.claimOne(t).Job
+	b.finish(t, l, "done")
+	b.ledger.know(fact(WasDelivered, l))
+	lost := publication("m2", "2", 1)
+	_, err = a.Publish(t.Context(), lost, false, false)
+	check(t, err)
+	a.ledger.know(pending(lost))
+	setup.Servers[1].Do(fmt.Sprintf("REPLICAOF 127.0.0.1 %d", 1)) // a replica again, of nobody
+	setup.Servers[0].Kill()
+	setup.Servers[1].Do("REPLICAOF NO ONE")
+	setup.Failover(t)
+	a.awaitOpen(t)
+	b.awaitOpen(t)
+	ls := append(a.claim(t, 16), b.claim(t, 16)...)
+	if len(ls) != 1 || ls[0].Note != "m2-2" || ls[0].Unknown != 0 {
+		t.Errorf("claimed %+v", ls)
+	}
+}
+
+func TestTooFewReplicas(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Replicated(t)
+	a := join(t, setup.URL, "a")
+	setup.Servers[1].Pause()
+	_, err := a.Publish(t.Context(), publication("m", "1", 1), false, true)
+	expect(t, err, ErrUncertain)
+	setup.Servers[1].Resume()
+	eventually(t, "the replica is back", a.Open)
+	jobs, err := a.Publish(t.Context(), publication("m", "1", 1), true, true)
+	check(t, err)
+	if !jobs[0].Leased || jobs[0].Attempt != 1 {
+		t.Errorf("published again: %+v", jobs[0])
+	}
+}
+
+// TestFull: a server without memory refuses for certain, and takes results
+// nevertheless.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a := join(t, setup.URL, "a")
+	j := a.publish(t, "m", "1", true)
+	setup.Servers[0].Do("CONFIG SET maxmemory 1")
+	_, err := a.Publish(t.Context(), publication("m", "2", 1), false, true)
+	expect(t, err, ErrAway)
+	a.finish(t, j, "retry")
+	setup.Servers[0].Do("CONFIG SET maxmemory 0")
+	if l := a.claimOne(t); l.Note != "m-1" || l.Attempt != 2 {
+		t.Errorf("claimed %+v", l)
+	}
+	a.depth(t, 0, 1, 0)
+}
+
+func TestRefusedServers(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		lines []string
+		first string
+		want  error
+	}{
+		"newer":  {nil, fmt.Sprintf("SET %sformat 2", prefix(0)), errNewer},
+		"evicts": {[]string{"maxmemory 100mb", "maxmemory-policy allkeys-lru"}, "PING", errEvicts},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			setup := redistest.Single(t, tc.lines...)
+			setup.Servers[0].Do(tc.first)
+			a := enter(t, Options{URL: setup.URL, Machine: "a"}, &memoryLedger{})
+			eventually(t, "the server is refused", func() bool { return a.usable(0) != nil && a.usable(0).Error() == tc.want.Error() })
+			if a.Open() {
+				t.Error("it is used")
+			}
+		})
+	}
+}
+
+// TestLeaseRunsOut: a machine that dies in mid-send leaves a doubt, and what it
+// says afterwards is refused, but for a delivery.
+func TestLeaseRunsOut(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	options := Options{URL: setup.URL, Machine: "a", Lease: time.Second}
+	a := enter(t, options, &memoryLedger{})
+	a.awaitOpen(t)
+	b := join(t, setup.URL, "b")
+	kept, left := a.publish(t, "m", "1", true), a.publish(t, "m2", "2", true)
+	a.leases.drop(left.ID, left.Epoch) // nobody renews it
+	time.Sleep(800 * time.Millisecond)
+	if !a.Held(kept.ID, kept.Epoch) {
+		t.Error("a lease was not renewed")
+	}
+	l := b.claimOne(t)
+	if l.ID != left.ID || l.Unknown != 1 || l.Attempt != 2 {
+		t.Errorf("taken over: %+v", l)
+	}
+	_, err := a.Finish(t.Context(), left, Result{Outcome: "retry"})
+	expect(t, err, ErrFenced)
+	if ms := a.drain(t); len(ms) < 2 || ms[0].Name != "unknown" || ms[0].State != Queued || ms[1].Name != "sending" {
+		t.Errorf("messages %+v", ms)
+	}
+	setup.Servers[0].Pause()
+	time.Sleep(time.Second)
+	if a.Held(kept.ID, kept.Epoch) {
+		t.Error("a lease that could not be renewed is held")
+	}
+	setup.Servers[0].Resume()
+}
+
+// TestRestartedMachine: a process does not take up what an earlier one of its
+// machine had leased: that may have been sent.
+func TestRestartedMachine(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a := join(t, setup.URL, "a")
+	p := publication("m", "1", 1)
+	j := a.publish(t, "m", "1", true)
+	a.end()
+	ledger := &memoryLedger{}
+	ledger.know(fact(WasInterrupted, j), pending(p))
+	a = enter(t, Options{URL: setup.URL, Machine: "a"}, ledger)
+	a.awaitOpen(t)
+	if l := a.claimOne(t); l.Attempt != 2 || l.Unknown != 1 {
+		t.Errorf("claimed %+v", l)
+	}
+}
+
+// TestClusterNodeDown: the shards of the other nodes work on.
+func TestClusterNodeDown(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Cluster(t)
+	for _, server := range setup.Servers {
+		server.Do("CONFIG SET cluster-require-full-coverage no")
+	}
+	a := join(t, setup.URL, "a")
+	for i := range 40 {
+		a.publish(t, fmt.Sprint("m", i), "1", false)
+	}
+	setup.Servers[2].Kill()
+	eventually(t, "it is noticed", func() bool { return !a.Up() })
+	ls, err := a.Claim(t.Context(), 64)
+	if len(ls) < 10 || len(ls) > 35 {
+		t.Errorf("%d jobs claimed, error %v", len(ls), err)
+	}
+}

@@ -1,0 +1,204 @@
+-- What every script begins with.
+--
+-- KEYS[1] is the shard's prefix. Each key that a script touches begins with
+-- it, so that all of them lie in one slot. Times are the server's own, in
+-- milliseconds since 1970; 0 is never.
+
+local P = KEYS[1]
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local KEEP = 864000 -- how long the tombstone of a job lives, in seconds
+local counted = { queued = true, sending = true, dead = true }
+
+-- memory names what this server remembers: another process, another history,
+-- or another node of a cluster has another name.
+local function memory()
+  local info = redis.call('INFO', 'server', 'replication')
+  return info:match('run_id:(%w+)'):sub(1, 12) .. info:match('master_replid:(%w+)'):sub(1, 12)
+end
+
+-- An era is what is remembered since the gate was last found closed: a flush
+-- begins another one in the same memory.
+local function era(m)
+  return m .. '@' .. (redis.call('HGET', P .. 'closed', 'at') or '')
+end
+
+-- gate returns the server's memory when leases may be given out from it.
+local function gate()
+  local m = memory()
+  return redis.call('GET', P .. 'gate') == m and m
+end
+
+-- read returns a job as a table of strings; state is nil when it is unknown.
+local function read(id)
+  local j, flat = {}, redis.call('HGETALL', P .. 'job:' .. id)
+  for i = 1, #flat, 2 do
+    j[flat[i]] = flat[i + 1]
+  end
+  j.id = id
+  return j
+end
+
+-- set changes fields of a job, in the table and in its hash.
+local function set(j, fields)
+  local flat = {}
+  for name, value in pairs(fields) do
+    j[name] = tostring(value)
+    flat[#flat + 1] = name
+    flat[#flat + 1] = j[name]
+  end
+  redis.call('HSET', P .. 'job:' .. j.id, unpack(flat))
+end
+
+-- become moves a job to a state and changes further fields with it.
+local function become(j, state, fields)
+  if counted[j.state] then redis.call('HINCRBY', P .. 'depth', j.state, -1) end
+  if counted[state] then redis.call('HINCRBY', P .. 'depth', state, 1) end
+  fields.state = state
+  set(j, fields)
+end
+
+-- doubted is a job's unknown bits with that of its present step.
+local function doubted(j)
+  return bit.bor(j.unknown, bit.lshift(1, j.step))
+end
+
+-- later says whether a has come further than b.
+local function later(a, b)
+  for _, field in ipairs({ 'round', 'step', 'attempt' }) do
+    local x, y = tonumber(a[field]), tonumber(b[field])
+    if x ~= y then return x > y end
+  end
+  return false
+end
+
+-- place is where a job stands in its thread: by note, then by its position
+-- among the note's jobs.
+local function place(j)
+  return j.note .. ':' .. string.format('%02d', j.pos) .. ':' .. j.id
+end
+
+-- schedule lets the head of a thread be claimed when its time comes.
+local function schedule(j)
+  redis.call('ZADD', P .. 'due', j.next, j.id)
+  if j.attempt == '0' then redis.call('ZADD', P .. 'fresh', j.next, j.id) end
+end
+
+local function unschedule(j)
+  redis.call('ZREM', P .. 'due', j.id)
+  redis.call('ZREM', P .. 'fresh', j.id)
+end
+
+-- lead makes a job the head of its thread, unless the head is being sent. A
+-- head that has to give way waits behind.
+local function lead(j)
+  local head = redis.call('GET', P .. 'head:' .. j.thread)
+  if head and head ~= j.id then
+    local h = read(head)
+    if h.state == 'sending' then return false end
+    if h.state == 'queued' then
+      unschedule(h)
+      redis.call('ZADD', P .. 'thread:' .. j.thread, 0, place(h))
+    end
+  end
+  redis.call('ZREM', P .. 'thread:' .. j.thread, place(j))
+  redis.call('SET', P .. 'head:' .. j.thread, j.id)
+  return true
+end
+
+-- join puts a queued job into its thread. It leads when it is alone there, or
+-- older than a head that was never tried: notes of several machines arrive
+-- here in any order.
+local function join(j)
+  local head = redis.call('GET', P .. 'head:' .. j.thread)
+  local h = head and head ~= j.id and read(head)
+  if h and counted[h.state] and not (h.attempt == '0' and place(j) < place(h) and lead(j)) then
+    redis.call('ZADD', P .. 'thread:' .. j.thread, 0, place(j))
+    return
+  end
+  lead(j)
+  schedule(j)
+end
+
+-- leave takes a job out of its thread and lets the next one lead. True when
+-- there is one.
+local function leave(j)
+  redis.call('ZREM', P .. 'thread:' .. j.thread, place(j))
+  if redis.call('GET', P .. 'head:' .. j.thread) ~= j.id then return false end
+  local first = redis.call('ZPOPMIN', P .. 'thread:' .. j.thread)[1]
+  if not first then
+    redis.call('DEL', P .. 'head:' .. j.thread)
+    return false
+  end
+  local nextone = read(first:match('[^:]*$'))
+  redis.call('SET', P .. 'head:' .. j.thread, nextone.id)
+  schedule(nextone)
+  return true
+end
+
+-- conclude ends a job: delivered, dead or erased. A dead one stays whole, to
+-- be driven again; of the others a tombstone remains. True when another job
+-- of the thread became due.
+local function conclude(j, state)
+  redis.call('ZREM', P .. 'leases', j.id)
+  unschedule(j)
+  local early = j.thread and leave(j) or false
+  become(j, state, { owner = '', done = '' })
+  if state ~= 'dead' then
+    redis.call('HDEL', P .. 'job:' .. j.id, 'chain', 'thread', 'done', 'owner')
+    j.chain, j.thread = nil, nil
+    redis.call('EXPIRE', P .. 'job:' .. j.id, KEEP)
+  end
+  return early
+end
+
+-- requeue ends a lease without ending its job. A job that was delivered
+-- elsewhere meanwhile ends here.
+local function requeue(j, fields)
+  redis.call('ZREM', P .. 'leases', j.id)
+  if j.done == '1' then
+    conclude(j, 'delivered')
+    return
+  end
+  fields.owner = ''
+  become(j, 'queued', fields)
+  if redis.call('GET', P .. 'head:' .. j.thread) == j.id then
+    schedule(j)
+  else
+    join(j)
+  end
+end
+
+-- attempt leases a queued head. While a machine is missing whose last results
+-- this server may have forgotten, a job from before that may be a repeat.
+local function attempt(j, owner, ttl, remembered)
+  unschedule(j)
+  if j.memory ~= remembered and redis.call('EXISTS', P .. 'missing') == 1 then
+    set(j, { unknown = doubted(j) })
+  end
+  become(j, 'sending', {
+    owner = owner, epoch = j.epoch + 1, attempt = j.attempt + 1, memory = remembered,
+    first = j.first == '0' and now or j.first, ['until'] = now + ttl,
+  })
+  redis.call('ZADD', P .. 'leases', j['until'], j.id)
+end
+
+-- tell lets a job's home know of a change that another machine made.
+local function tell(j, by, name, event)
+  if (j.home or '') == '' or j.home == by then return end
+  redis.call('RPUSH', P .. 'home:' .. j.home, cjson.encode({
+    job = j.id, note = j.note, state = j.state, epoch = tonumber(j.epoch), round = tonumber(j.round),
+    step = tonumber(j.step), attempt = tonumber(j.attempt), unknown = tonumber(j.unknown),
+    next = tonumber(j.next), first = tonumber(j.first), at = now, now = now, name = name, event = event,
+  }))
+end
+
+-- standing is a job as an answer carries it.
+local function standing(j, leased)
+  return {
+    j.id, j.note or '', j.state, j.step or '0', j.attempt or '0', j.unknown or '0', j.next or '0', j.first or '0',
+    j.epoch or '0', j.round or '0', j.home or '', j.thread or '', j.pos or '0', j.steps or '0', j.chain or '',
+    leased and '1' or '0', tostring(now),
+  }
+end

@@ -1,0 +1,9 @@
+-- giveback undoes an attempt that was not made. ARGV: machine, owner, job,
+-- epoch, ms until it may be claimed again (-1: when it was due before).
+-- Answers: FENCED, GATE, or the job.
+local machine, owner, id, epoch, wait = unpack(ARGV)
+local j = read(id)
+if j.state ~= 'sending' or j.owner ~= owner or j.epoch ~= epoch then return gate() and 'FENCED' or 'GATE' end
+requeue(j, { attempt = j.attempt - 1, next = wait == '-1' and j.next or now + wait })
+tell(j, machine, 'returned')
+return standing(j)

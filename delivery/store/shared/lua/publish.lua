@@ -1,0 +1,68 @@
+-- publish makes a note and its jobs known to every machine. Said twice, it
+-- does nothing but answer how the jobs stand.
+-- ARGV: machine, owner, ttl in ms (0: no lease wanted), again (1: it was
+-- published before), note, mailbox, body, sounds (1: it has audio), audio,
+-- then for each job: id, thread, chain, steps, step, attempt, unknown, round,
+-- ms since the first attempt (-1: none), ms until the next.
+-- Answers: AUDIO when the audio must be sent along, else the jobs.
+local machine, owner, ttl, again, note, mailbox, body, sounds, audio = unpack(ARGV, 1, 9)
+local N, A = P .. 'note:' .. note, P .. 'audio:' .. note
+local answers = {}
+
+local upto = redis.call('HGET', P .. 'erasures', mailbox)
+if (upto and note <= upto) or redis.call('HEXISTS', N, 'erased') == 1 then
+  for i = 10, #ARGV, 10 do
+    answers[#answers + 1] = standing({ id = ARGV[i], note = note, state = 'erased' })
+  end
+  return answers
+end
+
+if sounds == '1' and audio == '' and redis.call('EXISTS', A) == 0 then return 'AUDIO' end
+if audio ~= '' then redis.call('SET', A, audio, 'NX') end
+if redis.call('EXISTS', N) == 0 then
+  local ids = {}
+  for i = 10, #ARGV, 10 do
+    ids[#ids + 1] = ARGV[i]
+  end
+  redis.call('HSET', N, 'body', body, 'mailbox', mailbox, 'home', machine, 'jobs', table.concat(ids, ' '))
+  redis.call('ZADD', P .. 'inbox:' .. mailbox, 0, note)
+  redis.call('PUBLISH', P .. 'news', mailbox .. ' ' .. note)
+end
+
+local open = tonumber(ttl) > 0 and gate()
+for i = 10, #ARGV, 10 do
+  local id, thread, chain, steps, step, tried, unknown, round, age, wait = unpack(ARGV, i, i + 9)
+  local told = {
+    step = step, attempt = tried, round = round, next = now + wait, first = age == '-1' and 0 or now - age,
+  }
+  local j = read(id)
+  if not j.state then
+    j.note, j.thread = note, thread
+    become(j, 'queued', {
+      note = note, thread = thread, chain = chain, steps = steps, pos = (i - 10) / 10, home = machine, epoch = 0,
+      unknown = unknown, step = told.step, attempt = told.attempt, round = told.round, next = told.next,
+      first = told.first, memory = again == '1' and '' or memory(),
+    })
+    join(j)
+  elseif j.state == 'queued' or (j.state == 'dead' and tonumber(round) > tonumber(j.round)) then
+    told.unknown = bit.bor(j.unknown, unknown)
+    if j.state == 'dead' or later(told, j) then
+      unschedule(j)
+      become(j, 'queued', told)
+    else
+      set(j, { unknown = told.unknown })
+    end
+    join(j)
+  end
+  local leased = false
+  if open and j.state == 'sending' and j.owner == owner and tonumber(j['until']) > now then
+    set(j, { ['until'] = now + ttl })
+    redis.call('ZADD', P .. 'leases', j['until'], id)
+    leased = true
+  elseif open and j.state == 'queued' and tonumber(j.next) <= now and redis.call('GET', P .. 'head:' .. thread) == id then
+    attempt(j, owner, ttl, open)
+    leased = true
+  end
+  answers[#answers + 1] = standing(j, leased)
+end
+return answers

@@ -1,0 +1,54 @@
+-- recall takes in what a machine knows of a job, for a server that may have
+-- forgotten it. ARGV: machine, owner, ttl in ms, kind, then the job: id, note,
+-- thread, chain, steps, step, attempt, unknown, round, ms since the first
+-- attempt (-1: none), ms until the next, epoch, pos, home.
+-- Kinds: delivered, dead; sending (this owner is at it); interrupted (an
+-- earlier process of this machine was).
+-- Answers: the job, leased when the lease stands.
+local machine, owner, ttl, kind = unpack(ARGV, 1, 4)
+local id, note, thread, chain, steps, step, tried, unknown, round, age, wait, epoch, pos, home = unpack(ARGV, 5)
+local told = { step = step, attempt = tried, round = round }
+local j = read(id)
+
+if not j.state then
+  j.note, j.thread, j.pos = note, thread, pos
+  set(j, {
+    note = note, thread = thread, chain = chain, steps = steps, step = step, attempt = tried, unknown = unknown,
+    round = round, epoch = epoch, pos = pos, home = home, next = now + wait, memory = '',
+    first = age == '-1' and 0 or now - age,
+  })
+elseif not counted[j.state] then
+  return standing(j)
+end
+
+if kind == 'delivered' then
+  if j.state == 'sending' and j.owner ~= owner then
+    set(j, { done = 1 })
+  else
+    conclude(j, 'delivered')
+    tell(j, machine, 'done')
+  end
+elseif kind == 'dead' then
+  if not j.state or (j.state == 'queued' and not later(j, told)) then
+    conclude(j, 'dead')
+    tell(j, machine, 'dead')
+  end
+elseif kind == 'sending' then
+  if j.state == 'sending' and j.owner ~= owner and tonumber(j['until']) > now then return standing(j) end
+  unschedule(j)
+  if not lead(j) then redis.call('ZREM', P .. 'thread:' .. thread, place(j)) end
+  become(j, 'sending', {
+    owner = owner, epoch = math.max(epoch, j.epoch), step = step, attempt = tried, memory = memory(),
+    unknown = bit.bor(j.unknown, unknown), first = j.first == '0' and now or j.first, ['until'] = now + ttl,
+  })
+  redis.call('ZADD', P .. 'leases', j['until'], id)
+  return standing(j, true)
+elseif kind == 'interrupted' then
+  if j.state == 'sending' and j.epoch == epoch and j.owner:match('^[^/]*') == machine then
+    requeue(j, { unknown = doubted(j), next = now })
+  elseif not j.state or j.state == 'queued' then
+    become(j, 'queued', { unknown = bit.bor(j.unknown, bit.lshift(1, step)) })
+    join(j)
+  end
+end
+return standing(j)

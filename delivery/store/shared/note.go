@@ -1,0 +1,192 @@
+package shared
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Note is a note as Redis has it.
+type Note struct {
+	ID      string
+	Mailbox string
+	Home    string
+	Body    []byte
+	Read    time.Time // zero while unread; by the server's clock
+	Played  time.Time
+}
+
+// noteFields are what parseNote reads.
+func noteFields(shard int, id string) command {
+	return command{shard: shard, args: []any{"HMGET", prefix(shard) + "note:" + id, "mailbox", "home", "body", "read", "played"}}
+}
+
+// parseNote reads noteFields; false when there is no such note.
+func parseNote(id string, value any) (Note, bool) {
+	values, _ := value.([]any)
+	text := make([]string, 5)
+	for i := range min(len(values), len(text)) {
+		text[i], _ = values[i].(string)
+	}
+	instant := func(s string) time.Time {
+		ms, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			return time.Time{}
+		}
+		return time.UnixMilli(ms)
+	}
+	return Note{id, text[0], text[1], []byte(text[2]), instant(text[3]), instant(text[4])}, text[0] != ""
+}
+
+// Note finds a note by its id alone. ErrNotFound.
+func (s *Shared) Note(ctx context.Context, id string) (Note, error) {
+	cmds := make([]command, shards)
+	for i := range cmds {
+		cmds[i] = noteFields(i, id)
+	}
+	var away error
+	replies := s.client.all(ctx, cmds)
+	for _, r := range replies {
+		if n, ok := parseNote(id, r.value); ok {
+			return n, nil
+		}
+		if r.err != nil {
+			away = r.err
+		}
+	}
+	if away != nil {
+		return Note{}, fmt.Errorf("find note %s: %w", id, away)
+	}
+	return Note{}, ErrNotFound
+}
+
+// Audio is the file of a note. ErrNotFound when it has none, or no longer.
+func (s *Shared) Audio(ctx context.Context, mailbox, id string) ([]byte, error) {
+	v, err := s.get(ctx, ShardOf(mailbox), "audio:"+id)
+	if err != nil {
+		return nil, fmt.Errorf("the audio of note %s: %w", id, err)
+	}
+	return v, nil
+}
+
+// Thread returns a mailbox's notes, newest first, at most limit, older than
+// the id before ("" for all).
+func (s *Shared) Thread(ctx context.Context, mailbox, before string, limit int) ([]Note, error) {
+	shard := ShardOf(mailbox)
+	if err := s.usable(shard); err != nil {
+		return nil, err
+	}
+	from := "+"
+	if before != "" {
+		from = "(" + before
+	}
+	value, err := s.client.do(ctx, command{shard: shard, args: []any{
+		"ZRANGE", prefix(shard) + "inbox:" + mailbox, from, "-", "BYLEX", "REV", "LIMIT", 0, limit,
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("read a thread: %w", err)
+	}
+	ids, _ := value.([]any)
+	cmds := make([]command, len(ids))
+	for i, id := range ids {
+		cmds[i] = noteFields(shard, id.(string))
+	}
+	var notes []Note
+	for i, r := range s.client.all(ctx, cmds) {
+		if r.err != nil {
+			return nil, fmt.Errorf("read a thread: %w", r.err)
+		}
+		if n, ok := parseNote(ids[i].(string), r.value); ok { // else it went meanwhile
+			notes = append(notes, n)
+		}
+	}
+	return notes, nil
+}
+
+// Mark keeps that a note was "read" or "played", and says whether that was the
+// first time. ErrNotFound.
+func (s *Shared) Mark(ctx context.Context, mailbox, id, what string) (first bool, err error) {
+	if what != "read" && what != "played" {
+		return false, fmt.Errorf("no such mark %q", what)
+	}
+	value, err := s.run(ctx, ShardOf(mailbox), s.scripts.mark, s.o.Machine, id, what)
+	if err == nil {
+		err = refused(value)
+	}
+	if err != nil {
+		return false, fmt.Errorf("mark note %s: %w", id, err)
+	}
+	return value == int64(1), nil
+}
+
+// Redrive queues dead jobs of a note again, all of them when none is named,
+// and returns them. ErrNotFound when the note is not here: publish it again,
+// with one Round more.
+func (s *Shared) Redrive(ctx context.Context, mailbox, id string, jobs ...string) ([]Job, error) {
+	args := []any{s.o.Machine, id}
+	for _, job := range jobs {
+		args = append(args, job)
+	}
+	shard := ShardOf(mailbox)
+	value, err := s.run(ctx, shard, s.scripts.redrive, args...)
+	if err == nil {
+		err = refused(value)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("redrive note %s: %w", id, err)
+	}
+	poke(s.wake)
+	return parseJobs(shard, value)
+}
+
+// Erase forgets a mailbox's notes up to the id last, those that another
+// machine has yet to publish included, and says how many were here. Their homes
+// are told; what a machine missed is in Erasures.
+func (s *Shared) Erase(ctx context.Context, mailbox, last string) (int, error) {
+	total := 0
+	for {
+		value, err := s.run(ctx, ShardOf(mailbox), s.scripts.erase, s.o.Machine, mailbox, last, eraseBatch)
+		if err != nil {
+			return total, fmt.Errorf("erase a mailbox: %w", err)
+		}
+		n, _ := value.(int64)
+		total += int(n)
+		if n < eraseBatch {
+			return total, nil
+		}
+	}
+}
+
+// Retire drops a note's audio, or all of it: its home no longer keeps it.
+// ErrBusy while a job of it has not ended.
+func (s *Shared) Retire(ctx context.Context, mailbox, id string, audioOnly bool) error {
+	what := "note"
+	if audioOnly {
+		what = "audio"
+	}
+	value, err := s.run(ctx, ShardOf(mailbox), s.scripts.retire, id, what)
+	if err == nil {
+		err = refused(value)
+	}
+	if err != nil {
+		return fmt.Errorf("retire note %s: %w", id, err)
+	}
+	return nil
+}
+
+// get reads a value. ErrNotFound.
+func (s *Shared) get(ctx context.Context, shard int, key string) ([]byte, error) {
+	if err := s.usable(shard); err != nil {
+		return nil, err
+	}
+	value, err := s.client.do(ctx, command{shard: shard, args: []any{"GET", prefix(shard) + key}})
+	if err != nil {
+		return nil, err
+	}
+	v, ok := value.(string)
+	if !ok {
+		return nil, ErrNotFound
+	}
+	return []byte(v), nil
+}

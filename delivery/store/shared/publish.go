@@ -1,0 +1,102 @@
+package shared
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Publication is a note for all machines to deliver.
+type Publication struct {
+	ID      string
+	Mailbox string // its index: letters and digits, nothing that tells the number
+	Body    []byte // opaque
+	Jobs    []Job  // ID, Thread, Chain, Steps; Step, Attempt, Unknown, Round, First, Next where it was tried
+
+	// Audio reads the note's file, opaque; nil for a note without one. It is
+	// called when Redis does not have it.
+	Audio func(context.Context) ([]byte, error)
+}
+
+// Publish makes a note and its jobs known to every machine, with this one as
+// the note's home. again says that it may have been published before. With
+// lease wanted, each job that is due and heads its thread is leased to the
+// caller (Job.Leased). Published twice, nothing happens but that the jobs come
+// back as they stand, leases included: after ErrUncertain, ask again. The jobs
+// come in the order given.
+func (s *Shared) Publish(ctx context.Context, p Publication, again, lease bool) ([]Job, error) {
+	if err := s.usable(ShardOf(p.Mailbox)); err != nil {
+		return nil, err
+	}
+	var audio []byte
+	if p.Audio != nil && !again {
+		var err error
+		if audio, err = p.Audio(ctx); err != nil {
+			return nil, fmt.Errorf("publish note %s: %w", p.ID, err)
+		}
+	}
+	cmd, err := s.publishing(p, again, lease, audio)
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	value, err := s.client.do(ctx, cmd)
+	if err != nil {
+		return nil, fmt.Errorf("publish note %s: %w", p.ID, err)
+	}
+	jobs, err := s.published(ctx, p, cmd, value)
+	if err != nil {
+		return nil, fmt.Errorf("publish note %s: %w", p.ID, err)
+	}
+	for _, j := range jobs {
+		if lease {
+			s.leases.adopt(j, began.Add(s.o.Lease))
+		}
+	}
+	return jobs, nil
+}
+
+// audioArg is where publish.lua has the audio.
+const audioArg = 8
+
+// publishing is the command that publishes.
+func (s *Shared) publishing(p Publication, again, lease bool, audio []byte) (command, error) {
+	ttl := int64(0)
+	if lease {
+		ttl = s.o.Lease.Milliseconds()
+	}
+	args := []any{s.o.Machine, s.owner, ttl, flag(again), p.ID, p.Mailbox, p.Body, flag(p.Audio != nil), audio}
+	for _, j := range p.Jobs {
+		if j.Steps < 1 || j.Steps > maxSteps {
+			return command{}, fmt.Errorf("publish note %s: a chain has %d targets: 1 to %d can be shared", p.ID, j.Steps, maxSteps)
+		}
+		args = append(args, j.ID, j.Thread, j.Chain, j.Steps, j.Step, j.Attempt, j.Unknown, j.Round, age(j.First), wait(j.Next))
+	}
+	return command{shard: ShardOf(p.Mailbox), script: s.scripts.publish, args: args}, nil
+}
+
+// published takes in the answer, and sends the audio when it is asked for.
+func (s *Shared) published(ctx context.Context, p Publication, cmd command, value any) ([]Job, error) {
+	if value == "AUDIO" {
+		audio, err := p.Audio(ctx)
+		if err != nil {
+			return nil, err
+		}
+		cmd.args[audioArg] = audio
+		if value, err = s.client.do(ctx, cmd); err != nil {
+			return nil, err
+		}
+	}
+	jobs, err := parseJobs(cmd.shard, value)
+	if err == nil && len(jobs) != len(p.Jobs) {
+		err = fmt.Errorf("%w: %w", ErrUncertain, errAnswer)
+	}
+	return jobs, err
+}
+
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}

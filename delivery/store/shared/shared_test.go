@@ -1,0 +1,224 @@
+package shared
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// memoryLedger is a machine's knowledge in a test.
+type memoryLedger struct {
+	mu      sync.Mutex
+	facts   []Fact
+	peers   []string
+	learned []Job
+	recalls int
+	hold    chan struct{} // Recall waits until it is closed, when there is one
+}
+
+func (l *memoryLedger) Recall(ctx context.Context, _ Shards, say func(Fact) error) error {
+	l.mu.Lock()
+	facts, hold := slices.Clone(l.facts), l.hold
+	l.recalls++
+	l.mu.Unlock()
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	for _, f := range facts {
+		if err := say(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *memoryLedger) Learn(_ context.Context, jobs []Job) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.learned = append(l.learned, jobs...)
+	return nil
+}
+
+func (l *memoryLedger) Peers(context.Context) ([]string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.peers, nil
+}
+
+func (l *memoryLedger) Met(_ context.Context, machines []string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.peers = machines
+	return nil
+}
+
+// told is how often Recall was called.
+func (l *memoryLedger) told() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.recalls
+}
+
+// know adds facts.
+func (l *memoryLedger) know(facts ...Fact) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.facts = append(l.facts, facts...)
+}
+
+// machine is one gateway's shared side in a test.
+type machine struct {
+	*Shared
+	ledger *memoryLedger
+	end    func() // stops it as a crash would
+}
+
+// join starts a machine and waits until leases are given out.
+func join(tb testing.TB, url, name string) *machine {
+	tb.Helper()
+	m := enter(tb, Options{URL: url, Machine: name}, &memoryLedger{})
+	m.awaitOpen(tb)
+	return m
+}
+
+// enter starts a machine.
+func enter(tb testing.TB, o Options, ledger *memoryLedger) *machine {
+	tb.Helper()
+	s, err := Open(o, ledger, slog.New(slog.NewTextHandler(tb.Output(), nil)))
+	check(tb, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { s.Run(ctx) })
+	m := &machine{s, ledger, sync.OnceFunc(func() {
+		cancel()
+		running.Wait()
+		check(tb, s.Close())
+	})}
+	tb.Cleanup(m.end)
+	return m
+}
+
+func check(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func (m *machine) awaitOpen(tb testing.TB) {
+	tb.Helper()
+	eventually(tb, "the gates open", m.Open)
+}
+
+// eventually waits for something that other processes do.
+func eventually(tb testing.TB, what string, is func() bool) {
+	tb.Helper()
+	for end := time.Now().Add(15 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			tb.Fatalf("%s: not within 15 s", what)
+		}
+	}
+}
+
+// publication is a note with jobs of two targets each, in threads of their own
+// mailbox. Its id is MAILBOX-NOTE.
+func publication(mailbox, note string, jobs int) Publication {
+	note = mailbox + "-" + note
+	p := Publication{
+		ID: note, Mailbox: mailbox, Body: []byte("body of " + note),
+		Audio: func(context.Context) ([]byte, error) { return []byte("audio of " + note), nil },
+	}
+	for i := range jobs {
+		p.Jobs = append(p.Jobs, Job{
+			ID: fmt.Sprintf("%s-job%d", note, i), Thread: fmt.Sprintf("%s-%d", mailbox, i), Chain: []byte{0, 255, byte(i)}, Steps: 2,
+		})
+	}
+	return p
+}
+
+// publish publishes a note with one job for the first time.
+func (m *machine) publish(tb testing.TB, mailbox, note string, lease bool) Job {
+	tb.Helper()
+	jobs, err := m.Publish(tb.Context(), publication(mailbox, note, 1), false, lease)
+	check(tb, err)
+	return jobs[0]
+}
+
+// claim leases what is due.
+func (m *machine) claim(tb testing.TB, limit int) []Lease {
+	tb.Helper()
+	ls, err := m.Claim(tb.Context(), limit)
+	check(tb, err)
+	return ls
+}
+
+// claimOne waits for a lease of one job.
+func (m *machine) claimOne(tb testing.TB) Lease {
+	tb.Helper()
+	var ls []Lease
+	eventually(tb, "a job can be claimed", func() bool {
+		ls, _ = m.Claim(tb.Context(), 1)
+		return len(ls) == 1
+	})
+	return ls[0]
+}
+
+func (m *machine) finish(tb testing.TB, j Job, outcome string) Job {
+	tb.Helper()
+	got, err := m.Finish(tb.Context(), j, Result{Outcome: outcome, Event: []byte("event\x00\xff")})
+	check(tb, err)
+	return got
+}
+
+// drain reads this machine's messages.
+func (m *machine) drain(tb testing.TB) (all []Message) {
+	tb.Helper()
+	_, err := m.Drain(tb.Context(), func(_ context.Context, ms []Message) error {
+		all = append(all, ms...)
+		return nil
+	})
+	check(tb, err)
+	return all
+}
+
+func (m *machine) depth(tb testing.TB, queued, sending, dead int) {
+	tb.Helper()
+	d, err := m.Depth(tb.Context())
+	check(tb, err)
+	if d[Queued] != queued || d[Sending] != sending || d[Dead] != dead {
+		tb.Errorf("depth %v, want %d queued, %d sending, %d dead", d, queued, sending, dead)
+	}
+}
+
+func expect(tb testing.TB, err, want error) {
+	tb.Helper()
+	if !errors.Is(err, want) {
+		tb.Errorf("error %v, want %v", err, want)
+	}
+}
+
+// onEach runs a test on each kind of set-up.
+func onEach(t *testing.T, test func(t *testing.T, setup *redistest.Setup)) {
+	t.Helper()
+	for name, start := range redistest.Setups() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, start(t))
+		})
+	}
+}

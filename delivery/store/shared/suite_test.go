@@ -1,0 +1,370 @@
+package shared
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
+)
+
+// TestSuite runs every behaviour on every kind of set-up. The mailboxes differ,
+// so that they need no new servers.
+func TestSuite(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, setup *redistest.Setup) {
+		a, b := join(t, setup.URL, "a"), join(t, setup.URL, "b")
+		for name, test := range map[string]func(*testing.T, *machine, *machine){
+			"life": testLife, "publish twice": testPublishTwice, "thread": testThread, "turns": testTurns,
+			"chain": testChain, "give back": testGiveBack, "redrive": testRedrive, "delivered wins": testDeliveredWins,
+			"inbox": testInbox, "erase": testErase, "links": testLinks, "take": testTake, "watch": testWatch,
+		} {
+			t.Run(name, func(t *testing.T) {
+				test(t, a, b)
+				a.depth(t, 0, 0, 0)
+				a.drain(t)
+				b.drain(t)
+			})
+		}
+	})
+}
+
+func testLife(t *testing.T, a, b *machine) {
+	if j := a.publish(t, "life", "01", false); j.State != Queued || j.Leased {
+		t.Fatalf("published: %+v", j)
+	}
+	ls := b.claim(t, 10)
+	if len(ls) != 1 || string(ls[0].Body) != "body of life-01" || ls[0].Attempt != 1 || ls[0].Home != "a" || string(ls[0].Chain) != "\x00\xff\x00" {
+		t.Fatalf("claimed %+v", ls)
+	}
+	l := ls[0].Job
+	if !b.Held(l.ID, l.Epoch) || a.Held(l.ID, l.Epoch) {
+		t.Error("the lease is held by the wrong machine")
+	}
+	if len(a.claim(t, 10)) != 0 {
+		t.Error("claimed what is being sent")
+	}
+	if again := b.finish(t, l, "retry"); again.State != Queued || again.Attempt != 1 || b.Held(l.ID, l.Epoch) {
+		t.Errorf("after retry: %+v", again)
+	}
+	l = b.claimOne(t).Job
+	if l.Attempt != 2 || l.Unknown != 0 || l.First.IsZero() {
+		t.Errorf("claimed again: %+v", l)
+	}
+	b.finish(t, l, "unknown")
+	if l = a.claimOne(t).Job; l.Unknown != 1 || l.Epoch != 3 {
+		t.Errorf("after unknown: %+v", l)
+	}
+	if got := a.finish(t, l, "done"); got.State != Delivered || len(got.Chain) != 0 {
+		t.Errorf("after done: %+v", got)
+	}
+	_, err := a.Finish(t.Context(), l, Result{Outcome: "retry"})
+	expect(t, err, ErrFenced)
+	var names []string
+	for _, m := range a.drain(t) {
+		names = append(names, m.Name)
+		if m.Name == "retry" && (string(m.Event) != "event\x00\xff" || m.Job != l.ID || m.Note != "life-01" || m.State != Queued || m.Attempt != 1) {
+			t.Errorf("message %+v", m)
+		}
+	}
+	if want := []string{"sending", "retry", "sending", "unknown"}; !slices.Equal(names, want) {
+		t.Errorf("messages %v, want %v", names, want)
+	}
+}
+
+func testPublishTwice(t *testing.T, a, b *machine) {
+	first := a.publish(t, "twice", "01", true)
+	again, err := a.Publish(t.Context(), publication("twice", "01", 1), true, true)
+	check(t, err)
+	if !first.Leased || !again[0].Leased || again[0].Epoch != first.Epoch || again[0].Attempt != 1 {
+		t.Errorf("published %+v, again %+v", first, again[0])
+	}
+	a.depth(t, 0, 1, 0)
+	a.finish(t, first, "done")
+	again, err = a.Publish(t.Context(), publication("twice", "01", 1), true, true)
+	check(t, err)
+	if again[0].State != Delivered || again[0].Leased || len(b.claim(t, 10)) != 0 {
+		t.Errorf("after delivery: %+v", again[0])
+	}
+}
+
+// testThread: whatever order machines publish in, a thread goes out in order,
+// one at a time.
+func testThread(t *testing.T, a, b *machine) {
+	b.publish(t, "thread", "02", false)
+	a.publish(t, "thread", "03", false)
+	a.publish(t, "thread", "01", false)
+	for i, want := range []string{"01", "02", "03"} {
+		m := []*machine{a, b}[i%2]
+		ls := m.claim(t, 10)
+		if len(ls) != 1 || ls[0].Note != "thread-"+want {
+			t.Fatalf("claimed %+v, want note %s", ls, want)
+		}
+		if i == 0 {
+			a.publish(t, "thread", "00", false) // older, but too late
+			a.finish(t, a.finishFirst(t, b, ls[0].Job), "done")
+			continue
+		}
+		m.finish(t, ls[0].Job, "done")
+	}
+}
+
+// finishFirst ends a lease and the job that came after it, and returns that.
+func (m *machine) finishFirst(t *testing.T, other *machine, j Job) Job {
+	t.Helper()
+	m.finish(t, j, "done")
+	l := other.claimOne(t)
+	if l.Note != "thread-00" {
+		t.Fatalf("the next of the thread is %s", l.Note)
+	}
+	other.finish(t, l.Job, "done")
+	return l.Job
+}
+
+func testTurns(t *testing.T, a, b *machine) {
+	var all []Lease
+	for i := range 6 { // one shard, six threads
+		p := publication("turns", fmt.Sprintf("%02d", i), 1)
+		p.Jobs[0].Thread = fmt.Sprintf("turns-%d", i)
+		if i < 3 {
+			p.Jobs[0].Attempt, p.Jobs[0].First = 1, time.Now()
+		}
+		_, err := a.Publish(t.Context(), p, false, false)
+		check(t, err)
+		time.Sleep(2 * time.Millisecond)
+	}
+	all = b.claim(t, 4)
+	var order []string
+	for _, l := range all {
+		order = append(order, strings.TrimPrefix(l.Note, "turns-"))
+	}
+	if got := fmt.Sprint(order); got != "[05 00 04 01]" && got != "[00 05 01 04]" {
+		t.Errorf("claimed %v, want the newest and the oldest by turns", got)
+	}
+	for _, l := range append(all, a.claim(t, 16)...) {
+		b.finish(t, l.Job, "done")
+		a.finish(t, l.Job, "done")
+	}
+}
+
+func testChain(t *testing.T, a, b *machine) {
+	j := a.publish(t, "chain", "01", true)
+	if j = a.finish(t, j, "dead"); j.State != Queued || j.Step != 1 || j.Attempt != 0 || !j.First.IsZero() {
+		t.Fatalf("at the next target: %+v", j)
+	}
+	j = b.claimOne(t).Job
+	if j = b.finish(t, j, "dead"); j.State != Dead {
+		t.Fatalf("at the end of the chain: %+v", j)
+	}
+	a.depth(t, 0, 0, 1)
+	expect(t, a.Retire(t.Context(), "chain", "chain-01", false), nil)
+}
+
+func testGiveBack(t *testing.T, a, b *machine) {
+	j := a.publish(t, "back", "01", true)
+	check(t, a.PutOff(t.Context(), j, 300*time.Millisecond))
+	expect(t, a.Release(t.Context(), j), ErrFenced)
+	if len(b.claim(t, 1)) != 0 {
+		t.Error("claimed before its time")
+	}
+	due, err := b.NextDue(t.Context())
+	check(t, err)
+	if d := time.Until(due); d <= 0 || d > 300*time.Millisecond {
+		t.Errorf("due in %v", d)
+	}
+	l := b.claimOne(t).Job
+	if l.Attempt != 1 || l.First.Sub(j.First).Abs() > 50*time.Millisecond {
+		t.Errorf("claimed %+v after %+v", l, j)
+	}
+	check(t, b.Release(t.Context(), l))
+	b.finish(t, b.claimOne(t).Job, "done")
+}
+
+func testRedrive(t *testing.T, a, b *machine) {
+	j := a.publish(t, "redrive", "01", true)
+	a.finish(t, j, "unknown")
+	a.finish(t, a.claimOne(t).Job, "dead")
+	a.finish(t, a.claimOne(t).Job, "dead")
+	jobs, err := b.Redrive(t.Context(), "redrive", "redrive-01")
+	check(t, err)
+	if len(jobs) != 1 || jobs[0].Step != 0 || jobs[0].Unknown != 1 || jobs[0].Round != 1 {
+		t.Errorf("redriven %+v", jobs)
+	}
+	_, err = b.Redrive(t.Context(), "redrive", "redrive-02")
+	expect(t, err, ErrNotFound)
+	expect(t, b.Retire(t.Context(), "redrive", "redrive-01", false), ErrBusy)
+	b.finish(t, b.claimOne(t).Job, "done")
+}
+
+// testDeliveredWins: that a note arrived is kept whoever holds its job now.
+func testDeliveredWins(t *testing.T, a, b *machine) {
+	j := a.publish(t, "wins", "01", true)
+	a.finish(t, j, "retry")
+	l := b.claimOne(t).Job
+	if got := a.finish(t, j, "done"); got.State != Sending {
+		t.Errorf("under way elsewhere: %+v", got)
+	}
+	if got := b.finish(t, l, "retry"); got.State != Delivered {
+		t.Errorf("its end: %+v", got)
+	}
+	j = a.publish(t, "wins", "02", true)
+	a.finish(t, j, "retry")
+	if got := a.finish(t, j, "done"); got.State != Delivered || len(b.claim(t, 1)) != 0 {
+		t.Errorf("queued: %+v", got)
+	}
+	j = a.publish(t, "wins", "03", true)
+	a.finish(t, j, "dead")
+	a.finish(t, a.claimOne(t).Job, "dead")
+	if got := b.finish(t, j, "done"); got.State != Delivered {
+		t.Errorf("dead: %+v", got)
+	}
+}
+
+func testInbox(t *testing.T, a, b *machine) {
+	for _, id := range []string{"03", "01", "02"} {
+		a.finish(t, a.publish(t, "inbox", id, true), "done")
+	}
+	page, err := b.Thread(t.Context(), "inbox", "", 2)
+	check(t, err)
+	rest, err := b.Thread(t.Context(), "inbox", "inbox-02", 2)
+	check(t, err)
+	if len(page) != 2 || len(rest) != 1 || page[0].ID != "inbox-03" || rest[0].ID != "inbox-01" || string(rest[0].Body) != "body of inbox-01" {
+		t.Errorf("pages %+v, %+v", page, rest)
+	}
+	for _, want := range []bool{true, false} {
+		if first, err := b.Mark(t.Context(), "inbox", "inbox-02", "played"); err != nil || first != want {
+			t.Errorf("marked: %v, %v", first, err)
+		}
+	}
+	_, err = b.Mark(t.Context(), "inbox", "inbox-09", "played")
+	expect(t, err, ErrNotFound)
+	n, err := b.Note(t.Context(), "inbox-02")
+	check(t, err)
+	if n.Mailbox != "inbox" || n.Played.IsZero() || !n.Read.IsZero() || n.Home != "a" {
+		t.Errorf("note %+v", n)
+	}
+	if ms := a.drain(t); len(ms) != 1 || ms[0].Name != "played" || ms[0].Note != "inbox-02" {
+		t.Errorf("messages %+v", ms)
+	}
+	audio, err := b.Audio(t.Context(), "inbox", "inbox-02")
+	check(t, err)
+	if string(audio) != "audio of inbox-02" {
+		t.Errorf("audio %q", audio)
+	}
+	check(t, a.Retire(t.Context(), "inbox", "inbox-02", true))
+	_, err = b.Audio(t.Context(), "inbox", "inbox-02")
+	expect(t, err, ErrNotFound)
+	check(t, a.Retire(t.Context(), "inbox", "inbox-02", false))
+	_, err = b.Note(t.Context(), "inbox-02")
+	expect(t, err, ErrNotFound)
+}
+
+func testErase(t *testing.T, a, b *machine) {
+	version := a.ErasureVersion(ShardOf("erase"))
+	j := a.publish(t, "erase", "01", true)
+	a.publish(t, "erase", "02", false)
+	a.publish(t, "erase", "04", false)
+	n, err := b.Erase(t.Context(), "erase", "erase-03")
+	check(t, err)
+	if n != 2 {
+		t.Errorf("%d notes erased", n)
+	}
+	_, err = a.Finish(t.Context(), j, Result{Outcome: "retry"})
+	expect(t, err, ErrFenced)
+	if late := a.publish(t, "erase", "03", true); late.State != Erased || late.Leased {
+		t.Errorf("published too late: %+v", late)
+	}
+	_, err = b.Audio(t.Context(), "erase", "erase-01")
+	expect(t, err, ErrNotFound)
+	last, err := a.Erasures(t.Context(), ShardOf("erase"))
+	check(t, err)
+	if last["erase"] != "erase-03" {
+		t.Errorf("erasures %v", last)
+	}
+	eventually(t, "the version of the erasures changes", func() bool { return a.ErasureVersion(ShardOf("erase")) != version })
+	l := b.claimOne(t)
+	if l.Note != "erase-04" {
+		t.Errorf("claimed %s", l.Note)
+	}
+	b.finish(t, l.Job, "done")
+	names := map[string]int{}
+	for _, m := range a.drain(t) {
+		names[m.Name]++
+	}
+	if names["erased"] != 2 {
+		t.Errorf("messages %v", names)
+	}
+}
+
+func testLinks(t *testing.T, a, b *machine) {
+	ctx := t.Context()
+	_, err := a.LinkFor(ctx, "links")
+	expect(t, err, ErrNotFound)
+	for _, m := range []*machine{a, b} {
+		got, err := m.KeepLink(ctx, "links", "hash-of-"+m.o.Machine, []byte("token "+m.o.Machine), []byte("links"))
+		check(t, err)
+		if string(got) != "token a" {
+			t.Errorf("link %q", got)
+		}
+		key, err := m.KeepSetting(ctx, "key", []byte(m.o.Machine))
+		check(t, err)
+		if string(key) != "a" {
+			t.Errorf("setting %q", key)
+		}
+	}
+	owner, err := b.LinkOwner(ctx, "hash-of-a")
+	check(t, err)
+	if string(owner) != "links" {
+		t.Errorf("owner %q", owner)
+	}
+}
+
+// testTake: two machines together stay within the rate.
+func testTake(t *testing.T, a, b *machine) {
+	const rate = 20
+	got, began := 0, time.Now()
+	for time.Since(began) < time.Second {
+		for _, m := range []*machine{a, b} {
+			n, wait, err := m.Take(t.Context(), "take", rate, 3)
+			check(t, err)
+			got += n
+			if n == 0 && (wait <= 0 || wait > time.Second/rate+time.Millisecond) {
+				t.Fatalf("nothing granted, wait %v", wait)
+			}
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if most := rate + int(time.Since(began).Seconds()*rate) + 1; got > most || got < most-4 {
+		t.Errorf("%d granted, want about %d", got, most)
+	}
+}
+
+func testWatch(t *testing.T, a, b *machine) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	seen, done := make(chan News, 100), make(chan struct{})
+	go func() {
+		defer close(done)
+		b.Watch(ctx, func(n News) { seen <- n })
+	}()
+	for i := 0; ; i++ {
+		if i == 100 {
+			t.Fatal("no news came")
+		}
+		id := fmt.Sprintf("%03d", i)
+		a.finish(t, a.publish(t, "watch", id, true), "done")
+		select {
+		case n := <-seen:
+			if n.Mailbox != "watch" {
+				t.Errorf("news %+v", n)
+			}
+			cancel()
+			<-done
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
