@@ -31,6 +31,9 @@ func faults() []fault {
 		{9, "disk full when a delivery is to be kept", []string{"gateway.TestDiskFullAtTheReceipt", "store.TestFullDatabase"}},
 		{10, "fsync error", []string{"store.TestFailedSync"}},
 		{11, "file system turns read-only", []string{"gateway.TestDiskTurnsReadOnly"}},
+		{13, "Redis stalled", []string{"shared.TestStallLeavesOneEntry", "shared.TestLostClaim"}},
+		{14, "failover that loses writes", []string{"shared.TestFailoverLosesWrites", "shared.TestTooFewReplicas"}},
+		{15, "Redis flushed, restarted or full", []string{"shared.TestForgetful", "shared.TestMissingMachine", "shared.TestFull"}},
 		{17, "chat service down for days", []string{"store.TestServiceDownForDays", "delivery.TestServiceDeadForEightDays"}},
 		{18, "answer lost, slow, 429, redirect", []string{"gateway.TestStrangeAnswers", "channel.TestSuiteFailures"}},
 		{20, "upgrade, store of a later program, second process", []string{
@@ -41,7 +44,10 @@ func faults() []fault {
 }
 
 func TestEveryFaultHasItsTest(t *testing.T) {
-	tests := slices.Concat(testsIn(t, "."), testsIn(t, "../delivery"), testsIn(t, "../delivery/store"), testsIn(t, "../delivery/channel"))
+	var tests []string
+	for _, folder := range []string{".", "../delivery", "../delivery/store", "../delivery/store/shared", "../delivery/channel"} {
+		tests = append(tests, testsIn(t, folder)...)
+	}
 	for _, f := range faults() {
 		for _, proof := range f.proofs {
 			if !slices.Contains(tests, proof) {
