@@ -1,3 +1,4 @@
+//nolint:thelper // everywhere runs the tests, over every composition
 package store
 
 import (
