@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 )
 
 // Lease is the right to make one attempt at a job.
@@ -43,7 +42,7 @@ func (s *Shared) Claim(ctx context.Context, limit int) ([]Lease, error) {
 // claimFrom claims up to share jobs in each of some shards, and returns the
 // shards that may have more.
 func (s *Shared) claimFrom(ctx context.Context, ask []int, share int) (leases []Lease, more []int, err error) {
-	began := time.Now()
+	m := s.leases.now()
 	cmds := make([]command, len(ask))
 	for i, shard := range ask {
 		cmds[i] = command{shard: shard, script: s.scripts.claim, args: []any{
@@ -53,8 +52,8 @@ func (s *Shared) claimFrom(ctx context.Context, ask []int, share int) (leases []
 	var errs []error
 	for i, r := range s.client.all(ctx, cmds) {
 		shard := ask[i]
-		got, err := s.claimed(shard, r, began)
-		if errors.Is(err, ErrUncertain) {
+		got, err := s.claimed(shard, r, m)
+		if errors.Is(err, ErrUncertain) && !s.leases.since(m, shard) {
 			s.lost(shard, true)
 		}
 		if err != nil {
@@ -91,7 +90,7 @@ func (s *Shared) takeTurns(shard, share int) int {
 
 // claimed reads the answer of a claim. Leases that this process holds already
 // are left out: they come along when an earlier answer was lost.
-func (s *Shared) claimed(shard int, r reply, began time.Time) ([]Lease, error) {
+func (s *Shared) claimed(shard int, r reply, m moment) ([]Lease, error) {
 	if r.err != nil {
 		return nil, fmt.Errorf("claim jobs: %w", r.err)
 	}
@@ -113,7 +112,7 @@ func (s *Shared) claimed(shard int, r reply, began time.Time) ([]Lease, error) {
 			continue
 		}
 		body, _ := pair[1].(string)
-		s.leases.adopt(j, began.Add(s.o.Lease))
+		s.leases.adopt(j, m, s.o.Lease)
 		got = append(got, Lease{j, []byte(body)})
 	}
 	return got, nil

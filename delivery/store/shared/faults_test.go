@@ -157,7 +157,7 @@ func expectEachState(t *testing.T, a, b *machine) {
 func TestMissingMachine(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
-	options := Options{URL: setup.URL, Machine: "a", Patience: 2 * time.Second}
+	options := Options{URL: setup.URL, Machine: "a", Lease: time.Second, Patience: 2 * time.Second}
 	a := enter(t, options, &memoryLedger{})
 	a.awaitOpen(t)
 	b := join(t, setup.URL, "b")
@@ -195,6 +195,7 @@ func TestLeaveInOrder(t *testing.T) {
 	setup := redistest.Single(t)
 	a, b := join(t, setup.URL, "a"), join(t, setup.URL, "b")
 	eventually(t, "they meet", func() bool { return a.knows("b") })
+	b.stop()
 	check(t, b.Leave(t.Context()))
 	b.end()
 	eventually(t, "it is forgotten", func() bool { return !a.knows("b") })

@@ -11,6 +11,26 @@ import (
 type leases struct {
 	mu    sync.Mutex
 	byJob map[string]held
+	turns [shards]int // how often a shard's leases were suspended
+}
+
+// moment is when a request was made that may return leases.
+type moment struct {
+	at    time.Time
+	turns [shards]int
+}
+
+func (ls *leases) now() moment {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return moment{time.Now(), ls.turns}
+}
+
+// since says whether the shard's leases were suspended since m.
+func (ls *leases) since(m moment, shard int) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return ls.turns[shard] != m.turns[shard]
 }
 
 type held struct {
@@ -18,12 +38,14 @@ type held struct {
 	until        time.Time // reckoned from before the request: Redis keeps it longer
 }
 
-// adopt takes a lease in that a call returned, or forgets one that it did not.
-func (ls *leases) adopt(j Job, until time.Time) {
+// adopt takes a lease in that a request returned, or forgets one that it did
+// not. An answer from before a suspension comes too late: Redis may have
+// forgotten it, and the ledger did not know it.
+func (ls *leases) adopt(j Job, m moment, ttl time.Duration) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	if j.Leased {
-		ls.byJob[j.ID] = held{j.Shard, j.Epoch, until}
+	if j.Leased && ls.turns[j.Shard] == m.turns[j.Shard] {
+		ls.byJob[j.ID] = held{j.Shard, j.Epoch, m.at.Add(ttl)}
 	} else {
 		delete(ls.byJob, j.ID)
 	}
@@ -43,6 +65,11 @@ func (ls *leases) drop(job string, epoch int) {
 func (ls *leases) suspend(in Shards) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
+	for i := range ls.turns {
+		if in.Has(i) {
+			ls.turns[i]++
+		}
+	}
 	maps.DeleteFunc(ls.byJob, func(_ string, h held) bool { return in.Has(h.shard) })
 }
 

@@ -3,7 +3,6 @@ package shared
 import (
 	"context"
 	"fmt"
-	"time"
 )
 
 // Publication is a note for all machines to deliver.
@@ -39,7 +38,7 @@ func (s *Shared) Publish(ctx context.Context, p Publication, again, lease bool) 
 	if err != nil {
 		return nil, err
 	}
-	began := time.Now()
+	m := s.leases.now()
 	value, err := s.client.do(ctx, cmd)
 	if err != nil {
 		return nil, fmt.Errorf("publish note %s: %w", p.ID, err)
@@ -50,7 +49,7 @@ func (s *Shared) Publish(ctx context.Context, p Publication, again, lease bool) 
 	}
 	for _, j := range jobs {
 		if lease {
-			s.leases.adopt(j, began.Add(s.o.Lease))
+			s.leases.adopt(j, m, s.o.Lease)
 		}
 	}
 	return jobs, nil

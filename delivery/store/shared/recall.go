@@ -13,6 +13,9 @@ func (s *Shared) recall(ctx context.Context, in Shards) {
 	s.mu.Lock()
 	for i, st := range s.state {
 		r.eras[i] = st.era
+		if in.Has(i) {
+			s.state[i].lost = false // such leases run out
+		}
 	}
 	s.mu.Unlock()
 	s.leases.suspend(in)
@@ -87,14 +90,14 @@ func (s *Shared) telling(f Fact) (command, error) {
 
 // flush says what has gathered and takes in the answers.
 func (r *recall) flush(ctx context.Context) error {
-	began := time.Now()
+	m := r.s.leases.now()
 	replies := r.s.client.all(ctx, r.cmds)
 	var news []Job
 	for i, reply := range replies {
 		if reply.err != nil {
 			return reply.err
 		}
-		jobs, err := r.answered(ctx, began, r.said[i], r.cmds[i], reply.value)
+		jobs, err := r.answered(ctx, m, r.said[i], r.cmds[i], reply.value)
 		if err != nil {
 			return err
 		}
@@ -109,12 +112,12 @@ func (r *recall) flush(ctx context.Context) error {
 
 // answered takes in the answer to a fact, and returns the jobs of this machine
 // that stand otherwise than it said.
-func (r *recall) answered(ctx context.Context, began time.Time, f Fact, cmd command, value any) ([]Job, error) {
+func (r *recall) answered(ctx context.Context, m moment, f Fact, cmd command, value any) ([]Job, error) {
 	switch f.Kind {
 	case IsSending:
 		j, err := parseJob(cmd.shard, value)
 		if err == nil {
-			r.s.leases.adopt(j, began.Add(r.s.o.Lease))
+			r.s.leases.adopt(j, m, r.s.o.Lease)
 		}
 		return nil, err
 	case WasErased:

@@ -56,13 +56,16 @@ func Open(o Options, ledger Ledger, log *slog.Logger) (*Shared, error) {
 	if !regexp.MustCompile(`^[\w-]+$`).MatchString(o.Machine) {
 		return nil, errors.New("the machine's id is not of letters, digits, - and _")
 	}
+	if o = o.withDefaults(); o.Patience <= o.Lease {
+		return nil, errors.New("a missing machine must be waited for until its leases have run out: Patience must exceed Lease")
+	}
 	all, err := loadScripts()
 	if err != nil {
 		return nil, err
 	}
 	redis.SetLogger(quiet{})
 	s := &Shared{
-		o: o.withDefaults(), owner: o.Machine + "/" + rand.Text(), scripts: all, ledger: ledger, log: log,
+		o: o, owner: o.Machine + "/" + rand.Text(), scripts: all, ledger: ledger, log: log,
 		client: &client{target.dial(), target.replicas},
 		peers:  map[string]bool{}, kick: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 	}

@@ -87,6 +87,7 @@ func (l *memoryLedger) know(facts ...Fact) {
 type machine struct {
 	*Shared
 	ledger *memoryLedger
+	stop   func() // ends Run
 	end    func() // stops it as a crash would
 }
 
@@ -106,11 +107,11 @@ func enter(tb testing.TB, o Options, ledger *memoryLedger) *machine {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { s.Run(ctx) })
-	m := &machine{s, ledger, sync.OnceFunc(func() {
-		cancel()
-		running.Wait()
+	m := &machine{Shared: s, ledger: ledger, stop: func() { cancel(); running.Wait() }}
+	m.end = sync.OnceFunc(func() {
+		m.stop()
 		check(tb, s.Close())
-	})}
+	})
 	tb.Cleanup(m.end)
 	return m
 }

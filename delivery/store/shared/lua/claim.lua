@@ -18,7 +18,7 @@ local function give(j)
   answers[#answers + 1] = { standing(j, true), body or '' }
 end
 
-if lost == '1' then
+if lost == '1' and gate() then
   for _, id in ipairs(redis.call('ZRANGE', P .. 'leases', 0, -1)) do
     local j = read(id)
     if j.owner == owner then
