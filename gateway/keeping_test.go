@@ -216,3 +216,14 @@ func nothingLeft(t *testing.T, dir string, audio []byte) {
 		t.Error(err)
 	}
 }
+
+func TestZipName(t *testing.T) {
+	for mailbox, want := range map[string]string{
+		"+4930123456": "+4930123456.zip", "101": "101.zip", "../../etc/passwd": "_.._etc_passwd.zip",
+		"maria.müller": "maria.m_ller.zip", "-rf": "rf.zip", `a\b:c*`: "a_b_c_.zip", "...": "mailbox.zip",
+	} {
+		if got := zipName(mailbox); got != want {
+			t.Errorf("%q: %q, want %q", mailbox, got, want)
+		}
+	}
+}
