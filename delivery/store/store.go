@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -209,7 +210,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	_, err := write(ctx, s, func(tx *txn) (int64, error) {
 		return tx.exec("INSERT INTO setting (name, value) VALUES ('ready', x'') ON CONFLICT (name) DO UPDATE SET value = x''")
 	})
-	return err
+	return cmp.Or(s.failure.get(), err) // in the words of what it means, where this write has found it
 }
 
 // checkSpace returns delivery.ErrFull unless bytes more fit above the floor.
