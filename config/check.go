@@ -97,6 +97,8 @@ func (d *decoder) checkChannels(c *Config) {
 		switch l, ok := ch.Options.(linker); {
 		case name == Inbox:
 			d.problem(key, "this name belongs to the inbox that is always there; choose another")
+		case name == delivery.Operator:
+			d.problem(key, "this name belongs to the webhook that tells the operator, see the top-level key operator; choose another")
 		case strings.Contains(name, ":"):
 			d.problem(key, "expected a name without a colon: mailboxes deliver to NAME or NAME:ADDRESS")
 		case ok && l.NeedsPublicURL() && c.HTTP.PublicURL == "" && !d.wrong["http.public_url"]:
@@ -141,6 +143,10 @@ func (d *decoder) checkTargets(c *Config, key string, m *Mailbox) {
 }
 
 func (d *decoder) checkTarget(c *Config, key string, t delivery.Target) {
+	if t.Channel == delivery.Operator {
+		d.problem(key, "notes are not delivered to the operator, who is told of those that could not be")
+		return
+	}
 	if _, ok := c.Channels[t.Channel]; ok || t.Channel == "" || t.Channel == Inbox {
 		return
 	}

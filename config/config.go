@@ -10,6 +10,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/channel"
 	"github.com/afterbeep/afterbeep/delivery/store"
 	"github.com/afterbeep/afterbeep/media"
 	"github.com/afterbeep/afterbeep/sip"
@@ -17,13 +18,14 @@ import (
 
 // Config is the whole configuration file.
 type Config struct {
-	SIP       sip.Options        `yaml:"sip" help:"signalling: where calls come in, and from whom"`
-	Media     media.Options      `yaml:"media" help:"the caller's audio"`
-	Store     store.Options      `yaml:"store" help:"where recordings, notes and the queue are kept"`
-	HTTP      HTTP               `yaml:"http" help:"the inbox page, media links, health and metrics"`
-	Log       Log                `yaml:"log" help:"what is written about calls; never a number or a name, but in call records when asked for"`
-	Channels  map[string]Channel `yaml:"channels" help:"chat services by a name of your choice; \"inbox\" is always there"`
-	Mailboxes []Mailbox          `yaml:"mailboxes" help:"whose calls are taken, and where their notes go"`
+	SIP       sip.Options              `yaml:"sip" help:"signalling: where calls come in, and from whom"`
+	Media     media.Options            `yaml:"media" help:"the caller's audio"`
+	Store     store.Options            `yaml:"store" help:"where recordings, notes and the queue are kept"`
+	HTTP      HTTP                     `yaml:"http" help:"the inbox page, media links, health and metrics"`
+	Log       Log                      `yaml:"log" help:"what is written about calls; never a number or a name, but in call records when asked for"`
+	Channels  map[string]Channel       `yaml:"channels" help:"chat services by a name of your choice; \"inbox\" is always there"`
+	Operator  *channel.OperatorOptions `yaml:"operator" help:"a webhook of yours that is told of each note that could not be delivered, never of its audio or caller; takes allow_private and rate too" example:"{url: https://ops.example/afterbeep, secret: \"${OPERATOR_SECRET}\"}"`
+	Mailboxes []Mailbox                `yaml:"mailboxes" help:"whose calls are taken, and where their notes go"`
 }
 
 // HTTP is the `http` part of the file.

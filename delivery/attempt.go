@@ -24,14 +24,22 @@ func (ln *lane) left(l Lease) time.Duration {
 
 // send makes one attempt and keeps what came of it.
 func (w *Worker) send(ctx context.Context, t ticket) {
-	name, began := t.Target().Channel, time.Now()
+	name := t.Target().Channel
 	log := w.log.With("note_id", t.Note.ID, "job_id", t.Job, "channel", name, "attempt", t.Attempt)
+	if !w.begin(ctx, t, log) {
+		return
+	}
+	began := time.Now()
 	receipt, failed := w.attempt(ctx, t, log)
 	took := time.Since(began)
 	if failed == nil {
 		w.lanes.done(t, nil)
 		w.o.Observer.Attempt(name, Done, took)
 		w.finish(ctx, t.Lease, Result{Outcome: Done, Receipt: receipt, Detail: receipt.Detail})
+		if name == Operator {
+			log.Info("operator told", "took_ms", took.Milliseconds())
+			return
+		}
 		w.o.Observer.Delivered(t.Note, name)
 		log.Info("note delivered", "took_ms", took.Milliseconds())
 		return
@@ -46,12 +54,30 @@ func (w *Worker) send(ctx context.Context, t ticket) {
 	w.finish(ctx, t.Lease, t.lane.judge(t.Lease, receipt, failed))
 }
 
+// begin makes sure that the lease, which may have waited long for its turn, is
+// still held: without it there is no attempt.
+func (w *Worker) begin(ctx context.Context, t ticket, log *slog.Logger) bool {
+	err := w.queue.Start(ctx, t.Lease)
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, ErrFenced):
+		w.lanes.done(t, errNoAttempt)
+		log.Warn("job's lease was lost before its turn came")
+	default:
+		w.lanes.done(t, errNoAttempt)
+		log.Error("job's lease cannot be confirmed; trying again", "error", err)
+		w.keep(ctx, t.Lease, func(ctx context.Context) error { return w.queue.PutOff(ctx, t.Lease, comeBackAfter) })
+	}
+	return false
+}
+
 // verdict is what a failure says about the channel: a service that refuses one
 // note is well.
 func verdict(ctx context.Context, failed *SendError) error {
 	switch {
 	case ctx.Err() != nil:
-		return errCutShort
+		return errNoAttempt
 	case failed.Credentials:
 		return errCredentials
 	case failed.Outcome == Dead:

@@ -25,6 +25,20 @@ type Patient interface {
 	Within() time.Duration
 }
 
+// Limited is a channel that says how many sends its service takes; the others
+// have no limit.
+type Limited interface {
+	Rate() Rate
+}
+
+// Operator is the channel that tells the operator of what happened to a note.
+// The address of a job to it is EVENT/CHANNEL: what happened, and where. No
+// channel of the configuration file can have this name.
+const Operator = "operator"
+
+// EventDead is what happened to a note that one of its chains could not deliver.
+const EventDead = "note.dead"
+
 // Parcel is one attempt at one target.
 type Parcel struct {
 	Key     string // the job's id, the same on every attempt

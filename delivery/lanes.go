@@ -16,8 +16,10 @@ const (
 // hang there is room for one more.
 type lanes struct {
 	mu     sync.Mutex
-	work   sync.Cond
+	work   sync.Cond // a lease's turn may have come
+	lacks  sync.Cond // a lane with a rate may lack grants
 	byName map[string]*lane
+	eased  chan struct{} // holds a value when a lane is down to half of what it may hold
 	order  []*lane // the one whose turn is next comes first
 	free   int
 	closed bool
@@ -25,9 +27,12 @@ type lanes struct {
 
 // lane is what waits for one channel, and what is under way.
 type lane struct {
+	name    string
 	channel Channel
 	within  time.Duration // the patience of a chain that goes on after it
 	breaker *breaker
+	rate    Rate
+	grants  int    // attempts that the rate lets begin
 	fresh   []held // of notes that were just rendered
 	claimed []held // out of the queue
 	turn    bool   // the claimed are next: neither starves the other
@@ -49,13 +54,13 @@ type ticket struct {
 }
 
 func newLanes(sends int) *lanes {
-	s := &lanes{byName: map[string]*lane{}, free: sends}
-	s.work.L = &s.mu
+	s := &lanes{byName: map[string]*lane{}, eased: make(chan struct{}, 1), free: sends}
+	s.work.L, s.lacks.L = &s.mu, &s.mu
 	return s
 }
 
-func (s *lanes) add(name string, l *lane) { // before they are used
-	s.byName[name] = l
+func (s *lanes) add(l *lane) { // before they are used
+	s.byName[l.name] = l
 	s.order = append(s.order, l)
 }
 
@@ -66,6 +71,18 @@ func (s *lanes) of(l Lease) *lane {
 		return lane
 	}
 	return s.byName[""]
+}
+
+// room is how many claimed leases find a place whatever their channels; 0 when
+// a lane is full.
+func (s *lanes) room() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	room := maxClaimed
+	for _, l := range s.order {
+		room = min(room, maxClaimed-len(l.claimed))
+	}
+	return room
 }
 
 // offer holds a lease until its turn comes; false when there is no room, or
@@ -85,6 +102,7 @@ func (s *lanes) offer(l Lease, fresh bool) bool {
 		return false
 	}
 	s.work.Signal()
+	s.lacks.Broadcast()
 	return true
 }
 
@@ -104,16 +122,24 @@ func (s *lanes) take() (ticket, bool) {
 
 func (s *lanes) next() (ticket, bool) {
 	for i, l := range s.order {
-		if l.running >= s.free || len(l.fresh)+len(l.claimed) == 0 {
+		if l.running >= s.free || len(l.fresh)+len(l.claimed) == 0 || !l.mayBegin() {
 			continue
 		}
 		settle, ok := l.breaker.allow()
 		if ok {
 			l.running++
 			s.free--
+			l.spend()
 		}
 		s.order = append(slices.Delete(s.order, i, i+1), l)
-		return ticket{l.pop(), l, settle}, true
+		t := ticket{l.pop(), l, settle}
+		if len(l.claimed) == maxClaimed/2 {
+			select {
+			case s.eased <- struct{}{}:
+			default:
+			}
+		}
+		return t, true
 	}
 	return ticket{}, false
 }
@@ -139,6 +165,7 @@ func (s *lanes) done(t ticket, err error) {
 	t.lane.running--
 	s.free++
 	s.work.Signal()
+	s.lacks.Broadcast()
 }
 
 // putOff says how long a lease that found no room or no open breaker stays
@@ -162,5 +189,6 @@ func (s *lanes) close() []Lease {
 		l.fresh, l.claimed = nil, nil
 	}
 	s.work.Broadcast()
+	s.lacks.Broadcast()
 	return left
 }

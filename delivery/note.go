@@ -84,6 +84,24 @@ func NewID() string {
 	return idEncoding.EncodeToString(b[:])
 }
 
+// FirstID is below every id that NewID mints at t or later, and above those of
+// before: ids sort by time.
+func FirstID(t time.Time) string {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], uint64(max(0, t.UnixMilli()))<<16)
+	return idEncoding.EncodeToString(b[:])
+}
+
+// MintedAt is when NewID minted an id, to the millisecond; zero for anything
+// else.
+func MintedAt(id string) time.Time {
+	b, err := idEncoding.DecodeString(id)
+	if err != nil || len(b) != 16 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(b[:8]) >> 16))
+}
+
 // ValidID says whether s could have come from NewID: what arrives from outside
 // is checked before it goes near a file name.
 func ValidID(s string) bool {

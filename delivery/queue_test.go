@@ -14,12 +14,14 @@ import (
 
 // memoryQueue keeps jobs in memory as [Queue] says a store must.
 type memoryQueue struct {
-	mu     sync.Mutex
-	jobs   []*memoryJob
-	wake   chan struct{}
-	claims int // calls
-	putOff int
-	broken []error // what Finish fails with
+	mu      sync.Mutex
+	jobs    []*memoryJob
+	threads map[string][]*memoryJob // by mailbox
+	wake    chan struct{}
+	claims  int // calls
+	putOff  int
+	broken  []error // what Finish fails with
+	unsure  bool    // Start fails
 }
 
 type memoryJob struct {
@@ -30,7 +32,9 @@ type memoryJob struct {
 	results []Result
 }
 
-func newMemoryQueue() *memoryQueue { return &memoryQueue{wake: make(chan struct{}, 1)} }
+func newMemoryQueue() *memoryQueue {
+	return &memoryQueue{wake: make(chan struct{}, 1), threads: map[string][]*memoryJob{}}
+}
 
 // put queues a job; notes of the same mailbox are one thread.
 func (q *memoryQueue) put(mailbox string, chain ...string) (id string) {
@@ -48,6 +52,7 @@ func (q *memoryQueue) add(mailbox string, chain []string) *memoryJob {
 		j.Chain = append(j.Chain, Target{Channel: name})
 	}
 	q.jobs = append(q.jobs, j)
+	q.threads[mailbox] = append(q.threads[mailbox], j)
 	return j
 }
 
@@ -70,11 +75,11 @@ func (q *memoryQueue) poke() {
 }
 
 func (q *memoryQueue) blocked(j *memoryJob) bool {
-	for _, older := range q.jobs {
+	for _, older := range q.threads[j.Note.Recipient.Number] {
 		if older == j {
 			return false
 		}
-		if older.Note.Recipient.Number == j.Note.Recipient.Number && older.ended.IsZero() {
+		if older.ended.IsZero() {
 			return true
 		}
 	}
@@ -103,6 +108,18 @@ func (q *memoryQueue) Claim(_ context.Context, limit int) ([]Lease, error) {
 		}
 	}
 	return out, nil
+}
+
+func (q *memoryQueue) Start(_ context.Context, l Lease) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.unsure {
+		return errDisk
+	}
+	if j := q.find(l.Job); j == nil || j.state != JobSending || j.Attempt != l.Attempt {
+		return fmt.Errorf("start: %w", ErrFenced)
+	}
+	return nil
 }
 
 var errDisk = errors.New("disk full")
@@ -146,6 +163,13 @@ func (q *memoryQueue) PutOff(_ context.Context, l Lease, wait time.Duration) err
 	return nil
 }
 
+// doubt makes Start fail, or not.
+func (q *memoryQueue) doubt(unsure bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.unsure = unsure
+}
+
 // look is the job as it stands.
 func (q *memoryQueue) look(id string) memoryJob {
 	q.mu.Lock()
@@ -171,15 +195,32 @@ func (q *memoryQueue) all() []memoryJob {
 
 // job finds the job of a lease; one that is not leased is the worker's mistake.
 func (q *memoryQueue) job(l Lease) *memoryJob {
+	j := q.find(l.Job)
+	if j == nil {
+		panic("no job " + l.Job)
+	}
+	if j.state != JobSending || j.Attempt != l.Attempt {
+		panic("the lease of " + l.Job + " is given back twice")
+	}
+	return j
+}
+
+func (q *memoryQueue) find(id string) *memoryJob {
 	for _, j := range q.jobs {
-		if j.Job == l.Job {
-			if j.state != JobSending || j.Attempt != l.Attempt {
-				panic("the lease of " + l.Job + " is given back twice")
-			}
+		if j.Job == id {
 			return j
 		}
 	}
-	panic("no job " + l.Job)
+	return nil
+}
+
+// erase takes a job away, whoever holds it.
+func (q *memoryQueue) erase(id string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	is := func(j *memoryJob) bool { return j.Job == id }
+	mailbox := q.find(id).Note.Recipient.Number
+	q.jobs, q.threads[mailbox] = slices.DeleteFunc(q.jobs, is), slices.DeleteFunc(q.threads[mailbox], is)
 }
 
 func (q *memoryQueue) NextDue(context.Context) (time.Time, error) {

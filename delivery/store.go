@@ -76,6 +76,7 @@ type Lease struct {
 	Attempt int       // 1 for the first attempt at this target
 	Unknown bool      // an earlier attempt's outcome is unknown: this one may be a repeat
 	First   time.Time // when the first attempt at this target began
+	Epoch   int64     // the fencing number of a lease that several machines could hold; 0 for one of this machine's own
 }
 
 // Target is the target whose turn it is.
@@ -106,6 +107,10 @@ type Queue interface {
 	// Claim leases up to limit jobs whose time has come: the oldest of each
 	// thread only. The attempts are on disk when it returns.
 	Claim(ctx context.Context, limit int) ([]Lease, error)
+	// Start says that the attempt of a lease begins now. ErrFenced when the
+	// lease is no longer held: what waited too long for its turn is not sent
+	// twice.
+	Start(ctx context.Context, l Lease) error
 	// Finish keeps an attempt's result. Dead moves the job to the next target
 	// of its chain, or ends it when there is none.
 	Finish(ctx context.Context, l Lease, r Result) error
@@ -121,29 +126,26 @@ type Queue interface {
 	// Wake returns a channel that gets a value when a job became due early
 	// (redriven, or its thread was unblocked).
 	Wake() <-chan struct{}
-	// Depth counts jobs by state, for metrics.
+	// Depth counts the jobs that bring notes to recipients by state, for
+	// metrics.
 	Depth(ctx context.Context) (map[string]int, error)
 }
 
 // Notes is the operator's and the inbox's view of the store.
 type Notes interface {
+	// List returns notes, newest first; oldest first after Filter.After.
 	List(ctx context.Context, f Filter) ([]Summary, error)
+	// Count is how many notes List would return without a limit.
+	Count(ctx context.Context, f Filter) (int, error)
 	// Life is everything known of a note. ErrNotFound.
 	Life(ctx context.Context, id string) (Life, error)
 	// Open reads a note's file, whole and as it was kept: another error says
 	// that it is damaged. ErrNotFound when it has none.
 	Open(ctx context.Context, id string) (io.ReadSeekCloser, Note, error)
 	// Redrive queues a note's dead jobs again, from the first target of their
-	// chains, and says how many. ErrNotFound.
-	Redrive(ctx context.Context, id string) (int, error)
-}
-
-// Filter chooses notes; the zero value chooses the newest 50.
-type Filter struct {
-	Mailbox string // Recipient.Number; "" for all
-	State   string // a note's or job's state (recording, recorded, rendered, queued, sending, delivered, dead); "" for all
-	Limit   int    // 0 for 50
-	Before  string // an id: only older notes
+	// chains, and says how many: those that died at the channel, or with ""
+	// all but the operator's. ErrNotFound.
+	Redrive(ctx context.Context, id, channel string) (int, error)
 }
 
 // Summary is a note and how its jobs stand.

@@ -16,6 +16,7 @@ type WorkerOptions struct {
 	Attempt  time.Duration // an attempt's time-out, connecting included; 0 for 30 s
 	Grace    time.Duration // what running attempts get to finish at the end; 0 for 10 s
 	Observer Observer      // nil for none
+	Limiter  Limiter       // keeps the channels' rates; nil for one within this process
 
 	// Link signs a URL to a note's file that works until it expires, "" when
 	// the gateway has no public URL.
@@ -61,6 +62,9 @@ func NewWorker(q Queue, files Opener, channels map[string]Channel, o WorkerOptio
 	if o.Grace == 0 {
 		o.Grace = 10 * time.Second
 	}
+	if o.Limiter == nil {
+		o.Limiter = &LocalLimiter{}
+	}
 	if o.Observer == nil {
 		o.Observer = unobserved{}
 	}
@@ -76,9 +80,12 @@ func NewWorker(q Queue, files Opener, channels map[string]Channel, o WorkerOptio
 }
 
 func (w *Worker) addLane(name string, channel Channel) {
-	l := &lane{channel: channel, within: defaultPatient}
+	l := &lane{name: name, channel: channel, within: defaultPatient}
 	if p, ok := channel.(Patient); ok {
 		l.within = p.Within()
+	}
+	if limited, ok := channel.(Limited); ok {
+		l.rate = limited.Rate()
 	}
 	changed := func(from, to string) {
 		w.o.Observer.Breaker(name, to)
@@ -89,7 +96,10 @@ func (w *Worker) addLane(name string, channel Channel) {
 	l.breaker = newBreaker(changed, func() {
 		w.log.Error("channel paused: the service refuses its credentials; mend them and restart", "channel", name)
 	})
-	w.lanes.add(name, l)
+	if l.rate.limits() {
+		l.breaker.pace = max(comeBackPace, l.rate.Every())
+	}
+	w.lanes.add(l)
 }
 
 // Deliver takes the leases that [Draft].Rendered gave and sends them without
@@ -111,6 +121,9 @@ func (w *Worker) Run(ctx context.Context) {
 	for range w.o.Sends {
 		senders.Go(func() { w.serve(sending) })
 	}
+	for _, l := range w.lanes.limited() {
+		senders.Go(func() { w.fetchGrants(ctx, l) })
+	}
 	w.claimDue(ctx)
 	grace := time.AfterFunc(w.o.Grace, cut)
 	defer grace.Stop()
@@ -128,7 +141,7 @@ const (
 // claimDue claims jobs as they fall due, until ctx ends.
 func (w *Worker) claimDue(ctx context.Context) {
 	for ctx.Err() == nil {
-		more, err := w.claim(ctx)
+		more, err := w.claim(ctx, w.room(ctx))
 		if more {
 			continue
 		}
@@ -149,11 +162,29 @@ func (w *Worker) claimDue(ctx context.Context) {
 	}
 }
 
-// claim takes what is due into the lanes and puts off what finds no room; true
+// room is how many jobs to claim: no more than the lanes can hold. While one is
+// full, the queue is searched step by step for jobs of the others.
+func (w *Worker) room(ctx context.Context) int {
+	room := w.lanes.room()
+	if room == 0 {
+		select {
+		case <-ctx.Done():
+		case <-time.After(minRest):
+		case <-w.lanes.eased:
+		}
+		room = w.lanes.room()
+	}
+	if room == 0 {
+		return w.o.Sends
+	}
+	return min(room, w.o.Sends)
+}
+
+// claim takes what is due into the lanes and puts off what finds no place; true
 // when there may be more.
-func (w *Worker) claim(ctx context.Context) (more bool, err error) {
+func (w *Worker) claim(ctx context.Context, limit int) (more bool, err error) {
 	ctx = context.WithoutCancel(ctx) // a claim that was cut short could leave leases that nobody holds
-	leases, err := w.queue.Claim(ctx, w.o.Sends)
+	leases, err := w.queue.Claim(ctx, limit)
 	if err != nil {
 		return false, fmt.Errorf("claiming jobs: %w", err)
 	}
@@ -164,7 +195,7 @@ func (w *Worker) claim(ctx context.Context) (more bool, err error) {
 		}
 	}
 	full.Wait()
-	return len(leases) == w.o.Sends, nil
+	return len(leases) == limit, nil
 }
 
 // serve is one of the senders.
@@ -211,6 +242,9 @@ func (w *Worker) finish(ctx context.Context, l Lease, r Result) {
 	case r.Outcome != Dead:
 	case l.more():
 		w.log.Warn("note goes on to the next target", "note_id", l.Note.ID, "job_id", l.Job, "channel", name, "next", l.Chain[l.Step+1].Channel)
+	case name == Operator:
+		w.log.Error("the operator could not be told of a note", "note_id", l.Note.ID, "job_id", l.Job, "event", l.Target().Address)
+		w.o.Observer.Dead(l.Note.ID, name)
 	default:
 		w.log.Error("note is dead; see `afterbeep note show` and `note redrive`", "note_id", l.Note.ID, "job_id", l.Job, "channel", name)
 		w.o.Observer.Dead(l.Note.ID, name)

@@ -111,10 +111,16 @@ type rig struct {
 
 func start(t *testing.T, channels map[string]Channel) *rig {
 	t.Helper()
+	return startWith(t, WorkerOptions{}, channels)
+}
+
+func startWith(t *testing.T, o WorkerOptions, channels map[string]Channel) *rig {
+	t.Helper()
 	r := &rig{queue: newMemoryQueue(), seen: &observed{}, log: &bytes.Buffer{}}
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelError}))
-	link := func(id string, _ time.Time) string { return "https://notes.example/" + id }
-	r.Worker = NewWorker(r.queue, memoryFiles{}, channels, WorkerOptions{Observer: r.seen, Link: link}, log)
+	o.Observer = r.seen
+	o.Link = func(id string, _ time.Time) string { return "https://notes.example/" + id }
+	r.Worker = NewWorker(r.queue, memoryFiles{}, channels, o, log)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); r.Run(ctx) }()

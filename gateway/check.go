@@ -196,10 +196,14 @@ func (c *checker) toBeMade(what, path string) {
 
 // channels proves the credentials. serve starts whatever a chat service answers.
 func (c *checker) channels(ctx context.Context) {
+	env := channel.Env{Log: slog.New(slog.DiscardHandler), UserAgent: "afterbeep/" + versionText()}
+	if c.cfg.Operator != nil {
+		c.operator(ctx, env)
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.cfg.Channels)) {
 		kind := c.cfg.Channels[name].Type
 		what := "channel " + name
-		opened, err := c.cfg.Channels[name].Options.Open(channel.Env{Log: slog.New(slog.DiscardHandler), UserAgent: "afterbeep/" + versionText()})
+		opened, err := c.cfg.Channels[name].Options.Open(env)
 		if err != nil {
 			c.say(markFail, what, "%s: %v", kind, err)
 			continue
@@ -212,6 +216,19 @@ func (c *checker) channels(ctx context.Context) {
 			c.say(markOK, what, "%s", kind)
 		}
 	}
+}
+
+func (c *checker) operator(ctx context.Context, env channel.Env) {
+	opened, err := c.cfg.Operator.Open(env)
+	if err != nil {
+		c.say(markFail, "operator", "%v", err)
+		return
+	}
+	if err := prove(ctx, opened); err != nil {
+		c.say(markWarn, "operator", "%v; until that is mended only the log and the metrics tell of dead notes", err)
+		return
+	}
+	c.say(markOK, "operator", "told of notes that cannot be delivered")
 }
 
 // prove asks the service, if the channel can.

@@ -53,7 +53,9 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger) (g *gateway
 			err = errors.Join(err, g.close())
 		}
 	}()
-	if g.store, err = store.Open(cfg.Store, log); err != nil {
+	kept := cfg.Store
+	kept.Operator = cfg.Operator != nil
+	if g.store, err = store.Open(kept, log); err != nil {
 		return g, err
 	}
 	if g.control, err = control.Listen(ctx, cfg.Store.Path); err != nil {
@@ -79,6 +81,11 @@ func (g *gateway) openDelivery() error {
 	for name, c := range g.cfg.Channels {
 		if g.channels[name], err = c.Options.Open(env); err != nil {
 			return fmt.Errorf("channels.%s: %w", name, err)
+		}
+	}
+	if g.cfg.Operator != nil {
+		if g.channels[delivery.Operator], err = g.cfg.Operator.Open(env); err != nil {
+			return fmt.Errorf("operator: %w", err)
 		}
 	}
 	g.worker = delivery.NewWorker(g.store, g.store, g.channels, delivery.WorkerOptions{

@@ -41,7 +41,7 @@ func noteListCommand(path *string) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&f.Mailbox, "mailbox", "", "only this mailbox")
+	filterFlags(cmd.Flags(), &f)
 	cmd.Flags().StringVar(&f.State, "state", "", "only notes or deliveries in this state: recording, recorded, rendered, queued, sending, delivered, dead")
 	cmd.Flags().IntVar(&f.Limit, "limit", 50, "how many at most")
 	cmd.Flags().StringVar(&f.Before, "before", "", "only notes older than this id, to page on")
@@ -58,26 +58,6 @@ func noteShowCommand(path *string) *cobra.Command {
 					return noteError(args[0], err)
 				}
 				return printLife(cmd.OutOrStdout(), life)
-			})
-		},
-	}
-}
-
-func noteRedriveCommand(path *string) *cobra.Command {
-	return &cobra.Command{
-		Use: "redrive ID", Short: "Send a note again where it could not be delivered", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return operate(cmd.Context(), *path, func(ctx context.Context, op control.Operator) error {
-				n, err := op.Redrive(ctx, args[0])
-				if err != nil {
-					return noteError(args[0], err)
-				}
-				said := fmt.Sprintf("queued again: %d", n)
-				if n == 0 {
-					said = "nothing to send again: no delivery of this note is dead"
-				}
-				_, err = fmt.Fprintln(cmd.OutOrStdout(), said)
-				return err
 			})
 		},
 	}

@@ -62,7 +62,14 @@ func TestOperatorSendsADeadNoteAgain(t *testing.T) {
 		hook.Config.Handler.ServeHTTP(w, r)
 	}))
 	defer front.Close()
-	path := configFile(t, t.TempDir(), front.URL, "")
+	told := make(chan []byte, 10)
+	operator := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		told <- body
+	}))
+	defer operator.Close()
+	path := configFile(t, t.TempDir(), front.URL, "",
+		fmt.Sprintf("operator: {url: %q, secret: %s, allow_private: true}", operator.URL, webhookSecret))
 	gateway := startChild(t, path)
 	leave(t, gateway.sip)
 
@@ -79,12 +86,24 @@ func TestOperatorSendsADeadNoteAgain(t *testing.T) {
 			t.Errorf("note show does not tell %q:\n%s", want, life)
 		}
 	}
+	select {
+	case notice := <-told:
+		if want := fmt.Sprintf(`"data":{"id":%q,"kind":"voice","mailbox":%q,`, id, reception); !bytes.Contains(notice, []byte(want)) ||
+			!bytes.Contains(notice, []byte(`{"type":"note.dead",`)) || bytes.Contains(notice, []byte("491705550101")) {
+			t.Errorf("the operator is told %s", notice)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the operator is not told")
+	}
 	gone.Store(false)
 	if said := run(t, "note", "redrive", id, "--config", path); !strings.Contains(said, "queued again: 1") {
 		t.Errorf("redrive said %q", said)
 	}
 	if n := hook.next(t); n.Data.ID != id {
 		t.Errorf("note %s came, not %s", n.Data.ID, id)
+	}
+	if len(told) > 0 {
+		t.Error("the operator is told twice")
 	}
 	link := run(t, "link", reception, "--config", path)
 	gateway.stop(t)

@@ -5,7 +5,9 @@
 // *delivery.SendError that says whether the note may be sent again. What an
 // answer means stands in one table of statuses a channel; what is common to the
 // services over HTTP (the guard against private addresses, what a lost answer
-// means, Retry-After, redaction) stands in http.go, guard.go and redact.go.
+// means, Retry-After, redaction) stands in http.go, guard.go and redact.go, and
+// to the webhooks in hook.go. The operator's webhook is no type of the table:
+// mailboxes cannot deliver to it.
 //
 // RFC 9110 (HTTP), RFC 7578 (multipart/form-data), RFC 6890 (special-purpose
 // addresses), Standard Webhooks 1.0.

@@ -142,7 +142,7 @@ func attach(form *multipart.Writer, e event, file io.Reader) error {
 	return nil
 }
 
-func encodeJSON(to io.Writer, e event) error {
+func encodeJSON(to io.Writer, e any) error {
 	enc := json.NewEncoder(to)
 	enc.SetEscapeHTML(false) // this is no HTML: names stay as they are
 	return enc.Encode(e)

@@ -22,6 +22,7 @@ type HTTP struct {
 	AllowPrivate bool          `yaml:"allow_private" help:"connect to private and loopback addresses too"`
 	Ack          string        `yaml:"ack" enum:"accepted|delivered|read" help:"what counts as arrived: the service accepted the note, delivered it, or it was read"`
 	Within       time.Duration `yaml:"within" least:"1s" help:"how long a chain waits until the note has arrived, before the next target has its turn"`
+	Rate         delivery.Rate `yaml:"rate" help:"how many requests the service takes, like 30/s, 20/m or 1000/h; empty for no limit" example:"30/s"`
 }
 
 func defaultHTTP() HTTP { return HTTP{Ack: "accepted", Within: 10 * time.Minute} }
@@ -193,7 +194,7 @@ func (c *client) verdict(rules []rule, a answer, n delivery.Note) (delivery.Rece
 	if r.hint != "" {
 		failed.Err = fmt.Errorf("%w: %s", failed.Err, r.hint)
 	}
-	if r.outcome == delivery.Retry {
+	if r.outcome != delivery.Dead {
 		failed.After = a.after
 	}
 	return delivery.Receipt{Detail: c.redact.excerpt(a.body, n)}, failed

@@ -64,7 +64,7 @@ func TestWebhookStatuses(t *testing.T) {
 		case status >= 500 || slices.Contains(retry, status):
 			want = delivery.Retry
 		}
-		_, err := c.verdict(webhookStatuses, answer{status: status, after: time.Minute}, delivery.Note{})
+		_, err := c.verdict(hookStatuses, answer{status: status, after: time.Minute}, delivery.Note{})
 		if err == nil {
 			if want != delivery.Done {
 				t.Errorf("%d counts as delivered", status)

@@ -41,8 +41,12 @@ var subjects = map[string][]subject{
 	},
 }
 
+// operatorSubject is no type of the table, and passes the same tests.
+var operatorSubject = subject{"operator", operatorFor, webhookSecrets, verifyNotice}
+
 // overHTTP are the subjects that make requests.
-func overHTTP() (all []subject) {
+func overHTTP() []subject {
+	all := []subject{operatorSubject}
 	for _, of := range subjects {
 		for _, s := range of {
 			if s.options != nil {
@@ -83,7 +87,7 @@ func sampleNote() delivery.Note {
 }
 
 func parcelOf(n delivery.Note) delivery.Parcel {
-	p := delivery.Parcel{Key: "job-" + n.ID, Note: n, Attempt: 1}
+	p := delivery.Parcel{Key: n.ID, Note: n, Attempt: 1, Address: "note.dead/crm"}
 	if n.Kind != delivery.Missed {
 		p.Open = func(context.Context) (io.ReadSeekCloser, error) { return file{bytes.NewReader(speech)}, nil }
 		p.Link = func(expires time.Time) string {
@@ -174,6 +178,12 @@ func TestSuiteFailures(t *testing.T) {
 		"too many":       {echo(429), delivery.Retry, false, 90 * time.Second, ""},
 		"server error":   {echo(500), delivery.Retry, false, 90 * time.Second, ""},
 		"unavailable":    {echo(503), delivery.Retry, false, 90 * time.Second, ""},
+		"gateway's time": {echo(504), delivery.Retry, false, 90 * time.Second, ""},
+		"request's time": {echo(408), delivery.Retry, false, 90 * time.Second, ""},
+		"too early":      {echo(425), delivery.Retry, false, 90 * time.Second, ""},
+		"busy before the body": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}, delivery.Retry, false, 0, ""},
 		"redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
 		}, delivery.Dead, false, 0, "redirects are not followed"},
@@ -244,6 +254,56 @@ func fail(t *testing.T, s subject, c delivery.Channel, patience time.Duration) *
 	return failed
 }
 
+// The status has decided: an answer whose rest is slow or lost counts.
+func TestSuiteAnswerBreaksOff(t *testing.T) {
+	for _, s := range overHTTP() {
+		t.Run(s.name, func(t *testing.T) {
+			server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				w.Header().Set("Content-Length", "1000")
+				_, _ = w.Write([]byte("we have"))
+				_ = http.NewResponseController(w).Flush()
+				<-r.Context().Done()
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			if _, err := open(t, s.options(server.URL)).Send(ctx, parcelOf(sampleNote())); err != nil {
+				t.Errorf("a 200 that breaks off: %v", err)
+			}
+		})
+	}
+}
+
+// A request that broke off half-way cannot have been taken for a note: it is
+// sent again, unmarked.
+func TestBodyThatDidNotGetThrough(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	go func() { // takes the headers and hangs up
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 512))
+			_ = conn.(*net.TCPConn).SetLinger(0)
+			_ = conn.Close()
+		}
+	}()
+	n := sampleNote()
+	big := bytes.Repeat([]byte("x"), maxAttach)
+	n.Media.Bytes = int64(len(big))
+	p := parcelOf(n)
+	p.Open = func(context.Context) (io.ReadSeekCloser, error) { return file{bytes.NewReader(big)}, nil }
+	_, err = open(t, webhookFor(true)("http://"+listener.Addr().String())).Send(t.Context(), p)
+	if failed := (*delivery.SendError)(nil); !errors.As(err, &failed) || failed.Outcome != delivery.Retry {
+		t.Errorf("got %v, want retry", err)
+	}
+}
+
 func TestSuiteNoConnection(t *testing.T) {
 	// mute takes connections and says nothing.
 	mute, err := net.Listen("tcp", "127.0.0.1:0")
@@ -296,7 +356,10 @@ func TestSuiteGuardsTheInside(t *testing.T) {
 
 // guarded takes the leave for private addresses away again.
 func guarded(o Options) {
-	if w, ok := o.(*WebhookOptions); ok {
-		w.AllowPrivate = false
+	switch o := o.(type) {
+	case *WebhookOptions:
+		o.AllowPrivate = false
+	case *OperatorOptions:
+		o.AllowPrivate = false
 	}
 }

@@ -289,7 +289,7 @@ func TestWebhookOptionsValidate(t *testing.T) {
 		"more than can be": {func(o *WebhookOptions) { o.Ack = "read" }, `ack: expected accepted, not "read"`},
 		"all of it": {
 			func(o *WebhookOptions) { *o = WebhookOptions{HTTP: HTTP{APIURL: "x"}} },
-			"api_url: " + errURL.Error() + "\nurl: " + errURL.Error() + "\nack: ",
+			"api_url: " + errURL.Error() + "\nurl: " + errURL.Error() + "\nsecret: ",
 		},
 	} {
 		o := good

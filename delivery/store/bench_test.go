@@ -87,10 +87,10 @@ func benchOpen(b *testing.B, c composition) {
 }
 
 // fill puts n queued jobs of n callers into the store.
-func fill(b *testing.B, s *Store, n int) {
-	b.Helper()
+func fill(tb testing.TB, s *Store, n int) {
+	tb.Helper()
 	for part := range slices.Chunk(make([]struct{}, n), 1000) {
-		_, err := write(b.Context(), s, func(tx *txn) (any, error) {
+		_, err := write(tb.Context(), s, func(tx *txn) (any, error) {
 			for range part {
 				n := kept{newNote("101", delivery.NewID()), nil}
 				n.box = s.vault.mint(n.ID)
@@ -108,7 +108,7 @@ func fill(b *testing.B, s *Store, n int) {
 			}
 			return nil, nil
 		})
-		check(b, err)
+		check(tb, err)
 	}
 }
 

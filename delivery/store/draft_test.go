@@ -167,7 +167,7 @@ func testIDsAreChecked(t *testing.T, c composition) {
 		if _, err := s.Life(t.Context(), id); !errors.Is(err, delivery.ErrNotFound) {
 			t.Errorf("Life of %q: %v", id, err)
 		}
-		if _, err := s.Redrive(t.Context(), id); !errors.Is(err, delivery.ErrNotFound) {
+		if _, err := s.Redrive(t.Context(), id, ""); !errors.Is(err, delivery.ErrNotFound) {
 			t.Errorf("Redrive of %q: %v", id, err)
 		}
 		if err := s.Mark(t.Context(), "101", id, delivery.MarkRead); !errors.Is(err, delivery.ErrNotFound) {

@@ -13,7 +13,14 @@ import (
 // Finish implements delivery.Queue. delivery.ErrFenced when the lease is no
 // longer held.
 func (s *Store) Finish(ctx context.Context, l delivery.Lease, r delivery.Result) error {
-	early, err := write(ctx, s, func(tx *txn) (bool, error) { return tx.finish(l, r, time.Now()) })
+	early, err := write(ctx, s, func(tx *txn) (bool, error) {
+		now := time.Now()
+		early, err := tx.finish(l, r, now)
+		if err == nil && s.tellOperator && dies(l, r) {
+			early, err = true, tx.addOperatorJob(l, now)
+		}
+		return early, err
+	})
 	if err != nil {
 		return fmt.Errorf("finish job %s: %w", l.Job, err)
 	}
@@ -49,6 +56,23 @@ func (t *txn) finish(l delivery.Lease, r delivery.Result, now time.Time) (early 
 	return early, t.event(b, delivery.Event{
 		At: now, Job: l.Job, Name: string(r.Outcome), Target: l.Target().String(), Detail: answer(r),
 	})
+}
+
+// dies says that the result ends a job that brings a note to a recipient, and
+// not well.
+func dies(l delivery.Lease, r delivery.Result) bool {
+	return r.Outcome == delivery.Dead && l.Step+1 == len(l.Chain) && l.Target().Channel != delivery.Operator
+}
+
+// addOperatorJob queues what tells the operator that the job of a lease died.
+func (t *txn) addOperatorJob(l delivery.Lease, now time.Time) error {
+	b, err := t.box(l.Note.ID)
+	if err != nil {
+		return err
+	}
+	to := delivery.Target{Channel: delivery.Operator, Address: delivery.EventDead + "/" + l.Target().Channel}
+	_, _, err = t.addJob(kept{l.Note, b}, delivery.Chain{to}, now)
+	return err
 }
 
 // transition is what a result makes of its job's row.

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
@@ -21,29 +23,75 @@ func (s *Store) jobs(ctx context.Context, n kept) ([]delivery.Job, error) {
 	return collect(rows, err, n.scanJob)
 }
 
-// List implements delivery.Notes, newest first.
+// List implements delivery.Notes.
 func (s *Store) List(ctx context.Context, f delivery.Filter) ([]delivery.Summary, error) {
 	limit := f.Limit
 	if limit <= 0 {
 		limit = 50
 	}
-	rows, err := s.readers.QueryContext(ctx, "SELECT "+noteColumns+` FROM note
-		WHERE (?1 = '' OR mailbox = ?1) AND (?2 = '' OR id < ?2) AND (?3 = '' OR state = ?3 OR
-			CASE ?3 WHEN 'delivered' THEN EXISTS (SELECT 1 FROM job WHERE job.note = note.id AND job.state = 'delivered')
-			ELSE id IN (SELECT note FROM job WHERE state = ?3 AND state <> 'delivered') END)
-		ORDER BY id DESC LIMIT ?4`, s.vault.mailbox(f.Mailbox), f.Before, f.State, limit)
-	notes, err := collect(rows, err, func(r scanner) (kept, error) { return s.vault.scanNote(r) })
-	if err != nil {
-		return nil, err
+	var list []delivery.Summary
+	err := s.each(ctx, f, limit, func(n delivery.Summary) { list = append(list, n) })
+	return list, err
+}
+
+// Count implements delivery.Notes.
+func (s *Store) Count(ctx context.Context, f delivery.Filter) (n int, err error) {
+	err = s.each(ctx, f, math.MaxInt, func(delivery.Summary) { n++ })
+	return n, err
+}
+
+// maxPage is how many notes are read at once.
+const maxPage = 256
+
+// each calls do for the notes that the filter chooses, up to limit, in List's
+// order. Which channel a job stands at is in its chain, which no index knows.
+func (s *Store) each(ctx context.Context, f delivery.Filter, limit int, do func(delivery.Summary)) error {
+	size := maxPage
+	if !f.ByJobs() {
+		size = min(limit, maxPage)
 	}
-	list := make([]delivery.Summary, len(notes))
-	for i, n := range notes {
-		list[i].Note = n.Note
-		if list[i].Jobs, err = s.jobs(ctx, n); err != nil {
-			return nil, err
+	for {
+		page, err := s.page(ctx, f, size)
+		if err != nil {
+			return err
+		}
+		for _, n := range page {
+			jobs, err := s.jobs(ctx, n)
+			if err != nil {
+				return err
+			}
+			if !f.Wants(jobs) {
+				continue
+			}
+			do(delivery.Summary{Note: n.Note, Jobs: jobs})
+			if limit--; limit == 0 {
+				return nil
+			}
+		}
+		if len(page) < size {
+			return nil
+		}
+		if last := page[size-1].ID; f.After != "" {
+			f.After = last
+		} else {
+			f.Before = last
 		}
 	}
-	return list, nil
+}
+
+// page reads the filter's next notes, as far as indexes know them.
+func (s *Store) page(ctx context.Context, f delivery.Filter, size int) ([]kept, error) {
+	order := "DESC"
+	if f.After != "" {
+		order = "ASC"
+	}
+	above, below := f.Range()
+	rows, err := s.readers.QueryContext(ctx, "SELECT "+noteColumns+` FROM note
+		WHERE (?1 = '' OR mailbox = ?1) AND id > ?2 AND (?3 = '' OR id < ?3) AND (?4 = '' OR state = ?4 OR
+			CASE ?4 WHEN 'delivered' THEN EXISTS (SELECT 1 FROM job WHERE job.note = note.id AND job.state = 'delivered')
+			ELSE id IN (SELECT note FROM job WHERE state = ?4 AND state <> 'delivered') END)
+		ORDER BY id `+order+" LIMIT ?5", s.vault.mailbox(f.Mailbox), above, below, f.State, size)
+	return collect(rows, err, func(r scanner) (kept, error) { return s.vault.scanNote(r) })
 }
 
 // Life implements delivery.Notes.
@@ -63,12 +111,12 @@ func (s *Store) Life(ctx context.Context, id string) (l delivery.Life, err error
 
 // Redrive implements delivery.Notes. That an earlier attempt may have arrived
 // is not forgotten.
-func (s *Store) Redrive(ctx context.Context, id string) (int, error) {
+func (s *Store) Redrive(ctx context.Context, id, channel string) (int, error) {
 	n, err := s.note(ctx, id)
 	if err != nil {
 		return 0, err
 	}
-	jobs, err := write(ctx, s, func(tx *txn) (int, error) { return tx.redrive(n, time.Now()) })
+	jobs, err := write(ctx, s, func(tx *txn) (int, error) { return tx.redrive(n, channel, time.Now()) })
 	if err != nil {
 		return 0, fmt.Errorf("redrive note %s: %w", id, err)
 	}
@@ -78,9 +126,10 @@ func (s *Store) Redrive(ctx context.Context, id string) (int, error) {
 	return jobs, nil
 }
 
-func (t *txn) redrive(n kept, now time.Time) (int, error) {
+func (t *txn) redrive(n kept, channel string, now time.Time) (int, error) {
 	rows, err := t.query("SELECT "+jobColumns+" FROM job WHERE note = ? AND state = 'dead' ORDER BY seq", n.ID)
 	dead, err := collect(rows, err, n.scanJob)
+	dead = slices.DeleteFunc(dead, func(j delivery.Job) bool { return !j.At(channel) })
 	if err != nil || len(dead) == 0 {
 		return 0, err
 	}

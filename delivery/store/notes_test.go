@@ -23,21 +23,24 @@ func idsOf(list []delivery.Summary) (ids []string) {
 func TestList(t *testing.T) { everywhere(t, testList) }
 
 func testList(t *testing.T, c composition) {
-	s := c.openAt(t, t.TempDir())
+	s := c.openTelling(t)
 	ids := map[string]string{}
-	add := func(name, mailbox string, outcome delivery.Outcome) {
+	add := func(name, mailbox string, outcome delivery.Outcome, to ...string) {
 		n := newNote(mailbox, name)
 		ids[name] = n.ID
 		time.Sleep(2 * time.Millisecond) // ids of one millisecond have no order
-		l := keep(t, s, n, chainTo("crm"))[0]
-		if outcome != "" {
-			finish(t, s, l, delivery.Result{Outcome: outcome, Wait: time.Hour})
+		l := keep(t, s, n, chainTo(to...))[0]
+		finish(t, s, l, delivery.Result{Outcome: outcome, Wait: time.Hour})
+		for _, next := range claim(t, s, 1) { // the chain goes on, or the operator is told
+			if next.Target().Channel == delivery.Operator {
+				finish(t, s, next, delivery.Result{Outcome: delivery.Done})
+			}
 		}
 	}
-	add("delivered", "101", delivery.Done)
-	add("dead", "101", delivery.Dead)
-	add("queued", "102", delivery.Retry)
-	add("sending", "101", "")
+	add("delivered", "101", delivery.Done, "crm")
+	add("dead", "101", delivery.Dead, "crm")
+	add("queued", "102", delivery.Retry, "crm")
+	add("sending", "101", delivery.Dead, "crm", "bot")
 	recording := newNote("102", "recording")
 	ids["recording"] = recording.ID
 	begin(t, s, recording)
@@ -59,6 +62,18 @@ func testList(t *testing.T, c composition) {
 		{"delivered", delivery.Filter{State: "delivered"}, []string{"delivered"}},
 		{"dead", delivery.Filter{State: "dead"}, []string{"dead"}},
 		{"no such state", delivery.Filter{State: "lost"}, nil},
+		{"channel", delivery.Filter{Channel: "crm"}, []string{"queued", "dead", "delivered"}},
+		{"the next channel", delivery.Filter{Channel: "bot"}, []string{"sending"}},
+		{"dead at a channel", delivery.Filter{Channel: "crm", State: "dead"}, []string{"dead"}},
+		{"dead at another", delivery.Filter{Channel: "bot", State: "dead"}, nil},
+		{"dead for the operator", delivery.Filter{Channel: "operator", State: "dead"}, nil},
+		{"told to the operator", delivery.Filter{Channel: "operator", State: "delivered"}, []string{"dead"}},
+		{"since", delivery.Filter{Since: delivery.MintedAt(ids["queued"])}, []string{"recording", "sending", "queued"}},
+		{"until", delivery.Filter{Until: delivery.MintedAt(ids["queued"])}, []string{"dead", "delivered"}},
+		{"between", delivery.Filter{Since: delivery.MintedAt(ids["dead"]), Until: delivery.MintedAt(ids["sending"])}, []string{"queued", "dead"}},
+		{"until and before", delivery.Filter{Until: time.Now(), Before: ids["dead"]}, []string{"delivered"}},
+		{"from the oldest", delivery.Filter{After: delivery.FirstID(time.Time{}), Limit: 2}, []string{"delivered", "dead"}},
+		{"after", delivery.Filter{After: ids["dead"], Until: delivery.MintedAt(ids["recording"])}, []string{"queued", "sending"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -70,6 +85,9 @@ func testList(t *testing.T, c composition) {
 			}
 			if got := idsOf(list); !slices.Equal(got, want) {
 				t.Errorf("%v\nwant %v", got, want)
+			}
+			if n, err := s.Count(t.Context(), tt.filter); err != nil || tt.filter.Limit == 0 && n != len(want) {
+				t.Errorf("count %d, %v", n, err)
 			}
 		})
 	}

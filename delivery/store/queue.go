@@ -84,6 +84,20 @@ func (t *txn) attempt(id string, now time.Time) (l delivery.Lease, err error) {
 	})
 }
 
+// Start implements delivery.Queue.
+func (s *Store) Start(ctx context.Context, l delivery.Lease) error {
+	var held bool
+	err := s.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM job WHERE id = ? AND state = 'sending' AND step = ? AND attempt = ?)",
+		l.Job, l.Step, l.Attempt).Scan(&held)
+	if err == nil && !held {
+		err = delivery.ErrFenced
+	}
+	if err != nil {
+		return fmt.Errorf("start job %s: %w", l.Job, err)
+	}
+	return nil
+}
+
 // Release implements delivery.Queue. The job is due as it was before.
 func (s *Store) Release(ctx context.Context, l delivery.Lease) error {
 	return s.giveBack(ctx, l, "attempt = attempt - 1, state = 'queued'")
@@ -135,7 +149,9 @@ func (s *Store) wakeUp() {
 // sending and dead.
 func (s *Store) Depth(ctx context.Context) (map[string]int, error) {
 	depth := map[string]int{string(delivery.JobQueued): 0, string(delivery.JobSending): 0, string(delivery.JobDead): 0}
-	rows, err := s.readers.QueryContext(ctx, "SELECT state, count(*) FROM job WHERE state <> 'delivered' GROUP BY state")
+	rows, err := s.readers.QueryContext(ctx,
+		"SELECT state, count(*) FROM job WHERE state <> 'delivered' AND substr(thread, 1, ?) <> ? GROUP BY state",
+		len(operatorThread), []byte(operatorThread))
 	_, err = collect(rows, err, func(r scanner) (any, error) {
 		var (
 			state string

@@ -84,7 +84,7 @@ func testUnknownIsRemembered(t *testing.T, c composition) {
 		t.Fatalf("at the next target: %+v", l)
 	}
 	finish(t, s, l, delivery.Result{Outcome: delivery.Dead})
-	n, err := s.Redrive(t.Context(), l.Note.ID)
+	n, err := s.Redrive(t.Context(), l.Note.ID, "")
 	if err != nil || n != 1 {
 		t.Fatal(n, err)
 	}
@@ -118,13 +118,13 @@ func testChainAndDead(t *testing.T, c composition) {
 		t.Fatal(due, err)
 	}
 	woken(s)
-	if n, err := s.Redrive(t.Context(), l.Note.ID); err != nil || n != 1 || !woken(s) {
+	if n, err := s.Redrive(t.Context(), l.Note.ID, ""); err != nil || n != 1 || !woken(s) {
 		t.Fatal("Redrive", n, err)
 	}
-	if n, err := s.Redrive(t.Context(), l.Note.ID); err != nil || n != 0 {
+	if n, err := s.Redrive(t.Context(), l.Note.ID, ""); err != nil || n != 0 {
 		t.Fatal("Redrive of nothing", n, err)
 	}
-	if _, err := s.Redrive(t.Context(), delivery.NewID()); !errors.Is(err, delivery.ErrNotFound) {
+	if _, err := s.Redrive(t.Context(), delivery.NewID(), ""); !errors.Is(err, delivery.ErrNotFound) {
 		t.Fatal("Redrive of no note:", err)
 	}
 	if l = claim(t, s, 1)[0]; l.Target().Channel != "crm" || l.Attempt != 1 {
@@ -235,7 +235,7 @@ func testThreadOrder(t *testing.T, c composition) {
 	}
 	// A dead note driven again goes behind what is on its way, and in turn.
 	busy := keep(t, s, newNote("101", "201"), chainTo("crm"))
-	if n, err := s.Redrive(t.Context(), first[0].Note.ID); err != nil || n != 1 {
+	if n, err := s.Redrive(t.Context(), first[0].Note.ID, ""); err != nil || n != 1 {
 		t.Fatal(n, err)
 	}
 	if got := claim(t, s, 10); len(got) != 0 {

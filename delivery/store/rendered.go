@@ -121,7 +121,7 @@ func (t *txn) addJob(n kept, c delivery.Chain, now time.Time) (id string, head b
 		return "", false, err
 	}
 	id = delivery.NewID()
-	thread := t.vault.threadOf(n.Note, c[0])
+	thread := t.vault.threadOf(n.Note, c[0], id)
 	err = t.row(`INSERT INTO job (id, note, thread, chain, state, next_at, head)
 		VALUES (?1, ?2, ?3, ?4, 'queued', ?5, NOT EXISTS (SELECT 1 FROM job WHERE thread = ?3 AND head = 1))
 		RETURNING head`, id, n.ID, thread, chain, micros(now)).Scan(&head)

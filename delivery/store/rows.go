@@ -106,10 +106,18 @@ func (n kept) scanJob(row scanner) (j delivery.Job, err error) {
 	return j, n.box.openJSON("chain", chain, &j.Chain)
 }
 
+// operatorThread begins the threads of the jobs that tell the operator.
+const operatorThread = "operator "
+
 // threadOf names the thread of a job: what one caller sends to one mailbox at
 // one target arrives in order. Callers without a number have nothing in common,
-// so none of them waits for another. The hash keeps the index small.
-func (v *vault) threadOf(n delivery.Note, first delivery.Target) []byte {
+// so none of them waits for another. The hash keeps the index small. A job that
+// tells the operator is a thread of its own: it blocks nothing, and nothing
+// blocks it.
+func (v *vault) threadOf(n delivery.Note, first delivery.Target, job string) []byte {
+	if first.Channel == delivery.Operator {
+		return []byte(operatorThread + job)
+	}
 	caller := cmp.Or(n.Caller.Number, n.ID)
 	return v.hash(fmt.Sprintf("%q %q %q", n.Recipient.Number, caller, first.String()))
 }

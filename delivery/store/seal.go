@@ -203,7 +203,7 @@ func (t *txn) sealJobs(n kept, b *box) error {
 			return err
 		}
 		_, err := t.exec("UPDATE job SET chain = ?, thread = ?, receipt = ? WHERE id = ?",
-			b.seal("chain", j.chain), t.vault.threadOf(n.Note, chain[0]), t.vault.index("receipt", j.receipt), j.id)
+			b.seal("chain", j.chain), t.vault.threadOf(n.Note, chain[0], j.id), t.vault.index("receipt", j.receipt), j.id)
 		if err != nil {
 			return err
 		}

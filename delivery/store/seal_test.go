@@ -170,7 +170,7 @@ func deliverAll(t *testing.T, s *Store) {
 			finish(t, s, l, delivery.Result{Outcome: delivery.Done})
 		}
 	}
-	if n, err := s.Redrive(ctx, oldNotes()[3].id); n != 1 || err != nil {
+	if n, err := s.Redrive(ctx, oldNotes()[3].id, ""); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
 	var sent []string

@@ -38,6 +38,8 @@ type Store struct {
 	log  *slog.Logger
 	disk disk
 
+	tellOperator bool // of dead notes
+
 	vault   *vault
 	box     *box // of what belongs to no note: links, secrets
 	lock    *os.File
@@ -68,7 +70,7 @@ func open(o Options, log *slog.Logger, d disk) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", o.Path, err)
 	}
-	s := &Store{path: path, log: log, disk: d, wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs)}
+	s := &Store{path: path, log: log, disk: d, tellOperator: o.Operator, wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs)}
 	if err := s.start(context.Background(), o); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", path, err), s.Close())
 	}

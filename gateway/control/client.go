@@ -53,11 +53,18 @@ func (c *Client) Life(ctx context.Context, id string) (life delivery.Life, err e
 	return life, err
 }
 
+// Count is delivery.Notes.Count of the running gateway.
+func (c *Client) Count(ctx context.Context, f delivery.Filter) (int, error) {
+	var notes number
+	err := c.ask(ctx, http.MethodPost, "/notes/count", f, &notes)
+	return notes.N, err
+}
+
 // Redrive is delivery.Notes.Redrive of the running gateway.
-func (c *Client) Redrive(ctx context.Context, id string) (int, error) {
-	var r redriven
-	err := c.ask(ctx, http.MethodPost, "/notes/"+url.PathEscape(id)+"/redrive", nil, &r)
-	return r.Jobs, err
+func (c *Client) Redrive(ctx context.Context, id, channel string) (int, error) {
+	var jobs number
+	err := c.ask(ctx, http.MethodPost, "/notes/"+url.PathEscape(id)+"/redrive", redriving{channel}, &jobs)
+	return jobs.N, err
 }
 
 // LinkFor is delivery.Links.LinkFor of the running gateway.

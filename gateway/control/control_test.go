@@ -33,9 +33,13 @@ func (o oneNote) Life(_ context.Context, id string) (delivery.Life, error) {
 	return o.life, nil
 }
 
-func (o oneNote) Redrive(ctx context.Context, id string) (int, error) {
+func (o oneNote) Count(_ context.Context, f delivery.Filter) (int, error) {
+	return 1, map[bool]error{false: errors.New("the filter has changed")}[f.Since.Equal(o.life.Note.CalledAt) && f.Channel == "crm"]
+}
+
+func (o oneNote) Redrive(ctx context.Context, id, channel string) (int, error) {
 	_, err := o.Life(ctx, id)
-	return 2, err
+	return len(channel), err
 }
 
 func (o oneNote) LinkFor(_ context.Context, mailbox string) (string, error) {
@@ -88,8 +92,14 @@ func TestClientAnswersAsTheStore(t *testing.T) {
 	if _, err := client.Life(ctx, "../../etc"); !errors.Is(err, delivery.ErrNotFound) {
 		t.Errorf("Life of nothing: %v", err)
 	}
-	if n, err := client.Redrive(ctx, op.life.Note.ID); n != 2 || err != nil {
+	if n, err := client.Count(ctx, delivery.Filter{Since: called, Channel: "crm"}); n != 1 || err != nil {
+		t.Errorf("Count: %d, %v", n, err)
+	}
+	if n, err := client.Redrive(ctx, op.life.Note.ID, "crm"); n != 3 || err != nil {
 		t.Errorf("Redrive: %d, %v", n, err)
+	}
+	if _, err := client.Redrive(ctx, delivery.NewID(), ""); !errors.Is(err, delivery.ErrNotFound) {
+		t.Errorf("Redrive of nothing: %v", err)
 	}
 	if token, err := client.LinkFor(ctx, "101"); token != "token of 101" || err != nil {
 		t.Errorf("LinkFor: %q, %v", token, err)

@@ -14,7 +14,8 @@ import (
 type Operator interface {
 	List(ctx context.Context, f delivery.Filter) ([]delivery.Summary, error)
 	Life(ctx context.Context, id string) (delivery.Life, error)
-	Redrive(ctx context.Context, id string) (int, error)
+	Count(ctx context.Context, f delivery.Filter) (int, error)
+	Redrive(ctx context.Context, id, channel string) (int, error)
 	LinkFor(ctx context.Context, mailbox string) (token string, err error)
 	// RotateKeys wraps the keys of the next notes after an id with the first key
 	// of a key file's text, and returns the last of them, "" when none is left.
@@ -27,7 +28,9 @@ const Socket = "control.sock"
 // Fresh ends the name under which the socket is made.
 const Fresh = ".new"
 
-type redriven struct{ Jobs int }
+type redriving struct{ Channel string }
+
+type number struct{ N int }
 
 type rotation struct {
 	Keys  []byte

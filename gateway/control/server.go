@@ -74,13 +74,27 @@ func routes(op Operator, addresses []string) http.Handler {
 		notes, err := op.List(r.Context(), f)
 		respond(w, notes, err)
 	})
+	mux.HandleFunc("POST /notes/count", func(w http.ResponseWriter, r *http.Request) {
+		var f delivery.Filter
+		if err := json.NewDecoder(r.Body).Decode(&f); err != nil {
+			respond(w, nil, err)
+			return
+		}
+		n, err := op.Count(r.Context(), f)
+		respond(w, number{n}, err)
+	})
 	mux.HandleFunc("GET /notes/{id}", func(w http.ResponseWriter, r *http.Request) {
 		life, err := op.Life(r.Context(), r.PathValue("id"))
 		respond(w, life, err)
 	})
 	mux.HandleFunc("POST /notes/{id}/redrive", func(w http.ResponseWriter, r *http.Request) {
-		n, err := op.Redrive(r.Context(), r.PathValue("id"))
-		respond(w, redriven{Jobs: n}, err)
+		var which redriving
+		if err := json.NewDecoder(r.Body).Decode(&which); err != nil {
+			respond(w, nil, err)
+			return
+		}
+		n, err := op.Redrive(r.Context(), r.PathValue("id"), which.Channel)
+		respond(w, number{n}, err)
 	})
 	mux.HandleFunc("POST /links", func(w http.ResponseWriter, r *http.Request) {
 		var l link

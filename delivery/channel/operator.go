@@ -1,0 +1,68 @@
+package channel
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// OperatorOptions are the settings of the webhook that tells the operator of
+// notes that could not be delivered.
+type OperatorOptions struct {
+	URL    string `yaml:"url" required:"true" secret:"true" help:"where the operator is told, like a monitoring system's webhook" example:"https://ops.example/afterbeep"`
+	Secret string `yaml:"secret" required:"true" secret:"true" help:"signs each request: whsec_ and the base64 of 24 to 64 random bytes" example:"${OPERATOR_SECRET}"`
+	HTTP   `hidden:"api_url|ack|within"`
+}
+
+// Validate returns everything that is wrong with the settings, joined, or nil.
+func (o *OperatorOptions) Validate() error {
+	return errors.Join(checkHook(o.URL, o.Secret, o.HTTP)...)
+}
+
+// Open makes the channel.
+func (o *OperatorOptions) Open(env Env) (delivery.Channel, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	h, err := openHook(o.URL, o.Secret, o.HTTP, env)
+	if err != nil {
+		return nil, err
+	}
+	return &operator{h}, nil
+}
+
+// operator tells what happened to a note: neither its audio nor who called.
+type operator struct{ *hook }
+
+// notice is what the operator's receiver reads.
+type notice struct {
+	Type      string     `json:"type"`      // what happened, like note.dead
+	Timestamp time.Time  `json:"timestamp"` // RFC 3339, when it happened
+	Data      noticeNote `json:"data"`
+}
+
+type noticeNote struct {
+	ID       string        `json:"id"`
+	Kind     delivery.Kind `json:"kind"`
+	Mailbox  string        `json:"mailbox"`
+	CalledAt time.Time     `json:"called_at"` // RFC 3339, when the INVITE came
+	Channel  string        `json:"channel"`   // where it happened: the last of a chain
+}
+
+// Send posts the notice that the parcel's address, EVENT/CHANNEL, asks for.
+func (o *operator) Send(ctx context.Context, p delivery.Parcel) (delivery.Receipt, error) {
+	happened, where, _ := strings.Cut(p.Address, "/")
+	at := delivery.MintedAt(p.Key) // the job was made by the commit that this tells of
+	var body bytes.Buffer
+	err := encodeJSON(&body, notice{happened, milliseconds(at), noticeNote{
+		ID: p.Note.ID, Kind: p.Note.Kind, Mailbox: clip(p.Note.Recipient.Number), CalledAt: milliseconds(p.Note.CalledAt), Channel: where,
+	}})
+	if err != nil {
+		return delivery.Receipt{}, &delivery.SendError{Outcome: delivery.Dead, Err: err}
+	}
+	return o.post(ctx, p, body.Bytes(), "application/json")
+}

@@ -1,0 +1,118 @@
+package store
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// openTelling opens a store whose operator is to be told.
+func (c composition) openTelling(tb testing.TB) *Store {
+	tb.Helper()
+	o := c.options(tb, tb.TempDir())
+	o.Operator = true
+	return openStore(tb, o)
+}
+
+func TestOperatorIsToldOfADeadNote(t *testing.T) { everywhere(t, testOperatorIsToldOfADeadNote) }
+
+func testOperatorIsToldOfADeadNote(t *testing.T, c composition) {
+	s := c.openTelling(t)
+	l := keep(t, s, newNote("101", "201"), chainTo("bot:7", "crm"))[0]
+	finish(t, s, l, delivery.Result{Outcome: delivery.Dead})
+	l = claim(t, s, 10)[0]
+	if woken(s); l.Target().Channel != "crm" {
+		t.Fatalf("while the chain goes on: %+v", l)
+	}
+	finish(t, s, l, delivery.Result{Outcome: delivery.Dead})
+	if !woken(s) {
+		t.Error("the operator's job is due and nobody was woken")
+	}
+	told := claim(t, s, 10)
+	if len(told) != 1 || told[0].Target().String() != "operator:note.dead/crm" || told[0].Note.ID != l.Note.ID {
+		t.Fatalf("claimed %+v", told)
+	}
+	if minted := delivery.MintedAt(told[0].Job); time.Since(minted) > time.Minute {
+		t.Errorf("its id says %v", minted)
+	}
+	depth, err := s.Depth(t.Context())
+	if err != nil || depth["sending"] != 0 || depth["dead"] != 1 {
+		t.Errorf("%v, %v: the operator's job counts as a note's", depth, err)
+	}
+	finish(t, s, told[0], delivery.Result{Outcome: delivery.Dead})
+	if again := claim(t, s, 10); len(again) != 0 {
+		t.Fatalf("the operator is told that he was not told: %+v", again)
+	}
+
+	// The note is sent again, the notice only when it is asked for.
+	for _, redrive := range []struct {
+		channel, target string
+		jobs            int
+	}{{"", "bot:7", 1}, {"", "", 0}, {"crm", "", 0}, {"operator", "operator:note.dead/crm", 1}, {"operator", "", 0}} {
+		n, err := s.Redrive(t.Context(), l.Note.ID, redrive.channel)
+		if err != nil || n != redrive.jobs {
+			t.Fatalf("%+v: %d, %v", redrive, n, err)
+		}
+		if due := claim(t, s, 10); len(due) != n || n == 1 && due[0].Target().String() != redrive.target {
+			t.Errorf("%+v: %+v", redrive, due)
+		}
+	}
+}
+
+// Who tells the operator waits for no thread, and no thread waits for it.
+func TestOperatorJobsBlockNothing(t *testing.T) { everywhere(t, testOperatorJobsBlockNothing) }
+
+func testOperatorJobsBlockNothing(t *testing.T, c composition) {
+	s := c.openTelling(t)
+	for range 3 {
+		l := keep(t, s, newNote("101", "201"), chainTo("crm"))[0]
+		finish(t, s, l, delivery.Result{Outcome: delivery.Dead})
+	}
+	if leases := keep(t, s, newNote("101", "201"), chainTo("crm")); len(leases) != 1 {
+		t.Error("a note waits for the operator")
+	}
+	if told := claim(t, s, 10); len(told) != 3 {
+		t.Errorf("%d notices are due at once, want 3", len(told))
+	}
+}
+
+func TestNoOperator(t *testing.T) { everywhere(t, testNoOperator) }
+
+func testNoOperator(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
+	l := keep(t, s, newNote("101", "201"), chainTo("crm"))[0]
+	finish(t, s, l, delivery.Result{Outcome: delivery.Dead})
+	if got := claim(t, s, 10); len(got) != 0 {
+		t.Errorf("claimed %+v", got)
+	}
+}
+
+func TestStart(t *testing.T) { everywhere(t, testStart) }
+
+func testStart(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
+	l := keep(t, s, newNote("101", "201"), chainTo("crm", "bot"))[0]
+	check(t, s.Start(t.Context(), l))
+	check(t, s.Start(t.Context(), l))
+	fenced := func(what string) {
+		t.Helper()
+		if err := s.Start(t.Context(), l); !errors.Is(err, delivery.ErrFenced) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	check(t, s.Release(t.Context(), l))
+	fenced("given back")
+	l = claim(t, s, 1)[0]
+	check(t, s.Start(t.Context(), l))
+	finish(t, s, l, delivery.Result{Outcome: delivery.Retry})
+	again := claim(t, s, 1)[0]
+	fenced("attempted")
+	finish(t, s, again, delivery.Result{Outcome: delivery.Dead})
+	claim(t, s, 1)
+	l = again
+	fenced("at the next target")
+	l.Job = delivery.NewID()
+	fenced("no job")
+}
