@@ -69,8 +69,8 @@ func (s *Shared) publishing(p Publication, again, lease bool, audio []byte) (com
 	}
 	args := []any{s.o.Machine, s.owner, ttl, oneIf(again), p.ID, p.Mailbox, p.Body, oneIf(p.Audio != nil), audio}
 	for _, j := range p.Jobs {
-		if j.Steps < 1 || j.Steps > maxSteps {
-			return command{}, fmt.Errorf("publish note %s: a chain has %d targets: 1 to %d can be shared", p.ID, j.Steps, maxSteps)
+		if j.Steps < 1 || j.Steps > MaxSteps {
+			return command{}, fmt.Errorf("publish note %s: a chain has %d targets: 1 to %d can be shared", p.ID, j.Steps, MaxSteps)
 		}
 		args = append(args, j.ID, j.Thread, j.Chain, j.Steps, j.Step, j.Attempt, j.Unknown, j.Round,
 			age(j.First), wait(j.Next), j.Epoch)

@@ -64,10 +64,11 @@ func Open(o Options, ledger Ledger, log *slog.Logger) (*Shared, error) {
 		return nil, err
 	}
 	redis.SetLogger(quiet{})
+	o = o.withDefaults()
 	s := &Shared{
-		o: o, owner: o.Machine + "/" + rand.Text(), scripts: all, ledger: ledger, log: log,
+		o: o, wake: o.Wake, owner: o.Machine + "/" + rand.Text(), scripts: all, ledger: ledger, log: log,
 		client: &client{target.dial(), target.replicas},
-		peers:  map[string]bool{}, kick: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		peers:  map[string]bool{}, kick: make(chan struct{}, 1),
 	}
 	for i := range s.state {
 		s.state[i].why = errNotYet
