@@ -17,6 +17,7 @@ func (d *decoder) check(c *Config) {
 	if c.Store.Path == "" {
 		d.problem("store.path", "expected a folder, like ./data")
 	}
+	d.checkRetention("retention", c.Retention)
 	d.checkHTTP(c.HTTP)
 	d.checkSockets(c)
 	d.checkChannels(c)
@@ -31,6 +32,9 @@ func (d *decoder) check(c *Config) {
 		}
 		d.checkMailbox(key, m)
 		d.checkTargets(c, key, m)
+		if m.Keep != c.Retention {
+			d.checkRetention(key+".retention", m.Keep)
+		}
 	}
 }
 

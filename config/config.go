@@ -21,6 +21,7 @@ type Config struct {
 	SIP       sip.Options              `yaml:"sip" help:"signalling: where calls come in, and from whom"`
 	Media     media.Options            `yaml:"media" help:"the caller's audio"`
 	Store     store.Options            `yaml:"store" help:"where recordings, notes and the queue are kept"`
+	Retention delivery.Retention       `yaml:"retention" help:"how long notes are kept, unread ones too"`
 	HTTP      HTTP                     `yaml:"http" help:"the inbox page, media links, health and metrics"`
 	Log       Log                      `yaml:"log" help:"what is written about calls; never a number or a name, but in call records when asked for"`
 	Channels  map[string]Channel       `yaml:"channels" help:"chat services by a name of your choice; \"inbox\" is always there"`
@@ -51,6 +52,9 @@ type Mailbox struct {
 	Timezone string           `yaml:"timezone" help:"of the times shown, like Europe/Berlin (default UTC)"`
 	Deliver  delivery.Chain   `yaml:"deliver" help:"a chain: the next one only when the one before failed or was not acknowledged in time"`
 	Also     []delivery.Chain `yaml:"also" help:"copies: each entry is a chain of its own, one target or a list of them"`
+
+	Retention MailboxRetention   `yaml:"retention" help:"how long this mailbox's notes are kept, in place of the retention for all"`
+	Keep      delivery.Retention `yaml:"-"` // what that comes to
 }
 
 // Chains are the mailbox's chain and its copies.
@@ -69,11 +73,12 @@ const Inbox = "inbox"
 // Default is the configuration of an empty file.
 func Default() Config {
 	return Config{
-		SIP:   sip.DefaultOptions(),
-		Media: media.DefaultOptions(),
-		Store: store.DefaultOptions(),
-		HTTP:  HTTP{Listen: netip.MustParseAddrPort("127.0.0.1:8080")},
-		Log:   Log{Level: "info", Format: "text", RecordNumbers: "hash"},
+		SIP:       sip.DefaultOptions(),
+		Media:     media.DefaultOptions(),
+		Store:     store.DefaultOptions(),
+		Retention: delivery.Retention{Audio: 30 * day, Metadata: 90 * day},
+		HTTP:      HTTP{Listen: netip.MustParseAddrPort("127.0.0.1:8080")},
+		Log:       Log{Level: "info", Format: "text", RecordNumbers: "hash"},
 	}
 }
 
@@ -127,6 +132,7 @@ func (c *Config) fill(dir string) {
 		if c.Mailboxes[i].Deliver == nil {
 			c.Mailboxes[i].Deliver = delivery.Chain{{Channel: Inbox}}
 		}
+		c.Mailboxes[i].Keep = c.Mailboxes[i].Retention.over(c.Retention)
 	}
 }
 

@@ -53,6 +53,9 @@ func TestParseReadsEveryPart(t *testing.T) {
 		{"a number without quotes", c.Mailboxes[1].Number == "101"},
 		{"a copy, one value for a list", reflect.DeepEqual(c.Mailboxes[1].Chains(), []delivery.Chain{{{Channel: "inbox"}}, {{Channel: "crm"}}})},
 		{"copies are chains", reflect.DeepEqual(c.Mailboxes[2].Also, []delivery.Chain{{{Channel: "crm"}, {Channel: "inbox"}}, {{Channel: "inbox"}}})},
+		{"days and hours", c.Retention == delivery.Retention{Audio: 36 * time.Hour, Metadata: 10 * day} && c.Mailboxes[0].Keep == c.Retention},
+		{"a retention of its own", c.Mailboxes[1].Keep == delivery.Retention{}},
+		{"half a retention of its own", c.Mailboxes[2].Keep == delivery.Retention{Audio: 36 * time.Hour, Metadata: 400 * day}},
 		{"one address for a list", slices.Equal(c.SIP.Trunks[1].From, []netip.Prefix{netip.MustParsePrefix("2001:db8::5/128")})},
 	} {
 		if !check.ok {
@@ -118,10 +121,10 @@ func TestParseOfWhatIsNotYAML(t *testing.T) {
 		"name: Foo: Bar":                 "1:7: the value seems to hold another key: put it in quotes, or mend the indent of the line below",
 		"store: {path: 'x}":              "1:15: this quote has no end",
 		"http:\n  public_url: @x":        "2:15: put this value in quotes: YAML keeps its first character for itself",
-		"- 1\n- 2":                       "1:1: expected keys and values (sip, media, store, http, log, channels, operator, mailboxes), not a list",
-		"sip":                            `1:1: expected keys and values (sip, media, store, http, log, channels, operator, mailboxes), not "sip"`,
+		"- 1\n- 2":                       "1:1: expected keys and values (sip, media, store, retention, http, log, channels, operator, mailboxes), not a list",
+		"sip":                            `1:1: expected keys and values (sip, media, store, retention, http, log, channels, operator, mailboxes), not "sip"`,
 		"sip:\n  trunks: 7":              `2:11: sip.trunks: expected a list, each entry beginning with "- ", not "7"`,
-		"*nothing":                       "1:1: expected keys and values (sip, media, store, http, log, channels, operator, mailboxes), not an alias that stands for nothing",
+		"*nothing":                       "1:1: expected keys and values (sip, media, store, retention, http, log, channels, operator, mailboxes), not an alias that stands for nothing",
 		"sip: &a {trunks: *a}":           `1:9: sip.trunks: expected a list, each entry beginning with "- ", not keys and values`,
 		"# Büro\nstore: {path: B\xfcro}": "2:16: this is not UTF-8: save the file as UTF-8, without another character set",
 		"\xff\xfes\x00i\x00p\x00":        "1:1: this is not UTF-8: save the file as UTF-8, without another character set",

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -173,8 +174,11 @@ func plain(s string) bool {
 		!strings.ContainsAny(s, "#:{}[],&*!|>'\"%@`")
 }
 
-// shortDuration writes 3m, not 3m0s.
+// shortDuration writes 3m, not 3m0s, and 30d, not 720h0m0s.
 func shortDuration(span time.Duration) string {
+	if span > 0 && span%day == 0 {
+		return strconv.Itoa(int(span/day)) + "d"
+	}
 	s := span.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

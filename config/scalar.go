@@ -76,10 +76,10 @@ func (d *decoder) scalar(key string, n ast.Node, v reflect.Value, f field) {
 	}
 	switch {
 	case v.Type() == reflect.TypeFor[time.Duration]():
-		span, err := time.ParseDuration(text)
+		span, err := parseSpan(text)
 		switch {
 		case err != nil || span < 0:
-			d.problem(key, "expected a time with its unit, like 10s, 3m or 1h30m, not %q", text)
+			d.problem(key, "expected a time with its unit, like 10s, 3m, 1h30m or 30d, not %q", text)
 		case span < f.least:
 			d.problem(key, "expected %s or more, not %q", shortDuration(f.least), text)
 		default:
@@ -180,4 +180,20 @@ func readSecret(path string) ([]byte, error) {
 	}
 	defer func() { _ = file.Close() }()
 	return io.ReadAll(io.LimitReader(file, 64<<10))
+}
+
+const day = 24 * time.Hour
+
+// parseSpan reads a time as time.ParseDuration does, and days: 30d, 1d12h.
+func parseSpan(text string) (time.Duration, error) {
+	days, rest, found := strings.Cut(text, "d")
+	if !found {
+		return time.ParseDuration(text)
+	}
+	n, err := strconv.ParseUint(days, 10, 16)
+	if err != nil || rest == "" {
+		return time.Duration(n) * day, err
+	}
+	span, err := time.ParseDuration(rest)
+	return time.Duration(n)*day + span, err
 }

@@ -16,10 +16,11 @@ func (l Lease) more() bool { return l.Step+1 < len(l.Chain) }
 
 // left is what is left of the lease's time at its target.
 func (ln *lane) left(l Lease) time.Duration {
+	spent := ln.now().Sub(l.First)
 	if l.more() {
-		return ln.within - time.Since(l.First)
+		return ln.within - spent
 	}
-	return giveUpAfter - time.Since(l.First)
+	return giveUpAfter - spent
 }
 
 // send makes one attempt and keeps what came of it.

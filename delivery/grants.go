@@ -10,6 +10,19 @@ import (
 // goroutine a lane fetches them, no more than could begin at once, so that no
 // sender waits for another's rate and none is left over for a burst.
 
+// holdFor bounds what a lane with a rate holds of claimed jobs: what is held
+// long is in doubt after a crash.
+const holdFor = 10 * time.Second
+
+// limit gives the lane its channel's rate.
+func (l *lane) limit(r Rate) {
+	if !r.limits() {
+		return
+	}
+	l.rate, l.hold = r, min(l.hold, max(2, int(holdFor/r.Every())))
+	l.breaker.pace = max(comeBackPace, r.Every())
+}
+
 // mayBegin says whether the lane's rate lets its next lease go. One that an
 // open breaker turns away needs no grant.
 func (l *lane) mayBegin() bool {

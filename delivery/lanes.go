@@ -8,7 +8,7 @@ import (
 
 const (
 	maxFresh   = 4096 // leases a lane holds of notes that were just rendered
-	maxClaimed = 32   // and of jobs that were claimed: the rest wait in the queue
+	maxClaimed = 32   // and of jobs that were claimed, at most: the rest wait in the queue
 )
 
 // lanes share the sends among the channels. A channel may hold as many sends
@@ -20,7 +20,7 @@ type lanes struct {
 	lacks  sync.Cond // a lane with a rate may lack grants
 	byName map[string]*lane
 	eased  chan struct{} // holds a value when a lane is down to half of what it may hold
-	order  []*lane // the one whose turn is next comes first
+	order  []*lane       // the one whose turn is next comes first
 	free   int
 	closed bool
 }
@@ -30,7 +30,9 @@ type lane struct {
 	name    string
 	channel Channel
 	within  time.Duration // the patience of a chain that goes on after it
+	now     func() time.Time
 	breaker *breaker
+	hold    int // of claimed, at most
 	rate    Rate
 	grants  int    // attempts that the rate lets begin
 	fresh   []held // of notes that were just rendered
@@ -73,16 +75,22 @@ func (s *lanes) of(l Lease) *lane {
 	return s.byName[""]
 }
 
-// room is how many claimed leases find a place whatever their channels; 0 when
-// a lane is full.
-func (s *lanes) room() int {
+// room is how many claimed leases find a place whatever their channels, but for
+// those that are full, and whether there is such a one. Lanes with a rate do
+// not count: theirs come back at the rate's pace.
+func (s *lanes) room() (room int, full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	room := maxClaimed
+	room = maxClaimed
 	for _, l := range s.order {
-		room = min(room, maxClaimed-len(l.claimed))
+		switch left := l.hold - len(l.claimed); {
+		case left == 0:
+			full = true
+		case !l.rate.limits():
+			room = min(room, left)
+		}
 	}
-	return room
+	return room, full
 }
 
 // offer holds a lease until its turn comes; false when there is no room, or
@@ -96,7 +104,7 @@ func (s *lanes) offer(l Lease, fresh bool) bool {
 		return false
 	case fresh && len(lane.fresh) < maxFresh:
 		lane.fresh = append(lane.fresh, h)
-	case !fresh && len(lane.claimed) < maxClaimed && !lane.breaker.open():
+	case !fresh && len(lane.claimed) < lane.hold && !lane.breaker.open():
 		lane.claimed = append(lane.claimed, h)
 	default:
 		return false
@@ -133,7 +141,7 @@ func (s *lanes) next() (ticket, bool) {
 		}
 		s.order = append(slices.Delete(s.order, i, i+1), l)
 		t := ticket{l.pop(), l, settle}
-		if len(l.claimed) == maxClaimed/2 {
+		if len(l.claimed) == l.hold/2 {
 			select {
 			case s.eased <- struct{}{}:
 			default:

@@ -69,17 +69,23 @@ type Media struct {
 	Type   string // MIME type, "audio/ogg; codecs=opus"
 	Bytes  int64
 	SHA256 string // hex
+	Gone   bool   // the note's retention took the file
 }
 
 // idEncoding writes ids that sort by time and read well: Crockford's alphabet.
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
+// idClock is right as of the process's start: its ids never go back.
+var idClock = NewClock()
+
 // NewID mints an id: 26 characters, 48 bits of time in milliseconds and 80
 // random bits (the layout of a ULID), so that ids sort by time and none can be
 // guessed.
-func NewID() string {
+func NewID() string { return idAt(idClock.Now()) }
+
+func idAt(now time.Time) string {
 	var b [16]byte
-	binary.BigEndian.PutUint64(b[:8], uint64(time.Now().UnixMilli())<<16)
+	binary.BigEndian.PutUint64(b[:8], uint64(now.UnixMilli())<<16)
 	_, _ = rand.Read(b[6:]) // never fails (crypto/rand)
 	return idEncoding.EncodeToString(b[:])
 }

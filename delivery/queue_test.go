@@ -20,8 +20,9 @@ type memoryQueue struct {
 	wake    chan struct{}
 	claims  int // calls
 	putOff  int
-	broken  []error // what Finish fails with
-	unsure  bool    // Start fails
+	broken  []error       // what Finish fails with
+	unsure  bool          // Start fails
+	ahead   time.Duration // of the machine's clock
 }
 
 type memoryJob struct {
@@ -36,6 +37,8 @@ func newMemoryQueue() *memoryQueue {
 	return &memoryQueue{wake: make(chan struct{}, 1), threads: map[string][]*memoryJob{}}
 }
 
+func (q *memoryQueue) now() time.Time { return time.Now().Add(q.ahead) }
+
 // put queues a job; notes of the same mailbox are one thread.
 func (q *memoryQueue) put(mailbox string, chain ...string) (id string) {
 	q.mu.Lock()
@@ -45,7 +48,7 @@ func (q *memoryQueue) put(mailbox string, chain ...string) (id string) {
 }
 
 func (q *memoryQueue) add(mailbox string, chain []string) *memoryJob {
-	j := &memoryJob{state: JobQueued, at: time.Now()}
+	j := &memoryJob{state: JobQueued, at: q.now()}
 	j.Job = fmt.Sprintf("job-%d", len(q.jobs)+1)
 	j.Note = Note{ID: NewID(), Kind: Voice, Recipient: Recipient{Number: mailbox}, EndedAt: time.Now()}
 	for _, name := range chain {
@@ -90,7 +93,7 @@ func (q *memoryQueue) lease(j *memoryJob) Lease {
 	j.state = JobSending
 	j.Attempt++
 	if j.First.IsZero() {
-		j.First = time.Now()
+		j.First = q.now()
 	}
 	return j.Lease
 }
@@ -103,7 +106,7 @@ func (q *memoryQueue) Claim(_ context.Context, limit int) ([]Lease, error) {
 	slices.SortStableFunc(due, func(a, b *memoryJob) int { return a.at.Compare(b.at) })
 	var out []Lease
 	for _, j := range due {
-		if len(out) < limit && j.state == JobQueued && !j.at.After(time.Now()) && !q.blocked(j) {
+		if len(out) < limit && j.state == JobQueued && !j.at.After(q.now()) && !q.blocked(j) {
 			out = append(out, q.lease(j))
 		}
 	}
@@ -136,13 +139,13 @@ func (q *memoryQueue) Finish(_ context.Context, l Lease, r Result) error {
 	j.results = append(j.results, r)
 	switch {
 	case r.Outcome == Done:
-		j.state, j.ended = JobDelivered, time.Now()
+		j.state, j.ended = JobDelivered, q.now()
 	case r.Outcome == Dead && j.Step+1 < len(j.Chain):
-		j.state, j.at, j.Step, j.Attempt, j.First, j.Unknown = JobQueued, time.Now(), j.Step+1, 0, time.Time{}, false
+		j.state, j.at, j.Step, j.Attempt, j.First, j.Unknown = JobQueued, q.now(), j.Step+1, 0, time.Time{}, false
 	case r.Outcome == Dead:
-		j.state, j.ended = JobDead, time.Now()
+		j.state, j.ended = JobDead, q.now()
 	default:
-		j.state, j.at = JobQueued, time.Now().Add(r.Wait)
+		j.state, j.at = JobQueued, q.now().Add(r.Wait)
 		j.Unknown = j.Unknown || r.Outcome == Unknown
 	}
 	if !j.ended.IsZero() {
@@ -157,7 +160,7 @@ func (q *memoryQueue) PutOff(_ context.Context, l Lease, wait time.Duration) err
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	j := q.job(l)
-	j.state, j.at = JobQueued, time.Now().Add(wait)
+	j.state, j.at = JobQueued, q.now().Add(wait)
 	j.Attempt--
 	q.putOff++
 	return nil

@@ -18,6 +18,10 @@ type WorkerOptions struct {
 	Observer Observer      // nil for none
 	Limiter  Limiter       // keeps the channels' rates; nil for one within this process
 
+	// Now is the queue's clock, by which its leases and NextDue go; nil for
+	// time.Now.
+	Now func() time.Time
+
 	// Link signs a URL to a note's file that works until it expires, "" when
 	// the gateway has no public URL.
 	Link func(noteID string, expires time.Time) string
@@ -68,6 +72,9 @@ func NewWorker(q Queue, files Opener, channels map[string]Channel, o WorkerOptio
 	if o.Observer == nil {
 		o.Observer = unobserved{}
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	if o.Link == nil {
 		o.Link = func(string, time.Time) string { return "" }
 	}
@@ -80,12 +87,9 @@ func NewWorker(q Queue, files Opener, channels map[string]Channel, o WorkerOptio
 }
 
 func (w *Worker) addLane(name string, channel Channel) {
-	l := &lane{name: name, channel: channel, within: defaultPatient}
+l := &lane{name: name, channel: channel, within: defaultPatient, hold: maxClaimed, now: w.o.Now}
 	if p, ok := channel.(Patient); ok {
 		l.within = p.Within()
-	}
-	if limited, ok := channel.(Limited); ok {
-		l.rate = limited.Rate()
 	}
 	changed := func(from, to string) {
 		w.o.Observer.Breaker(name, to)
@@ -96,8 +100,8 @@ func (w *Worker) addLane(name string, channel Channel) {
 	l.breaker = newBreaker(changed, func() {
 		w.log.Error("channel paused: the service refuses its credentials; mend them and restart", "channel", name)
 	})
-	if l.rate.limits() {
-		l.breaker.pace = max(comeBackPace, l.rate.Every())
+	if limited, ok := channel.(Limited); ok {
+		l.limit(limited.Rate())
 	}
 	w.lanes.add(l)
 }
@@ -151,7 +155,7 @@ func (w *Worker) claimDue(ctx context.Context) {
 			w.log.Error("queue not readable; trying again", "error", err)
 			rest = time.Second
 		} else if !due.IsZero() {
-			rest = min(max(time.Until(due), minRest), maxRest)
+			rest = min(max(due.Sub(w.o.Now()), minRest), maxRest)
 		}
 		select {
 		case <-ctx.Done():
@@ -162,20 +166,18 @@ func (w *Worker) claimDue(ctx context.Context) {
 	}
 }
 
-// room is how many jobs to claim: no more than the lanes can hold. While one is
-// full, the queue is searched step by step for jobs of the others.
+// room is how many jobs to claim: no more than the lanes can hold. While one
+// stays full, the queue is searched step by step for jobs of the others.
 func (w *Worker) room(ctx context.Context) int {
-	room := w.lanes.room()
-	if room == 0 {
+	room, full := w.lanes.room()
+	if full {
 		select {
 		case <-ctx.Done():
 		case <-time.After(minRest):
+			return w.o.Sends
 		case <-w.lanes.eased:
+			room, _ = w.lanes.room()
 		}
-		room = w.lanes.room()
-	}
-	if room == 0 {
-		return w.o.Sends
 	}
 	return min(room, w.o.Sends)
 }

@@ -119,6 +119,7 @@ func startWith(t *testing.T, o WorkerOptions, channels map[string]Channel) *rig 
 	r := &rig{queue: newMemoryQueue(), seen: &observed{}, log: &bytes.Buffer{}}
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelError}))
 	o.Observer = r.seen
+	o.Now = r.queue.now
 	o.Link = func(id string, _ time.Time) string { return "https://notes.example/" + id }
 	r.Worker = NewWorker(r.queue, memoryFiles{}, channels, o, log)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -310,7 +311,7 @@ func noSuchIndex() (cause any) {
 }
 
 func TestNoTimeLeft(t *testing.T) {
-	lane := &lane{within: 10 * time.Minute}
+	lane := &lane{within: 10 * time.Minute, now: time.Now}
 	chain := Chain{{Channel: "a"}, {Channel: "b"}}
 	retry := &SendError{Outcome: Retry, Err: errors.New("busy")}
 	for name, tc := range map[string]struct {

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -27,6 +28,9 @@ type child struct {
 
 var listening = regexp.MustCompile(`msg=listening sip=udp://(\S+)`)
 
+// childLog is where a child's log goes, beside its configuration file.
+const childLog = "serve.log"
+
 // startChild runs `serve` and waits until it listens.
 func startChild(t *testing.T, path string) *child {
 	t.Helper()
@@ -39,8 +43,12 @@ func startChild(t *testing.T, path string) *child {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	log, err := os.OpenFile(filepath.Join(filepath.Dir(path), childLog), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
 	c := &child{cmd: cmd}
-	lines := bufio.NewScanner(stderr)
+	lines := bufio.NewScanner(io.TeeReader(stderr, log))
 	var said strings.Builder
 	for lines.Scan() {
 		said.WriteString(lines.Text() + "\n")
@@ -48,7 +56,10 @@ func startChild(t *testing.T, path string) *child {
 			c.sip = netip.MustParseAddrPort(m[1])
 		}
 		if strings.Contains(lines.Text(), "msg=ready") {
-			go func() { _, _ = io.Copy(io.Discard, stderr) }()
+			go func() {
+				_, _ = io.Copy(log, stderr)
+				_ = log.Close()
+			}()
 			return c
 		}
 	}

@@ -38,8 +38,9 @@ type gateway struct {
 	metrics *web.Metrics
 	records io.Closer
 
-	channels map[string]delivery.Channel
-	draining atomic.Bool
+	directory *config.Directory
+	channels  map[string]delivery.Channel
+	draining  atomic.Bool
 }
 
 var errDraining = errors.New("draining: no new calls are taken")
@@ -61,14 +62,14 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger) (g *gateway
 	if g.control, err = control.Listen(ctx, cfg.Store.Path); err != nil {
 		return g, err
 	}
-	directory := config.NewDirectory(cfg.Mailboxes)
+	g.directory = config.NewDirectory(cfg.Mailboxes)
 	if err := g.openDelivery(); err != nil {
 		return g, err
 	}
-	if err := g.openCalls(ctx, directory); err != nil {
+	if err := g.openCalls(ctx); err != nil {
 		return g, err
 	}
-	return g, g.openWeb(ctx, directory)
+	return g, g.openWeb(ctx)
 }
 
 func (g *gateway) openDelivery() error {
@@ -90,12 +91,13 @@ func (g *gateway) openDelivery() error {
 	}
 	g.worker = delivery.NewWorker(g.store, g.store, g.channels, delivery.WorkerOptions{
 		Observer: g.metrics,
+		Now:      g.store.Now,
 		Link:     func(id string, expires time.Time) string { return g.web.Link(id, expires) },
 	}, g.log)
 	return nil
 }
 
-func (g *gateway) openCalls(ctx context.Context, directory *config.Directory) error {
+func (g *gateway) openCalls(ctx context.Context) error {
 	engine, err := media.NewEngine(g.cfg.Media, g.log)
 	if err != nil {
 		return err
@@ -105,7 +107,7 @@ func (g *gateway) openCalls(ctx context.Context, directory *config.Directory) er
 		return err
 	}
 	g.path = &call.Path{
-		Directory: directory, Engine: engine, Renderers: media.NewRenderers(media.RenderersOptions{}),
+		Directory: g.directory, Engine: engine, Renderers: media.NewRenderers(media.RenderersOptions{}),
 		Drafts: g.store, Deliver: g.worker.Deliver, Records: records,
 		Metrics: callMetrics{g.metrics}, MaxDuration: g.cfg.Media.MaxDuration, Log: g.log,
 	}
@@ -137,14 +139,14 @@ func (g *gateway) openRecords(ctx context.Context) (*call.Records, error) {
 	return call.NewRecords(out, key, g.cfg.Log.RecordNumbers == "plain"), nil
 }
 
-func (g *gateway) openWeb(ctx context.Context, directory *config.Directory) (err error) {
+func (g *gateway) openWeb(ctx context.Context) (err error) {
 	var lc net.ListenConfig
 	if g.http, err = lc.Listen(ctx, "tcp", g.cfg.HTTP.Listen.String()); err != nil {
 		return fmt.Errorf("http.listen: %w", err)
 	}
 	g.readMetrics()
 	g.web, err = web.New(ctx, web.Options{
-		Notes: g.store, Inbox: g.store, Links: g.store, Directory: directory, Metrics: g.metrics, Log: g.log,
+		Notes: g.store, Inbox: g.store, Links: g.store, Keeper: g.store, Directory: g.directory, Metrics: g.metrics, Log: g.log,
 		Ready: g.ready, PublicURL: g.cfg.HTTP.PublicURL, AdminToken: g.cfg.HTTP.AdminToken,
 	})
 	return err
@@ -165,6 +167,7 @@ func (g *gateway) run(ctx context.Context, abort <-chan struct{}) error {
 	defer stop()
 	rooms.Go(func() error { g.worker.Run(work); return nil })
 	rooms.Go(func() error { return g.path.Run(work) })
+	rooms.Go(func() error { g.retain(work); return nil })
 	rooms.Go(func() error { return control.Serve(work, g.control, g.store, g.addresses()) })
 	rooms.Go(func() error { return g.web.Serve(g.http) })
 	rooms.Go(func() error { return g.sip.Serve(work, g.path.Handle) })

@@ -66,3 +66,32 @@ func TestKeys(t *testing.T) {
 		t.Errorf("check without a file: %s", lines)
 	}
 }
+
+// Neither check nor a command seals in passing what the gateway has not yet.
+func TestCommandsDoNotSeal(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := configFile(t, dir, "http://127.0.0.1:1/", "")
+	if err := os.Mkdir(filepath.Join(dir, "data"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	link := run(t, "link", reception, "--config", path)
+	run(t, "keys", "new", filepath.Join(dir, "keys"))
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := bytes.Replace(text, []byte("{path: data}"), []byte("{path: data, key_file: keys}"), 1)
+	if err := os.WriteFile(path, sealed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if lines, failed := checked(t, dir, string(sealed)); failed || !strings.Contains(lines, "which the next start seals") {
+		t.Errorf("check: %s", lines)
+	}
+	if again := run(t, "link", reception, "--config", path); again != link {
+		t.Errorf("the link was %q and is %q", link, again)
+	}
+	if lines, failed := checked(t, dir, string(text)); failed {
+		t.Errorf("check without keys: %s", lines)
+	}
+}

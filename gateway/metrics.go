@@ -16,6 +16,16 @@ func (g *gateway) readMetrics() {
 	g.metrics.ReadFunc(web.ActiveCalls, one(func() float64 { return float64(g.sip.Active()) }))
 	g.metrics.ReadFunc(web.Strangers, one(func() float64 { return float64(g.sip.Stats().Strangers) }))
 	g.metrics.ReadFunc(web.HeldUp, one(func() float64 { return float64(g.path.HeldUp()) }))
+	g.metrics.ReadFunc(web.StoreFree, func(context.Context) (map[string]float64, error) {
+		free, err := g.store.Free()
+		return map[string]float64{"": float64(free)}, err
+	})
+	g.metrics.ReadFunc(web.StoreFailed, one(func() float64 {
+		if g.store.Failed() {
+			return 1
+		}
+		return 0
+	}))
 	g.metrics.ReadFunc(web.QueueDepth, func(ctx context.Context) (map[string]float64, error) {
 		depth, err := g.store.Depth(ctx)
 		out := map[string]float64{}

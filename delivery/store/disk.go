@@ -22,11 +22,13 @@ type disk struct {
 	syncAll func(f *os.File) error
 	// free is how many bytes this user may still write below path.
 	free func(path string) (int64, error)
+	// remove deletes a file.
+	remove func(path string) error
 }
 
 // realDisk is the disk of the machine.
 func realDisk() disk {
-	return disk{reserve: reserve, sync: (*os.File).Sync, syncAll: syncFS, free: freeSpace}
+	return disk{reserve: reserve, sync: (*os.File).Sync, syncAll: syncFS, free: freeSpace, remove: os.Remove}
 }
 
 // failure is the disk's first refusal to keep what was written. From then on
@@ -59,5 +61,12 @@ func isDiskFailure(err error) bool {
 		return false
 	}
 	primary := e.Code() & 0xff // the rest is the extended code
-	return primary == sqlite3.SQLITE_IOERR || primary == sqlite3.SQLITE_CORRUPT
+	return (primary == sqlite3.SQLITE_IOERR && !isFull(err)) || primary == sqlite3.SQLITE_CORRUPT
+}
+
+// isFull tells an error of the database that comes from a full disk; it may
+// also be the index of the write-ahead log that has no room to grow.
+func isFull(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_FULL || e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE)
 }

@@ -8,6 +8,7 @@
 //	lock             held by the one process that has the store open; its pid
 //	store.db         rows of notes, jobs, events and links (sqlite, WAL, synchronous=FULL);
 //	                 what is deleted is overwritten
+//	ballast          room that is given up when the disk is full (ballast.go)
 //	tapes/XXXXX/ID   what arrived on a call, record by record (see frame.go)
 //	notes/XXXXX/ID   the rendered file of a note
 //
@@ -25,6 +26,10 @@
 // times stay as they are. In clear the same boxes pass everything through, and
 // a store in clear is sealed at its first start with a key file (seal.go).
 //
+// What retention takes (retire.go) and what is erased (erase.go) goes in three
+// steps, so that a crash leaves no file that nobody knows of: the row says that
+// its files are gone, the files go, the row goes (remove.go).
+//
 // # What is safe when
 //
 //	Begin     the row is on disk, the tape's room is reserved
@@ -35,5 +40,7 @@
 // Rows are written by one goroutine that commits up to 64 waiting operations
 // together (writer.go); tapes that are being written are synced together once
 // a second (flush.go). The disk's first refusal to sync ends the store's work:
-// what a failed fsync dropped, a second one reports as written.
+// what a failed fsync dropped, a second one reports as written. A disk that is
+// full ends nothing: no call is taken, and the ballast makes room to record what
+// becomes of the notes that are there.
 package store

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"sync"
-	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
 )
@@ -41,9 +40,11 @@ func (s *Store) Begin(ctx context.Context, n delivery.Note, bytes int64) (delive
 	d := &draft{store: s, id: n.ID, box: b, note: n, tape: &tape{path: s.tapePath(n.ID), box: b}}
 	err := d.reserve(bytes)
 	if err == nil {
+		s.drafts.add(d) // before its row: an erasure sees both
 		if _, err = write(ctx, s, func(tx *txn) (any, error) { return nil, tx.begin(kept{n, b}) }); err == nil {
 			return d, nil
 		}
+		s.drafts.remove(d)
 		d.drop()
 	}
 	switch {
@@ -69,7 +70,7 @@ func (t *txn) begin(n kept) error {
 	if inserted == 0 {
 		return fs.ErrExist
 	}
-	return t.event(n.box, delivery.Event{At: time.Now(), Name: string(delivery.Recording)})
+	return t.event(n.box, delivery.Event{Name: string(delivery.Recording)})
 }
 
 // reserve creates the tape with room for bytes. Where the file system cannot
@@ -138,6 +139,9 @@ func (d *draft) Recorded(ctx context.Context, partial bool) error {
 	if n.State == delivery.Recorded || n.State == delivery.Rendered {
 		return nil
 	}
+	if err := alive(n); err != nil {
+		return err
+	}
 	n.State, n.Partial = delivery.Recorded, partial
 	err := d.endTape()
 	if err == nil {
@@ -169,7 +173,7 @@ func (t *txn) recorded(n kept, from *tape, why string) error {
 	}
 	size, records, _ := from.length()
 	return t.event(n.box, delivery.Event{
-		At: time.Now(), Name: string(delivery.Recorded),
+		Name:   string(delivery.Recorded),
 		Detail: fmt.Sprintf("%d records, %d bytes%s", records, size, why),
 	})
 }
@@ -183,6 +187,7 @@ func (d *draft) Discard(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("discard note %s: %w", d.id, err)
 	}
+	d.store.drafts.remove(d)
 	d.drop()
 	n := d.Note()
 	n.State = delivery.Discarded

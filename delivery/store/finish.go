@@ -14,7 +14,7 @@ import (
 // longer held.
 func (s *Store) Finish(ctx context.Context, l delivery.Lease, r delivery.Result) error {
 	early, err := write(ctx, s, func(tx *txn) (bool, error) {
-		now := time.Now()
+		now := s.Now()
 		early, err := tx.finish(l, r, now)
 		if err == nil && s.tellOperator && dies(l, r) {
 			early, err = true, tx.addOperatorJob(l, now)
@@ -54,7 +54,7 @@ func (t *txn) finish(l delivery.Lease, r delivery.Result, now time.Time) (early 
 		return false, err
 	}
 	return early, t.event(b, delivery.Event{
-		At: now, Job: l.Job, Name: string(r.Outcome), Target: l.Target().String(), Detail: answer(r),
+		Job: l.Job, Name: string(r.Outcome), Target: l.Target().String(), Detail: answer(r),
 	})
 }
 

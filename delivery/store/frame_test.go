@@ -131,6 +131,9 @@ func FuzzTape(f *testing.F) {
 		if len(rest) == 0 && !errors.Is(err, io.EOF) || err == nil {
 			t.Fatalf("ended with %v", err)
 		}
+		if got, err := readAll(boxes()["sealed"], append(whole, rest...)); len(got) > 0 || err == nil {
+			t.Fatalf("a sealed tape took %q, %v", got, err)
+		}
 		// What was read is what the bytes say: written again it is the same.
 		if again := frameAll(t, clearly, got...); !bytes.HasPrefix(append(whole, rest...), again) {
 			t.Fatal("records were read that the bytes do not hold")

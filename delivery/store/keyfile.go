@@ -145,7 +145,8 @@ func rewriteKeys(file string, change func(lines []string) []string) ([]byte, err
 	text = []byte(strings.Join(change(slices.Collect(strings.Lines(string(text)))), ""))
 	fresh := file + ".new"
 	if err := writeLike(file, fresh, text); err != nil {
-		return nil, fmt.Errorf("%s is left as it was, run this where it may be replaced: %w", file, errors.Join(err, os.Remove(fresh)))
+		_ = os.Remove(fresh) // it may never have been there
+		return nil, fmt.Errorf("%s is left as it was, run this where it may be replaced: %w", file, err)
 	}
 	return text, syncFolder(file)
 }

@@ -116,7 +116,7 @@ func (s *Store) Redrive(ctx context.Context, id, channel string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	jobs, err := write(ctx, s, func(tx *txn) (int, error) { return tx.redrive(n, channel, time.Now()) })
+	jobs, err := write(ctx, s, func(tx *txn) (int, error) { return tx.redrive(n, channel, s.Now()) })
 	if err != nil {
 		return 0, fmt.Errorf("redrive note %s: %w", id, err)
 	}
@@ -140,7 +140,7 @@ func (t *txn) redrive(n kept, channel string, now time.Time) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if err := t.event(n.box, delivery.Event{At: now, Job: j.ID, Name: "redriven", Target: j.Chain[0].String()}); err != nil {
+		if err := t.event(n.box, delivery.Event{Job: j.ID, Name: "redriven", Target: j.Chain[0].String()}); err != nil {
 			return 0, err
 		}
 	}

@@ -116,3 +116,18 @@ func testStart(t *testing.T, c composition) {
 	l.Job = delivery.NewID()
 	fenced("no job")
 }
+
+// A store in clear that is sealed keeps who waits to be told, each on its own.
+func TestOperatorJobsAreSealed(t *testing.T) {
+	o := Options{Path: t.TempDir(), Operator: true}
+	s := openStore(t, o)
+	for range 2 {
+		l := keep(t, s, newNote("101", "201"), chainTo("crm"))[0]
+		finish(t, s, l, delivery.Result{Outcome: delivery.Dead})
+	}
+	check(t, s.Close())
+	o.KeyFile = writeKeys(t, testIndex+testKey)
+	if told := claim(t, openStore(t, o), 10); len(told) != 2 || told[0].Target().String() != "operator:note.dead/crm" {
+		t.Errorf("claimed %+v", told)
+	}
+}

@@ -16,6 +16,9 @@ type Options struct {
 	// AsIs leaves a store in clear as it is for this time: an operator's command
 	// does not seal in passing what the gateway has not yet.
 	AsIs bool `yaml:"-"`
+	// Wall is the machine's clock; nil for time.Now.
+	Wall func() time.Time `yaml:"-"`
+
 	// Wait is how long Open waits for another process to leave the store.
 	Wait time.Duration `yaml:"-"`
 }

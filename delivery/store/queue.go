@@ -14,7 +14,7 @@ import (
 // last among those never tried, and the one that has been due for longest: a
 // new note goes out at once while a backlog drains from its old end.
 func (s *Store) Claim(ctx context.Context, limit int) ([]delivery.Lease, error) {
-	return write(ctx, s, func(tx *txn) ([]delivery.Lease, error) { return tx.claim(limit, time.Now()) })
+	return write(ctx, s, func(tx *txn) ([]delivery.Lease, error) { return tx.claim(limit, s.Now()) })
 }
 
 func (t *txn) claim(limit int, now time.Time) ([]delivery.Lease, error) {
@@ -79,7 +79,7 @@ func (t *txn) attempt(id string, now time.Time) (l delivery.Lease, err error) {
 		return l, err
 	}
 	return l, t.event(n.box, delivery.Event{
-		At: now, Job: id, Name: string(delivery.JobSending), Target: l.Target().String(),
+		Job: id, Name: string(delivery.JobSending), Target: l.Target().String(),
 		Detail: fmt.Sprintf("attempt %d", l.Attempt),
 	})
 }
@@ -105,7 +105,7 @@ func (s *Store) Release(ctx context.Context, l delivery.Lease) error {
 
 // PutOff implements delivery.Queue.
 func (s *Store) PutOff(ctx context.Context, l delivery.Lease, wait time.Duration) error {
-	return s.giveBack(ctx, l, "attempt = attempt - 1, state = 'queued', next_at = ?", micros(time.Now().Add(wait)))
+	return s.giveBack(ctx, l, "attempt = attempt - 1, state = 'queued', next_at = ?", micros(s.Now().Add(wait)))
 }
 
 // giveBack undoes the attempt of a lease, its event included.

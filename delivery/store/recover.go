@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -22,7 +21,7 @@ type unfinished struct {
 // can change the store, so each row that is open is that process's.
 func (s *Store) takeUp(ctx context.Context) error {
 	s.left.opened = time.Now()
-	jobs, err := write(ctx, s, func(tx *txn) (int, error) { return tx.doubt(s.left.opened) })
+	jobs, err := write(ctx, s, func(tx *txn) (int, error) { return tx.doubt(s.Now()) })
 	if err != nil {
 		return err
 	}
@@ -55,7 +54,7 @@ func (t *txn) doubt(now time.Time) (jobs int, err error) {
 			return 0, err
 		}
 		err = t.event(n.box, delivery.Event{
-			At: now, Job: id, Name: string(delivery.Unknown), Target: l.Target().String(), Detail: "the gateway ended during the attempt",
+			Job: id, Name: string(delivery.Unknown), Target: l.Target().String(), Detail: "the gateway ended during the attempt",
 		})
 		if err != nil {
 			return 0, err
@@ -73,6 +72,7 @@ func (s *Store) Unfinished(ctx context.Context) ([]delivery.Draft, error) {
 	s.reportOrphans(ctx)
 	var (
 		drafts []delivery.Draft
+		taken  []*draft
 		cut    []func(*txn) error
 	)
 	for _, n := range s.left.notes {
@@ -85,7 +85,8 @@ func (s *Store) Unfinished(ctx context.Context) ([]delivery.Draft, error) {
 			n.State, n.Partial = delivery.Recorded, true
 			cut = append(cut, func(tx *txn) error { return tx.recorded(n, t, why) })
 		}
-		drafts = append(drafts, &draft{store: s, id: n.ID, box: n.box, tape: t, note: n.Note})
+		d := &draft{store: s, id: n.ID, box: n.box, tape: t, note: n.Note}
+		drafts, taken = append(drafts, d), append(taken, d)
 	}
 	if len(drafts) == 0 {
 		return nil, nil
@@ -105,6 +106,9 @@ func (s *Store) Unfinished(ctx context.Context) ([]delivery.Draft, error) {
 		return nil, err
 	}
 	s.left.notes = nil
+	for _, d := range taken {
+		s.drafts.add(d)
+	}
 	return drafts, nil
 }
 
@@ -119,50 +123,19 @@ func whyCut(n delivery.Note, torn bool) string {
 	return ""
 }
 
-// reportOrphans logs how many tapes have no note. Nothing is done to them.
+// reportOrphans logs how many tapes have no note.
 func (s *Store) reportOrphans(ctx context.Context) {
-	folders, err := os.ReadDir(filepath.Join(s.path, "tapes"))
 	orphans := 0
-	for _, folder := range folders {
-		if err != nil {
-			break
+	err := s.strays(ctx, []string{"tapes"}, func(_ string, modified time.Time, known bool) error {
+		if !known && modified.Before(s.left.opened) {
+			orphans++
 		}
-		var n int
-		n, err = s.orphansIn(ctx, folder.Name())
-		orphans += n
-	}
+		return nil
+	})
 	if err != nil {
 		s.log.Warn("the tapes could not be checked", "error", err)
 	}
 	if orphans > 0 {
-		s.log.Warn("tapes without a note are left alone", "tapes", orphans, "folder", filepath.Join(s.path, "tapes"))
+		s.log.Warn("tapes without a note are deleted when they are a week old", "tapes", orphans, "folder", filepath.Join(s.path, "tapes"))
 	}
-}
-
-// orphansIn counts the tapes of a folder that have no row and are older than
-// this process.
-func (s *Store) orphansIn(ctx context.Context, folder string) (int, error) {
-	tapes, err := os.ReadDir(filepath.Join(s.path, "tapes", folder))
-	if err != nil {
-		return 0, err
-	}
-	rows, err := s.readers.QueryContext(ctx, "SELECT id FROM note WHERE id >= ?1 AND id < ?1 || '~'", folder)
-	ids, err := collect(rows, err, func(r scanner) (id string, err error) { return id, r.Scan(&id) })
-	if err != nil {
-		return 0, err
-	}
-	known := make(map[string]bool, len(ids))
-	for _, id := range ids {
-		known[id] = true
-	}
-	orphans := 0
-	for _, tape := range tapes {
-		if known[tape.Name()] {
-			continue
-		}
-		if info, err := tape.Info(); err == nil && info.ModTime().Before(s.left.opened) {
-			orphans++
-		}
-	}
-	return orphans, nil
 }

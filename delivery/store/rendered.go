@@ -25,6 +25,8 @@ func (d *draft) Rendered(ctx context.Context, n delivery.Note, file []byte, chai
 		return nil, fmt.Errorf("keep note %s: the draft is that of %s", n.ID, now.ID)
 	case now.State == delivery.Rendered:
 		return nil, nil
+	case now.State == delivery.Discarded:
+		return nil, alive(now)
 	case now.State != delivery.Recorded:
 		return nil, fmt.Errorf("keep note %s: %w: it is %s", n.ID, errState, now.State)
 	}
@@ -34,6 +36,7 @@ func (d *draft) Rendered(ctx context.Context, n delivery.Note, file []byte, chai
 		return nil, fmt.Errorf("keep note %s: %w", n.ID, err)
 	}
 	d.set(whole.Note)
+	d.store.drafts.remove(d)
 	d.store.watches.publish(n.Recipient.Number, n.ID)
 	return leases, nil
 }
@@ -54,7 +57,7 @@ func (s *Store) keep(ctx context.Context, n *kept, file []byte, chains []deliver
 			return nil, err
 		}
 	}
-	return write(ctx, s, func(tx *txn) ([]delivery.Lease, error) { return tx.rendered(*n, chains, time.Now()) })
+	return write(ctx, s, func(tx *txn) ([]delivery.Lease, error) { return tx.rendered(*n, chains, s.Now()) })
 }
 
 // keepFile puts a note's file on disk under its own name: nobody reads it
@@ -90,7 +93,7 @@ func (t *txn) rendered(n kept, chains []delivery.Chain, now time.Time) ([]delive
 		return nil, errState
 	}
 	err = t.event(n.box, delivery.Event{
-		At: now, Name: string(delivery.Rendered),
+		Name:   string(delivery.Rendered),
 		Detail: fmt.Sprintf("%s, %s, %d bytes", n.Kind, n.Duration.Round(time.Millisecond), n.Media.Bytes),
 	})
 	if err != nil {
@@ -137,6 +140,9 @@ func (s *Store) Open(ctx context.Context, id string) (io.ReadSeekCloser, deliver
 	}
 	if n.State != delivery.Rendered || n.Media.Bytes == 0 {
 		return nil, n.Note, fmt.Errorf("note %s has no file: %w", id, delivery.ErrNotFound)
+	}
+	if n.Media.Gone {
+		return nil, n.Note, fmt.Errorf("note %s: its retention took the file: %w", id, delivery.ErrNotFound)
 	}
 	file, err := os.ReadFile(s.notePath(id))
 	if errors.Is(err, os.ErrNotExist) {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"database/sql"
 	"encoding/json"
@@ -45,7 +46,7 @@ type kept struct {
 }
 
 // noteColumns are what scanNote reads.
-const noteColumns = "note.id, note.key, note.state, note.body, note.read_at, note.played_at"
+const noteColumns = "note.id, note.key, note.state, note.body, note.read_at, note.played_at, note.files"
 
 // scanNote reads noteColumns, and what follows them into more.
 func (v *vault) scanNote(row scanner, more ...any) (n kept, err error) {
@@ -53,8 +54,9 @@ func (v *vault) scanNote(row scanner, more ...any) (n kept, err error) {
 		id, state    string
 		key, body    []byte
 		read, played int64
+		files        bool
 	)
-	if err := row.Scan(append([]any{&id, &key, &state, &body, &read, &played}, more...)...); err != nil {
+	if err := row.Scan(append([]any{&id, &key, &state, &body, &read, &played, &files}, more...)...); err != nil {
 		return n, found(err)
 	}
 	if n.box, err = v.open(id, key); err != nil {
@@ -64,6 +66,7 @@ func (v *vault) scanNote(row scanner, more ...any) (n kept, err error) {
 		return n, err
 	}
 	n.State, n.ReadAt, n.PlayedAt = delivery.State(state), instant(read), instant(played)
+	n.Media.Gone = !files && n.Media.Bytes > 0
 	return n, nil
 }
 
@@ -122,6 +125,14 @@ func (v *vault) threadOf(n delivery.Note, first delivery.Target, job string) []b
 	return v.hash(fmt.Sprintf("%q %q %q", n.Recipient.Number, caller, first.String()))
 }
 
+// sealThread makes of a thread's name in clear the one that threadOf gives.
+func (v *vault) sealThread(thread []byte) []byte {
+	if bytes.HasPrefix(thread, []byte(operatorThread)) {
+		return thread
+	}
+	return v.keyed(thread)
+}
+
 // eventBody is what an event says of a person or a service.
 type eventBody struct {
 	Target string `json:"target"`
@@ -137,14 +148,15 @@ func (t *txn) box(note string) (*box, error) {
 	return t.vault.open(note, key)
 }
 
-// event adds a line to the life of the note that b seals for.
+// event adds a line to the life of the note that b seals for, at the time of
+// day by the machine's clock.
 func (t *txn) event(b *box, e delivery.Event) error {
 	body, err := b.sealJSON("event", eventBody{e.Target, e.Detail})
 	if err != nil {
 		return err
 	}
 	_, err = t.exec("INSERT INTO event (note, job, at, name, body) VALUES (?, ?, ?, ?, ?)",
-		b.owner, e.Job, micros(e.At), e.Name, body)
+		b.owner, e.Job, micros(t.clock.Wall()), e.Name, body)
 	return err
 }
 

@@ -87,6 +87,9 @@ func (s *Store) sealAll(ctx context.Context, asIs bool) error {
 		}
 	}
 	_, err = write(ctx, s, func(tx *txn) (any, error) { return tx.exec("DELETE FROM setting WHERE name = ?", settingSealing) })
+	if err == nil {
+		s.log.Info("the store is sealed")
+	}
 	return err
 }
 
@@ -129,32 +132,35 @@ func (t *txn) beginSealing(b *box) error {
 
 // sealNotes seals the rows of every note in clear.
 func (s *Store) sealNotes(ctx context.Context) error {
+	last := ""
 	for done := 0; ; {
-		n, err := write(ctx, s, (*txn).sealNotes)
-		if err != nil {
+		n, err := write(ctx, s, func(tx *txn) (n int, err error) {
+			n, last, err = tx.sealNotes(last)
+			return n, err
+		})
+		if err != nil || n == 0 {
 			return err
-		}
-		if n == 0 {
-			return nil
 		}
 		done += n
 		s.log.Info("sealing the store", "notes", done)
 	}
 }
 
-// sealNotes seals the next notes and says how many those were.
-func (t *txn) sealNotes() (int, error) {
-	rows, err := t.query("SELECT "+noteColumns+" FROM note WHERE key = x'' ORDER BY id LIMIT ?", sealBatch)
+// sealNotes seals the next notes after an id, and says how many those were and
+// which was the last.
+func (t *txn) sealNotes(after string) (n int, last string, err error) {
+	rows, err := t.query("SELECT "+noteColumns+" FROM note WHERE key = x'' AND id > ? ORDER BY id LIMIT ?", after, sealBatch)
 	notes, err := collect(rows, err, func(r scanner) (kept, error) { return (&vault{}).scanNote(r) })
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	for _, n := range notes {
 		if err := t.sealNote(n, t.vault.mint(n.ID)); err != nil {
-			return 0, err
+			return 0, "", err
 		}
+		last = n.ID
 	}
-	return len(notes), nil
+	return len(notes), last, nil
 }
 
 // sealNote seals with b the rows of a note in clear.
@@ -167,7 +173,7 @@ func (t *txn) sealNote(n kept, b *box) error {
 	if err != nil {
 		return err
 	}
-	if err := t.sealJobs(n, b); err != nil {
+	if err := t.sealJobs(b); err != nil {
 		return err
 	}
 	type event struct {
@@ -187,23 +193,19 @@ func (t *txn) sealNote(n kept, b *box) error {
 	return nil
 }
 
-func (t *txn) sealJobs(n kept, b *box) error {
+func (t *txn) sealJobs(b *box) error {
 	type job struct {
-		id, receipt string
-		chain       []byte
+		id, receipt   string
+		thread, chain []byte
 	}
-	rows, err := t.query("SELECT id, receipt, chain FROM job WHERE note = ?", n.ID)
-	jobs, err := collect(rows, err, func(r scanner) (j job, err error) { return j, r.Scan(&j.id, &j.receipt, &j.chain) })
+	rows, err := t.query("SELECT id, receipt, thread, chain FROM job WHERE note = ?", b.owner)
+	jobs, err := collect(rows, err, func(r scanner) (j job, err error) { return j, r.Scan(&j.id, &j.receipt, &j.thread, &j.chain) })
 	if err != nil {
 		return err
 	}
 	for _, j := range jobs {
-		var chain delivery.Chain
-		if err := n.box.openJSON("chain", j.chain, &chain); err != nil {
-			return err
-		}
 		_, err := t.exec("UPDATE job SET chain = ?, thread = ?, receipt = ? WHERE id = ?",
-			b.seal("chain", j.chain), t.vault.threadOf(n.Note, chain[0], j.id), t.vault.index("receipt", j.receipt), j.id)
+			b.seal("chain", j.chain), t.vault.sealThread(j.thread), t.vault.index("receipt", j.receipt), j.id)
 		if err != nil {
 			return err
 		}
@@ -338,6 +340,6 @@ func (s *Store) compact(ctx context.Context) error {
 	if err := s.openDatabase(ctx); err != nil {
 		return err
 	}
-	s.writer = newWriter(ctx, s.conn, s.vault, s.fail)
+	s.startWriter(ctx)
 	return nil
 }

@@ -380,6 +380,19 @@ func TestBox(t *testing.T) {
 	}
 }
 
+// Sealing names a thread as its next job will.
+func TestSealThread(t *testing.T) {
+	v, err := openVault(writeKeys(t, testIndex+testKey))
+	check(t, err)
+	n := newNote("101", "201")
+	for _, first := range []delivery.Target{{Channel: "crm"}, {Channel: delivery.Operator}} {
+		inClear, sealed := (&vault{}).threadOf(n, first, "job"), v.threadOf(n, first, "job")
+		if !bytes.Equal(v.sealThread(inClear), sealed) {
+			t.Errorf("%s: %q, want %q", first, v.sealThread(inClear), sealed)
+		}
+	}
+}
+
 // A vault opens again what it opened before, and holds a bounded number of boxes.
 func TestBoxesAreBounded(t *testing.T) {
 	v, err := openVault(writeKeys(t, testIndex+testKey))

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
@@ -40,6 +41,7 @@ type Store struct {
 
 	tellOperator bool // of dead notes
 
+	clock   delivery.Clock
 	vault   *vault
 	box     *box // of what belongs to no note: links, secrets
 	lock    *os.File
@@ -51,11 +53,14 @@ type Store struct {
 	flusher *flusher
 	syncing chan struct{} // one value for each fsync under way
 	failure failure
+	ballast *ballast
 
-	owed    atomic.Int64 // promised to open drafts where the disk cannot reserve
-	left    unfinished
-	wake    chan struct{}
-	watches watches
+	owed       atomic.Int64 // promised to open drafts where the disk cannot reserve
+	drafts     openDrafts
+	left       unfinished
+	retirement retirement
+	wake       chan struct{}
+	watches    watches
 }
 
 // Open opens or creates the store and takes up what an earlier process left:
@@ -66,11 +71,17 @@ func Open(o Options, log *slog.Logger) (*Store, error) {
 }
 
 func open(o Options, log *slog.Logger, d disk) (*Store, error) {
+	if o.Wall == nil {
+		o.Wall = time.Now
+	}
 	path, err := filepath.Abs(o.Path)
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", o.Path, err)
 	}
-	s := &Store{path: path, log: log, disk: d, tellOperator: o.Operator, wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs)}
+	s := &Store{
+		path: path, log: log, disk: d, tellOperator: o.Operator, clock: delivery.ClockOn(o.Wall), wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs),
+		ballast: &ballast{path: filepath.Join(path, "ballast"), remove: d.remove, log: log},
+	}
 	if err := s.start(context.Background(), o); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", path, err), s.Close())
 	}
@@ -105,12 +116,26 @@ func (s *Store) start(ctx context.Context, o Options) (err error) {
 	if err := upgrade(ctx, s.conn, version); err != nil {
 		return err
 	}
-	s.writer = newWriter(ctx, s.conn, s.vault, s.fail)
+	kept, err := keptClock(ctx, s.conn) // before a commit keeps a new one
+	if err != nil {
+		return err
+	}
+	s.ballast.find()
+	s.startWriter(ctx)
 	s.flusher = newFlusher(s.syncTapes)
+	if err := s.settleClock(ctx, kept); err != nil {
+		return err
+	}
 	if err := s.sealAll(ctx, o.AsIs); err != nil {
 		return err
 	}
-	return s.takeUp(ctx)
+	if err := s.takeUp(ctx); err != nil {
+		return err
+	}
+	if err := s.checkSpace(0); err != nil { // as the first call will hear
+		s.log.Warn("no call can be taken now", "error", err)
+	}
+	return nil
 }
 
 // openDatabase opens the writer's connection and the readers' pool.
@@ -136,6 +161,10 @@ func (s *Store) openDatabase(ctx context.Context) error {
 	s.readers.SetMaxOpenConns(maxReaders)
 	s.readers.SetMaxIdleConns(maxReaders)
 	return nil
+}
+
+func (s *Store) startWriter(ctx context.Context) {
+	s.writer = newWriter(&txn{clock: s.clock, vault: s.vault, ctx: ctx, conn: s.conn}, s.ballast, s.fail)
 }
 
 // Close writes out what is left and gives the store free for another process.
@@ -192,12 +221,19 @@ func (s *Store) checkSpace(bytes int64) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", delivery.ErrFull, err)
 	}
-	if need := bytes + s.owed.Load() + spaceFloor; free < need {
+	need := bytes + s.owed.Load() + spaceFloor
+	if free < need {
 		return fmt.Errorf("%w: %s MB are free below %s, %s are needed: make room there",
 			delivery.ErrFull, megabytes(free), s.path, megabytes(need))
 	}
-	return nil
+	return s.ballast.restore(free - need)
 }
+
+// Free is how many bytes this user may still write in the store's folder.
+func (s *Store) Free() (int64, error) { return s.disk.free(s.path) }
+
+// Failed says that the disk failed and the store keeps nothing until a restart.
+func (s *Store) Failed() bool { return s.failure.get() != nil }
 
 func megabytes(n int64) string { return strconv.FormatInt(n>>20, 10) }
 

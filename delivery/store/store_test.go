@@ -328,9 +328,11 @@ func TestPromisesCount(t *testing.T) { everywhere(t, testPromisesCount) }
 func testPromisesCount(t *testing.T, c composition) {
 	d := realDisk()
 	d.reserve = func(*os.File, int64) error { return errors.ErrUnsupported }
-	d.free = func(string) (int64, error) { return spaceFloor + 1500, nil }
+	free := int64(spaceFloor + ballastBytes)
+	d.free = func(string) (int64, error) { return free, nil }
 	s, err := open(c.options(t, t.TempDir()), quiet(), d)
 	check(t, err)
+	free = spaceFloor + 1500 // with the ballast aboard
 	defer closeStore(t, s)
 	first, err := s.Begin(t.Context(), newNote("101", "201"), 1000)
 	check(t, err)

@@ -89,6 +89,13 @@ func (v *vault) open(owner string, wrapped []byte) (*box, error) {
 	return b, nil
 }
 
+// forget drops the boxes that it has opened.
+func (v *vault) forget() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	clear(v.boxes)
+}
+
 // index is what a row keeps of a name that is looked up, a mailbox or a
 // receipt: the name itself in a store in clear, else its keyed hash in hex.
 func (v *vault) index(what, name string) string {
@@ -103,12 +110,18 @@ func (v *vault) mailbox(number string) string { return v.index("mailbox", number
 
 // hash is 16 bytes that tell names apart, keyed where the vault has keys.
 func (v *vault) hash(name string) []byte {
-	h := sha256.New()
-	if v.seals() {
-		h = hmac.New(sha256.New, v.ring().index)
+	sum := sha256.Sum256([]byte(name))
+	return v.keyed(sum[:16])
+}
+
+// keyed makes of a hash in clear the one that the vault has.
+func (v *vault) keyed(hash []byte) []byte {
+	if !v.seals() {
+		return hash
 	}
-	h.Write([]byte(name)) // never fails (hash.Hash)
-	return h.Sum(nil)[:16]
+	mac := hmac.New(sha256.New, v.ring().index)
+	mac.Write(hash) // never fails (hash.Hash)
+	return mac.Sum(nil)[:16]
 }
 
 // keyring is what a key file holds.

@@ -5,6 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
 )
 
 // writer is the one goroutine that changes the database. What waits when a
@@ -12,11 +15,13 @@ import (
 // shared; each operation stands under a savepoint, so that one that fails
 // takes nothing from its neighbours.
 type writer struct {
-	tx     *txn
-	ops    chan operation
-	failed func(error) // told when the disk fails
-	quit   chan struct{}
-	done   chan struct{}
+	tx      *txn
+	ops     chan operation
+	ballast *ballast
+	failed  func(error) // told when the disk fails
+	clockAt time.Time   // when the clock was last kept
+	quit    chan struct{}
+	done    chan struct{}
 }
 
 // operation is a change and where its error goes.
@@ -26,10 +31,10 @@ type operation struct {
 	reply chan<- error
 }
 
-func newWriter(ctx context.Context, conn *sql.Conn, v *vault, failed func(error)) *writer {
+func newWriter(tx *txn, b *ballast, failed func(error)) *writer {
+	tx.stmts = map[string]*sql.Stmt{}
 	w := &writer{
-		tx:  &txn{vault: v, ctx: ctx, conn: conn, stmts: map[string]*sql.Stmt{}},
-		ops: make(chan operation), failed: failed,
+		tx: tx, ops: make(chan operation), ballast: b, failed: failed,
 		quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	go w.run()
@@ -104,13 +109,14 @@ func (w *writer) gather(first operation) []operation {
 }
 
 // commit runs a batch in one transaction and answers each of its operations.
+// On a full disk it drops the ballast and runs the batch again.
 func (w *writer) commit(batch []operation) {
 	err := w.transact(batch)
-	if err != nil {
-		_, _ = w.tx.exec("ROLLBACK") // fails when sqlite did it already: as good
-		if isDiskFailure(err) {
-			w.failed(err)
-		}
+	if isFull(err) && w.ballast.drop() {
+		err = w.transact(batch)
+	}
+	if isDiskFailure(err) {
+		w.failed(err)
 	}
 	for _, op := range batch {
 		if err != nil {
@@ -122,8 +128,16 @@ func (w *writer) commit(batch []operation) {
 
 // transact returns an error when the whole batch is lost, and leaves in each
 // operation its own.
-func (w *writer) transact(batch []operation) error {
+func (w *writer) transact(batch []operation) (err error) {
 	if _, err := w.tx.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_, _ = w.tx.exec("ROLLBACK") // fails when sqlite did it already: as good
+		}
+	}()
+	if err := w.keepClock(); err != nil {
 		return err
 	}
 	for i := range batch {
@@ -133,7 +147,7 @@ func (w *writer) transact(batch []operation) error {
 		if batch[i].err = batch[i].do(w.tx); batch[i].err != nil {
 			// A full disk may end the transaction as a whole, and its savepoints
 			// with it (sqlite.org/lang_transaction.html, section 3).
-			if _, err := w.tx.exec("ROLLBACK TO operation"); err != nil || isDiskFailure(batch[i].err) {
+			if _, err := w.tx.exec("ROLLBACK TO operation"); err != nil || w.ends(batch[i].err) {
 				return batch[i].err
 			}
 		}
@@ -141,13 +155,20 @@ func (w *writer) transact(batch []operation) error {
 			return err
 		}
 	}
-	_, err := w.tx.exec("COMMIT")
+	_, err = w.tx.exec("COMMIT")
 	return err
+}
+
+// ends says that an operation's error ends its whole batch: the disk fails, or
+// it is full and there is ballast to drop.
+func (w *writer) ends(err error) bool {
+	return isDiskFailure(err) || (isFull(err) && w.ballast.aboard.Load())
 }
 
 // txn is the writer's connection, within a transaction. It prepares each
 // statement once.
 type txn struct {
+	clock delivery.Clock
 	vault *vault
 	ctx   context.Context //nolint:containedctx // a commit carries many callers: none of their contexts may end it
 	conn  *sql.Conn

@@ -83,7 +83,10 @@ func (p *Path) finish(ctx context.Context, d *deposit, done <-chan rendering) (d
 	}
 	note, facts, err := p.commit(ctx, d, done)
 	d.settled = true
-	if err != nil {
+	switch {
+	case errors.Is(err, delivery.ErrNotFound):
+		p.Log.Info("note was erased before it was rendered", "note_id", d.draft.Note().ID)
+	case err != nil:
 		p.Log.Error("note held up: will be tried again", "note_id", d.draft.Note().ID, "error", err)
 		p.held.add(d)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -74,6 +75,31 @@ func (c *Client) LinkFor(ctx context.Context, mailbox string) (string, error) {
 	return l.Token, err
 }
 
+// Erase is delivery's Erase of the running gateway's store.
+func (c *Client) Erase(ctx context.Context, of string) (erased delivery.Erasure, err error) {
+	err = c.ask(ctx, http.MethodPost, "/erase", mailbox{of}, &erased)
+	return erased, err
+}
+
+// Export is delivery.Export of the running gateway's store.
+func (c *Client) Export(ctx context.Context, of string, w io.Writer) error {
+	response, err := c.do(ctx, http.MethodPost, "/export", mailbox{of})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if _, err := io.Copy(w, response.Body); err != nil {
+		return fmt.Errorf("the gateway's export: %w", err)
+	}
+	if why := response.Trailer.Get(exportFailed); why != "" {
+		return fmt.Errorf("the gateway says: %s", why)
+	}
+	if response.Trailer.Get(exportIncomplete) != "" {
+		return delivery.ErrIncomplete
+	}
+	return nil
+}
+
 // RotateKeys is store.Store.RotateKeys of the running gateway.
 func (c *Client) RotateKeys(ctx context.Context, keys []byte, after string) (string, error) {
 	var r rotation
@@ -89,29 +115,39 @@ func (c *Client) Addresses(ctx context.Context) ([]string, error) {
 }
 
 func (c *Client) ask(ctx context.Context, method, path string, question, answer any) error {
+	response, err := c.do(ctx, method, path, question)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if err := json.NewDecoder(response.Body).Decode(answer); err != nil {
+		return fmt.Errorf("the gateway's answer: %w", err)
+	}
+	return nil
+}
+
+// do asks and returns what the gateway says to it, if that is no refusal.
+func (c *Client) do(ctx context.Context, method, path string, question any) (*http.Response, error) {
 	body, err := json.Marshal(question)
 	if err != nil {
-		return fmt.Errorf("the question to the gateway: %w", err)
+		return nil, fmt.Errorf("the question to the gateway: %w", err)
 	}
 	request, err := http.NewRequestWithContext(ctx, method, "http://gateway"+path, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("the question to the gateway: %w", err)
+		return nil, fmt.Errorf("the question to the gateway: %w", err)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return fmt.Errorf("the gateway does not answer: %w", err)
+		return nil, fmt.Errorf("the gateway does not answer: %w", err)
+	}
+	if response.StatusCode == http.StatusOK {
+		return response, nil
 	}
 	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode == http.StatusOK {
-		if err := json.NewDecoder(response.Body).Decode(answer); err != nil {
-			return fmt.Errorf("the gateway's answer: %w", err)
-		}
-		return nil
-	}
 	var f failure
 	_ = json.NewDecoder(response.Body).Decode(&f)
 	if response.StatusCode == http.StatusNotFound {
-		return delivery.ErrNotFound
+		return nil, delivery.ErrNotFound
 	}
-	return fmt.Errorf("the gateway says: %s", f.Error)
+	return nil, fmt.Errorf("the gateway says: %s", f.Error)
 }

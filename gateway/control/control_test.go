@@ -3,9 +3,11 @@ package control
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,6 +46,21 @@ func (o oneNote) Redrive(ctx context.Context, id, channel string) (int, error) {
 
 func (o oneNote) LinkFor(_ context.Context, mailbox string) (string, error) {
 	return "token of " + mailbox, nil
+}
+
+func (o oneNote) Export(_ context.Context, mailbox string, w io.Writer) error {
+	if mailbox != o.life.Note.Recipient.Number && mailbox != "damaged" && mailbox != "cut" {
+		return delivery.ErrNotFound
+	}
+	_, err := io.WriteString(w, "zip of "+mailbox)
+	return errors.Join(err, map[string]error{"damaged": delivery.ErrIncomplete, "cut": errors.New("the disk is gone")}[mailbox])
+}
+
+func (o oneNote) Erase(_ context.Context, mailbox string) (delivery.Erasure, error) {
+	if mailbox != o.life.Note.Recipient.Number {
+		return delivery.Erasure{}, errors.New("the disk is gone")
+	}
+	return delivery.Erasure{At: o.life.Note.CalledAt, Notes: 1, Files: 2, Bytes: 3, Proof: []delivery.ErasedNote{{ID: o.life.Note.ID, SHA256: "ab"}}}, nil
 }
 
 func (o oneNote) RotateKeys(_ context.Context, keys []byte, after string) (string, error) {
@@ -104,6 +121,7 @@ func TestClientAnswersAsTheStore(t *testing.T) {
 	if token, err := client.LinkFor(ctx, "101"); token != "token of 101" || err != nil {
 		t.Errorf("LinkFor: %q, %v", token, err)
 	}
+	askForMailbox(t, client, op)
 	if last, err := client.RotateKeys(ctx, []byte("keys"), "n"); last != "keys after n" || err != nil {
 		t.Errorf("RotateKeys: %q, %v", last, err)
 	}
@@ -116,6 +134,29 @@ func TestClientAnswersAsTheStore(t *testing.T) {
 	stop()
 	if err := <-served; err != nil {
 		t.Errorf("Serve: %v", err)
+	}
+}
+
+func askForMailbox(t *testing.T, client *Client, op oneNote) {
+	t.Helper()
+	for mailbox, want := range map[string]struct{ zip, err string }{
+		"101":     {"zip of 101", ""},
+		"damaged": {"zip of damaged", delivery.ErrIncomplete.Error()},
+		"cut":     {"zip of cut", "the gateway says: the disk is gone"},
+		"999":     {"", delivery.ErrNotFound.Error()},
+	} {
+		var out strings.Builder
+		err := client.Export(t.Context(), mailbox, &out)
+		if out.String() != want.zip || (err == nil) != (want.err == "") || (err != nil && err.Error() != want.err) {
+			t.Errorf("Export of %s: %q, %v", mailbox, out.String(), err)
+		}
+	}
+	erased, err := client.Erase(t.Context(), "101")
+	if err != nil || erased.Files != 2 || erased.Bytes != 3 || !erased.At.Equal(op.life.Note.CalledAt) || erased.Proof[0].SHA256 != "ab" {
+		t.Errorf("Erase: %+v, %v", erased, err)
+	}
+	if _, err := client.Erase(t.Context(), "102"); err == nil || err.Error() != "the gateway says: the disk is gone" {
+		t.Errorf("Erase that fails: %v", err)
 	}
 }
 

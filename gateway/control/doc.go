@@ -5,6 +5,7 @@ package control
 
 import (
 	"context"
+	"io"
 
 	"github.com/afterbeep/afterbeep/delivery"
 )
@@ -17,6 +18,10 @@ type Operator interface {
 	Count(ctx context.Context, f delivery.Filter) (int, error)
 	Redrive(ctx context.Context, id, channel string) (int, error)
 	LinkFor(ctx context.Context, mailbox string) (token string, err error)
+	// Export writes a mailbox as a zip, see delivery.Export.
+	Export(ctx context.Context, mailbox string, w io.Writer) error
+	// Erase erases a mailbox's notes and says what they were.
+	Erase(ctx context.Context, mailbox string) (delivery.Erasure, error)
 	// RotateKeys wraps the keys of the next notes after an id with the first key
 	// of a key file's text, and returns the last of them, "" when none is left.
 	RotateKeys(ctx context.Context, keys []byte, after string) (last string, err error)
@@ -38,6 +43,15 @@ type rotation struct {
 }
 
 type link struct{ Mailbox, Token string }
+
+type mailbox struct{ Mailbox string }
+
+// The ends of an export that is under way when they are known (trailers, RFC
+// 9110 section 6.5).
+const (
+	exportFailed     = "Export-Failed"
+	exportIncomplete = "Export-Incomplete"
+)
 
 type status struct{ Addresses []string }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -104,6 +105,16 @@ func routes(op Operator, addresses []string) http.Handler {
 		}
 		respond(w, l, err)
 	})
+	mux.HandleFunc("POST /export", func(w http.ResponseWriter, r *http.Request) { export(w, r, op) })
+	mux.HandleFunc("POST /erase", func(w http.ResponseWriter, r *http.Request) {
+		var of mailbox
+		if err := json.NewDecoder(r.Body).Decode(&of); err != nil {
+			respond(w, nil, err)
+			return
+		}
+		erased, err := op.Erase(context.WithoutCancel(r.Context()), of.Mailbox) // what has begun is finished
+		respond(w, erased, err)
+	})
 	mux.HandleFunc("POST /keys/rotate", func(w http.ResponseWriter, r *http.Request) {
 		var turn rotation
 		err := json.NewDecoder(r.Body).Decode(&turn)
@@ -113,6 +124,38 @@ func routes(op Operator, addresses []string) http.Handler {
 		respond(w, rotation{After: turn.After}, err)
 	})
 	return mux
+}
+
+// export streams a zip. How it ended is told behind it.
+func export(w http.ResponseWriter, r *http.Request, op Operator) {
+	var of mailbox
+	if err := json.NewDecoder(r.Body).Decode(&of); err != nil {
+		respond(w, nil, err)
+		return
+	}
+	w.Header().Set("Trailer", exportFailed+", "+exportIncomplete)
+	out := &begun{w: w}
+	err := op.Export(r.Context(), of.Mailbox, out)
+	switch {
+	case err == nil:
+	case !out.yes:
+		respond(w, nil, err)
+	case errors.Is(err, delivery.ErrIncomplete):
+		w.Header().Set(exportIncomplete, "yes")
+	default:
+		w.Header().Set(exportFailed, err.Error())
+	}
+}
+
+// begun remembers whether anything was written.
+type begun struct {
+	w   io.Writer
+	yes bool
+}
+
+func (b *begun) Write(p []byte) (int, error) {
+	b.yes = true
+	return b.w.Write(p)
 }
 
 func respond(w http.ResponseWriter, body any, err error) {

@@ -8,4 +8,12 @@
 // A mailbox is reached by its secret link or with the admin token; whatever else
 // is asked for gets one and the same 404, so that no answer tells a wrong guess
 // from a near one. No address that was asked for is ever logged, only the route.
+//
+// # The admin's API
+//
+// With the admin token as `Authorization: Bearer TOKEN`; MAILBOX is its number as
+// the directory writes it, percent-encoded:
+//
+//	GET    /admin/api/mailboxes/MAILBOX/export   a zip of its notes, with notes.json and audio/ID.ogg; 404 when it has none
+//	DELETE /admin/api/mailboxes/MAILBOX/notes    erases them; the proof is JSON, see delivery.Erasure
 package web

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	_ "embed"
@@ -42,6 +43,7 @@ type memory struct {
 	watchers map[chan string]string
 	muted    bool
 	fail     error
+	cut      error // what an export fails with after its first bytes
 }
 
 func newMemory() *memory { return &memory{watchers: map[chan string]string{}} }
@@ -68,6 +70,17 @@ func (m *memory) add(n delivery.Note) delivery.Note {
 	slices.SortFunc(m.notes, func(a, b delivery.Note) int { return strings.Compare(a.ID, b.ID) })
 	m.tell(n)
 	return n
+}
+
+// retire takes a note's file away.
+func (m *memory) retire(n delivery.Note) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.notes {
+		if m.notes[i].ID == n.ID {
+			m.notes[i].Media.Gone = true
+		}
+	}
 }
 
 func (m *memory) tell(n delivery.Note) {
@@ -165,10 +178,35 @@ func (readSeekNopCloser) Close() error { return nil }
 
 func (m *memory) Open(_ context.Context, id string) (io.ReadSeekCloser, delivery.Note, error) {
 	n := m.note(id)
-	if m.fail != nil || n.Media.Type == "" {
+	if m.fail != nil || n.Media.Type == "" || n.Media.Gone {
 		return nil, n, errors.Join(m.fail, delivery.ErrNotFound)
 	}
 	return readSeekNopCloser{bytes.NewReader(tone)}, n, nil
+}
+
+func (m *memory) Export(_ context.Context, mailbox string, w io.Writer) error {
+	if m.fail != nil || !slices.ContainsFunc(m.notes, func(n delivery.Note) bool { return n.Recipient.Number == mailbox }) {
+		return cmp.Or(m.fail, delivery.ErrNotFound)
+	}
+	_, err := io.WriteString(w, "zip of "+mailbox)
+	return errors.Join(err, m.cut)
+}
+
+func (m *memory) Erase(_ context.Context, mailbox string) (e delivery.Erasure, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return e, m.fail
+	}
+	m.notes = slices.DeleteFunc(m.notes, func(n delivery.Note) bool {
+		if n.Recipient.Number != mailbox {
+			return false
+		}
+		e.Notes++
+		e.Proof = append(e.Proof, delivery.ErasedNote{ID: n.ID, SHA256: n.Media.SHA256})
+		return true
+	})
+	return e, nil
 }
 
 func (m *memory) LinkOwner(_ context.Context, token string) (string, error) {
@@ -206,7 +244,7 @@ func (m *memory) Recipients() []delivery.Recipient {
 func newServer(tb testing.TB, m *memory, change func(*Options)) *Server {
 	tb.Helper()
 	o := Options{
-		Inbox: m, Notes: m, Links: m, Directory: m,
+		Inbox: m, Notes: m, Links: m, Keeper: m, Directory: m,
 		Metrics:    NewMetrics("test"),
 		Log:        slog.New(slog.DiscardHandler),
 		Ready:      func(context.Context) error { return nil },

@@ -22,8 +22,9 @@ type noteView struct {
 	CalledAt   time.Time     `json:"called_at"`
 	DurationMS int64         `json:"duration_ms"`
 	Partial    bool          `json:"partial"`
-	Waveform   []int         `json:"waveform"` // 0 to 255
-	Media      *mediaView    `json:"media"`    // null when there is nothing to play
+	Waveform   []int         `json:"waveform"`       // 0 to 255
+	Media      *mediaView    `json:"media"`          // null when there is nothing to play
+	Gone       bool          `json:"gone,omitempty"` // there was something: its time is over
 	Read       bool          `json:"read"`
 	Played     bool          `json:"played"`
 }
@@ -99,7 +100,8 @@ func viewOf(n delivery.Note) noteView {
 	for i, level := range n.Waveform {
 		v.Waveform[i] = int(level)
 	}
-	if n.Media.Type != "" {
+	v.Gone = n.Media.Gone
+	if n.Media.Type != "" && !v.Gone {
 		v.Media = &mediaView{Type: n.Media.Type, Bytes: n.Media.Bytes}
 	}
 	return v

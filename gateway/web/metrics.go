@@ -54,6 +54,7 @@ const (
 	deliverySeconds  = "afterbeep_delivery_seconds"
 	deadTotal        = "afterbeep_delivery_dead_total"
 	storeErrorsTotal = "afterbeep_store_errors_total"
+	retiredTotal     = "afterbeep_retired_total"
 	breakerState     = "afterbeep_breaker_state"
 	buildInfo        = "afterbeep_build_info"
 
@@ -62,6 +63,8 @@ const (
 	HeldUp      = "afterbeep_notes_held_up"
 	ActiveCalls = "afterbeep_calls_active"
 	QueueDepth  = "afterbeep_queue_jobs" // by state
+	StoreFree   = "afterbeep_store_free_bytes"
+	StoreFailed = "afterbeep_store_failed"
 )
 
 // MetricTable is every metric of the gateway's own. None has a label that
@@ -89,6 +92,7 @@ func countedMetrics() []Metric {
 		{deliverySeconds, Histogram, "Time from the end of the call to delivery, by channel.", []string{"channel"}, delivery},
 		{deadTotal, Counter, "Jobs given up at their last channel.", []string{"channel"}, nil},
 		{storeErrorsTotal, Counter, "Failures of the store, by what asked it.", []string{"op"}, nil},
+		{retiredTotal, Counter, "What retention took: audio, whole notes, orphaned recordings.", []string{"what"}, nil},
 	}
 }
 
@@ -101,6 +105,8 @@ func readMetrics() []Metric {
 		{ActiveCalls, Gauge, "Calls in progress.", nil, nil},
 		{HeldUp, Gauge, "Recordings that could not be made into notes yet, and are tried again.", nil, nil},
 		{QueueDepth, Gauge, "Jobs in the queue, by state.", []string{"state"}, nil},
+		{StoreFree, Gauge, "Bytes free where the store is.", nil, nil},
+		{StoreFailed, Gauge, "1 when the disk failed: no call is taken until a restart.", nil, nil},
 		{breakerState, Gauge, "A channel's circuit breaker: 0 closed, 1 half-open, 2 open.", []string{"channel"}, nil},
 	}
 }
@@ -236,6 +242,13 @@ func (m *Metrics) Breaker(channel, state string) {
 
 // StoreError counts a failure of the store, by one word for what was asked of it.
 func (m *Metrics) StoreError(op string) { m.counters[storeErrorsTotal].WithLabelValues(op).Inc() }
+
+// Retired counts what retention took.
+func (m *Metrics) Retired(r delivery.Retired) {
+	for what, n := range map[string]int{"audio": r.Audio, "note": r.Notes, "orphan": r.Orphans} {
+		m.counters[retiredTotal].WithLabelValues(what).Add(float64(n))
+	}
+}
 
 // ReadFunc reads a metric of the table whenever the metrics are asked for: a
 // value for each value of its label, or one under "" when it has none. When

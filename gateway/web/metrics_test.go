@@ -30,6 +30,9 @@ func TestMetrics(t *testing.T) {
 	m.ReadFunc(QueueDepth, func(context.Context) (map[string]float64, error) {
 		return map[string]float64{"queued": 4, "dead": 1}, nil
 	})
+	m.Retired(delivery.Retired{Audio: 7, Notes: 5, Orphans: 1})
+	m.ReadFunc(StoreFree, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 4096}, nil })
+	m.ReadFunc(StoreFailed, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 1}, nil })
 	got := ask(t, s, "GET", "/metrics").Body.String()
 	for _, want := range []string{
 		`afterbeep_calls_begun_total 1`,
@@ -58,6 +61,11 @@ func TestMetrics(t *testing.T) {
 		`afterbeep_notes_held_up 6`,
 		`afterbeep_queue_jobs{state="dead"} 1`,
 		`afterbeep_queue_jobs{state="queued"} 4`,
+		`afterbeep_retired_total{what="audio"} 7`,
+		`afterbeep_retired_total{what="note"} 5`,
+		`afterbeep_retired_total{what="orphan"} 1`,
+		`afterbeep_store_free_bytes 4096`,
+		`afterbeep_store_failed 1`,
 		`afterbeep_build_info{version="test"} 1`,
 	} {
 		if !strings.Contains(got, want+"\n") {

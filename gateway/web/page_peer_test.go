@@ -145,6 +145,7 @@ func TestPage(t *testing.T) {
 		{"notes cannot be read", tryFailing, []string{"503"}},
 		{"older notes", tryOlder, nil},
 		{"a phone shows list and thread", tryPhone, nil},
+		{"audio that is no longer kept", tryGone, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.try(browser.open(t, c.expected...)) })
 	}
@@ -265,6 +266,19 @@ func tryPhone(page tab) {
 	page.until("nothing hangs over", "document.documentElement.scrollWidth <= 360")
 	page.do("back", chromedp.Click(chromedp.CSS(".thread .back")))
 	page.until("the list again", shown(".caller")+" && document.activeElement.matches('.caller')")
+}
+
+func tryGone(page tab) {
+	m := newMemory()
+	address := listen(page.t, newServer(page.t, m, nil))
+	caller := delivery.Caller{Number: "204", Name: "Jo"}
+	m.retire(m.add(delivery.Note{ID: id(0), Kind: delivery.Voice, Caller: caller, Reason: "busy"}))
+	m.add(delivery.Note{ID: id(1), Kind: delivery.Voice, Caller: caller})
+	page.do("open", chromedp.EmulateViewport(1280, 800), chromedp.Navigate(address+InboxPath(receptionToken)))
+	page.until("both are there", count(".note-voice", 2))
+	page.until("one of them says so", "document.querySelector('.note .line').textContent.startsWith('Voice message, 0:06audio no longer kept')")
+	page.until("a screen reader hears it", "document.querySelector('.note').ariaLabel.startsWith('Voice message, 0:06, audio no longer kept, Line was busy')")
+	page.until("there is one to play", count(".note .play", 1)+" && "+count(".note.is-unplayed", 1))
 }
 
 // id is an id that sorts by n.

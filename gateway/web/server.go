@@ -23,6 +23,7 @@ type Options struct {
 	Inbox     delivery.Inbox
 	Notes     delivery.Opener
 	Links     Links
+	Keeper    Keeper
 	Directory Directory
 	Metrics   *Metrics
 	Log       *slog.Logger
@@ -194,7 +195,9 @@ func (s *Server) routes() *http.ServeMux {
 		table = append(table,
 			route{"GET /admin/{$}", s.adminPage},
 			route{"POST /admin/{$}", s.login},
-			route{"POST /admin/logout", s.logout})
+			route{"POST /admin/logout", s.logout},
+			route{"GET /admin/api/mailboxes/{mailbox}/export", s.byAdmin(s.export)},
+			route{"DELETE /admin/api/mailboxes/{mailbox}/notes", s.byAdmin(s.erase)})
 		for _, r := range s.mailboxRoutes() {
 			table = append(table, route{r.method + " /admin/inbox/{mailbox}" + r.path, s.byAdmin(r.serve)})
 		}

@@ -98,7 +98,7 @@ func BenchmarkRecall(b *testing.B) {
 		before := ledger.told()
 		setup.Flush()
 		poke(a.kick)
-		eventually(b, "all is told again", func() bool { return ledger.told() > before && a.Open() })
+		eventually(b, "all is told again", func() bool { return ledger.told() > before && a.Ready() })
 	}
 	a.depth(b, 100_000, 0, 0)
 }

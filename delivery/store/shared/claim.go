@@ -47,7 +47,7 @@ func (s *Shared) claimFrom(ctx context.Context, ask []int, share int) (leases []
 	cmds := make([]command, len(ask))
 	for i, shard := range ask {
 		cmds[i] = command{shard: shard, script: s.scripts.claim, args: []any{
-			s.o.Machine, s.owner, share, s.o.Lease.Milliseconds(), flag(s.lost(shard, false)), s.takeTurns(shard, share),
+			s.o.Machine, s.owner, share, s.o.Lease.Milliseconds(), oneIf(s.lost(shard, false)), s.takeTurns(shard, share),
 		}}
 	}
 	var errs []error

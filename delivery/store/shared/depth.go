@@ -9,6 +9,9 @@ import (
 
 // Depth counts jobs by state, over all shards: queued, sending and dead.
 func (s *Shared) Depth(ctx context.Context) (map[State]int, error) {
+	if err := s.whyDown(); err != nil {
+		return nil, err
+	}
 	depth := map[State]int{Queued: 0, Sending: 0, Dead: 0}
 	cmds := make([]command, shards)
 	for i := range cmds {

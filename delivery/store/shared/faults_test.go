@@ -71,14 +71,14 @@ func TestForgetful(t *testing.T) {
 			t.Parallel()
 			setup := redistest.Single(t)
 			a, b := join(t, setup.URL, "a"), join(t, setup.URL, "b")
-			eventually(t, "they meet", func() bool { return knows(a, "b") && knows(b, "a") })
+			eventually(t, "they meet", func() bool { return a.knows("b") && b.knows("a") })
 			knowEachState(t, a, b)
 			hold := make(chan struct{})
 			b.ledger.mu.Lock()
 			b.ledger.hold = hold
 			b.ledger.mu.Unlock()
 			forget(setup)
-			eventually(t, "a has told", func() bool { return a.untold() == 0 && a.Up() && !a.Open() })
+			eventually(t, "a has told", func() bool { return a.untold() == 0 && a.Up() && !a.Ready() })
 			a.publish(t, "new", "1", true)
 			if ls, err := a.Claim(t.Context(), 16); len(ls) != 0 {
 				t.Fatalf("claimed behind a closed gate: %+v, %v", ls, err)
@@ -90,10 +90,11 @@ func TestForgetful(t *testing.T) {
 	}
 }
 
-func knows(m *machine, peer string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.peers[peer]
+// knows says whether the knowledge of a machine would be waited for.
+func (s *Shared) knows(peer string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peers[peer]
 }
 
 // knowEachState makes jobs of machine a: delivered by b, under way at b, dead
@@ -160,14 +161,14 @@ func TestMissingMachine(t *testing.T) {
 	a := enter(t, options, &memoryLedger{})
 	a.awaitOpen(t)
 	b := join(t, setup.URL, "b")
-	eventually(t, "they meet", func() bool { return knows(a, "b") })
+	eventually(t, "they meet", func() bool { return a.knows("b") })
 	p := publication("m", "1", 1)
 	_, err := a.Publish(t.Context(), p, false, false)
 	check(t, err)
 	a.ledger.know(pending(p))
 	b.end()
 	setup.Flush()
-	eventually(t, "a has told", func() bool { return a.untold() == 0 && a.Up() && !a.Open() })
+	eventually(t, "a has told", func() bool { return a.untold() == 0 && a.Up() && !a.Ready() })
 	fresh := publication("m2", "2", 1)
 	_, err = a.Publish(t.Context(), fresh, false, false)
 	check(t, err)
@@ -193,13 +194,13 @@ func TestLeaveInOrder(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
 	a, b := join(t, setup.URL, "a"), join(t, setup.URL, "b")
-	eventually(t, "they meet", func() bool { return knows(a, "b") })
+	eventually(t, "they meet", func() bool { return a.knows("b") })
 	check(t, b.Leave(t.Context()))
 	b.end()
-	eventually(t, "it is forgotten", func() bool { return !knows(a, "b") })
+	eventually(t, "it is forgotten", func() bool { return !a.knows("b") })
 	told := a.ledger.told()
 	setup.Flush()
-	eventually(t, "it tells again, and nobody else is waited for", func() bool { return a.ledger.told() > told && a.Open() })
+	eventually(t, "it tells again, and nobody else is waited for", func() bool { return a.ledger.told() > told && a.Ready() })
 	if len(a.ledger.peers) != 1 {
 		t.Errorf("peers %v", a.ledger.peers)
 	}
@@ -212,7 +213,7 @@ func TestFailoverLosesWrites(t *testing.T) {
 	setup := redistest.Replicated(t)
 	url := strings.TrimSuffix(setup.URL, "?replicas=1") // as many are run
 	a, b := join(t, url, "a"), join(t, url, "b")
-	eventually(t, "they meet", func() bool { return knows(a, "b") && knows(b, "a") })
+	eventually(t, "they meet", func() bool { return a.knows("b") && b.knows("a") })
 	p := publication("m", "1", 1)
 	_, err := a.Publish(t.Context(), p, false, false)
 	check(t, err)
@@ -246,7 +247,7 @@ func TestTooFewReplicas(t *testing.T) {
 	_, err := a.Publish(t.Context(), publication("m", "1", 1), false, true)
 	expect(t, err, ErrUncertain)
 	setup.Servers[1].Resume()
-	eventually(t, "the replica is back", a.Open)
+	eventually(t, "the replica is back", a.Ready)
 	jobs, err := a.Publish(t.Context(), publication("m", "1", 1), true, true)
 	check(t, err)
 	if !jobs[0].Leased || jobs[0].Attempt != 1 {
@@ -288,7 +289,7 @@ func TestRefusedServers(t *testing.T) {
 			setup.Servers[0].Do(tc.first)
 			a := enter(t, Options{URL: setup.URL, Machine: "a"}, &memoryLedger{})
 			eventually(t, "the server is refused", func() bool { return a.usable(0) != nil && a.usable(0).Error() == tc.want.Error() })
-			if a.Open() {
+			if a.Ready() {
 				t.Error("it is used")
 			}
 		})
@@ -325,6 +326,24 @@ func TestLeaseRunsOut(t *testing.T) {
 		t.Error("a lease that could not be renewed is held")
 	}
 	setup.Servers[0].Resume()
+}
+
+// TestUnbegunLease: a lease that Redis has forgotten, and whose attempt is not
+// in the ledger, must not be begun.
+func TestUnbegunLease(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a := join(t, setup.URL, "a")
+	begun, unbegun := a.publish(t, "m", "1", true), a.publish(t, "m2", "2", true)
+	a.ledger.know(fact(IsSending, begun))
+	told := a.ledger.told()
+	setup.Flush()
+	eventually(t, "it tells again", func() bool { return a.ledger.told() > told && a.Ready() })
+	if !a.Held(begun.ID, begun.Epoch) || a.Held(unbegun.ID, unbegun.Epoch) {
+		t.Error("the wrong lease is held")
+	}
+	_, err := a.Finish(t.Context(), unbegun, Result{Outcome: "retry"})
+	expect(t, err, ErrFenced)
 }
 
 // TestRestartedMachine: a process does not take up what an earlier one of its

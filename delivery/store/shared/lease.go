@@ -2,6 +2,7 @@ package shared
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 )
@@ -37,6 +38,14 @@ func (ls *leases) drop(job string, epoch int) {
 	}
 }
 
+// suspend forgets the leases of some shards: those whose attempts have begun
+// are taken in again as the ledger tells them.
+func (ls *leases) suspend(in Shards) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	maps.DeleteFunc(ls.byJob, func(_ string, h held) bool { return in.Has(h.shard) })
+}
+
 // extend makes a lease last longer, if it is still held.
 func (ls *leases) extend(job string, epoch int, until time.Time) {
 	ls.mu.Lock()
@@ -55,7 +64,9 @@ func (ls *leases) has(job string, epoch int) bool {
 
 // Held says, from the local clock alone, whether a lease is certain to last
 // long enough for its attempt to begin. What was not renewed in time must not
-// be started: another machine may be at it.
+// be started: another machine may be at it. Ask after the ledger has the
+// attempt and before the sending: then a Redis that forgets the lease is told
+// of it, or Held says no.
 func (s *Shared) Held(job string, epoch int) bool {
 	s.leases.mu.Lock()
 	defer s.leases.mu.Unlock()

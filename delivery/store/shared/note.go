@@ -1,6 +1,7 @@
 package shared
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -41,19 +42,20 @@ func parseNote(id string, value any) (Note, bool) {
 
 // Note finds a note by its id alone. ErrNotFound.
 func (s *Shared) Note(ctx context.Context, id string) (Note, error) {
-	cmds := make([]command, shards)
-	for i := range cmds {
-		cmds[i] = noteFields(i, id)
+	in, err := s.usableShards()
+	if err != nil {
+		return Note{}, err
 	}
-	var away error
-	replies := s.client.all(ctx, cmds)
-	for _, r := range replies {
+	cmds := make([]command, len(in))
+	for i, shard := range in {
+		cmds[i] = noteFields(shard, id)
+	}
+	away := s.whyDown() // it may lie in a shard that was not asked
+	for _, r := range s.client.all(ctx, cmds) {
 		if n, ok := parseNote(id, r.value); ok {
 			return n, nil
 		}
-		if r.err != nil {
-			away = r.err
-		}
+		away = cmp.Or(away, r.err)
 	}
 	if away != nil {
 		return Note{}, fmt.Errorf("find note %s: %w", id, away)

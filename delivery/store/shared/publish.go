@@ -65,7 +65,7 @@ func (s *Shared) publishing(p Publication, again, lease bool, audio []byte) (com
 	if lease {
 		ttl = s.o.Lease.Milliseconds()
 	}
-	args := []any{s.o.Machine, s.owner, ttl, flag(again), p.ID, p.Mailbox, p.Body, flag(p.Audio != nil), audio}
+	args := []any{s.o.Machine, s.owner, ttl, oneIf(again), p.ID, p.Mailbox, p.Body, oneIf(p.Audio != nil), audio}
 	for _, j := range p.Jobs {
 		if j.Steps < 1 || j.Steps > maxSteps {
 			return command{}, fmt.Errorf("publish note %s: a chain has %d targets: 1 to %d can be shared", p.ID, j.Steps, maxSteps)
@@ -94,7 +94,7 @@ func (s *Shared) published(ctx context.Context, p Publication, cmd command, valu
 	return jobs, err
 }
 
-func flag(b bool) string {
+func oneIf(b bool) string {
 	if b {
 		return "1"
 	}

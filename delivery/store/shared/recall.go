@@ -15,6 +15,7 @@ func (s *Shared) recall(ctx context.Context, in Shards) {
 		r.eras[i] = st.era
 	}
 	s.mu.Unlock()
+	s.leases.suspend(in)
 	err := s.ledger.Recall(ctx, in, func(f Fact) error { return r.say(ctx, f) })
 	if err == nil {
 		err = r.flush(ctx)

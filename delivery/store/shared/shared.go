@@ -124,8 +124,9 @@ func (s *Shared) whyDown() error {
 	return nil
 }
 
-// Open says whether leases are given out from every shard.
-func (s *Shared) Open() bool {
+// Ready says whether leases are given out from every shard, and all of them
+// know what this machine knows.
+func (s *Shared) Ready() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, st := range s.state {

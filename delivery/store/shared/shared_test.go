@@ -3,6 +3,7 @@ package shared
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -11,11 +12,12 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-
-	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "6") // they wait for servers more than they work
+	goleak.VerifyTestMain(m)
+}
 
 // memoryLedger is a machine's knowledge in a test.
 type memoryLedger struct {
@@ -122,7 +124,7 @@ func check(tb testing.TB, err error) {
 
 func (m *machine) awaitOpen(tb testing.TB) {
 	tb.Helper()
-	eventually(tb, "the gates open", m.Open)
+	eventually(tb, "the gates open", m.Ready)
 }
 
 // eventually waits for something that other processes do.
@@ -209,16 +211,5 @@ func expect(tb testing.TB, err, want error) {
 	tb.Helper()
 	if !errors.Is(err, want) {
 		tb.Errorf("error %v, want %v", err, want)
-	}
-}
-
-// onEach runs a test on each kind of set-up.
-func onEach(t *testing.T, test func(t *testing.T, setup *redistest.Setup)) {
-	t.Helper()
-	for name, start := range redistest.Setups() {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, start(t))
-		})
 	}
 }

@@ -11,28 +11,39 @@ import (
 	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
 )
 
+// duo is a test of two machines.
+type duo struct {
+	*testing.T
+	a, b *machine
+}
+
 // TestSuite runs every behaviour on every kind of set-up. The mailboxes differ,
 // so that they need no new servers.
 func TestSuite(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, setup *redistest.Setup) {
-		a, b := join(t, setup.URL, "a"), join(t, setup.URL, "b")
-		for name, test := range map[string]func(*testing.T, *machine, *machine){
-			"life": testLife, "publish twice": testPublishTwice, "thread": testThread, "turns": testTurns,
-			"chain": testChain, "give back": testGiveBack, "redrive": testRedrive, "delivered wins": testDeliveredWins,
-			"inbox": testInbox, "erase": testErase, "links": testLinks, "take": testTake, "watch": testWatch,
-		} {
-			t.Run(name, func(t *testing.T) {
-				test(t, a, b)
-				a.depth(t, 0, 0, 0)
-				a.drain(t)
-				b.drain(t)
-			})
-		}
-	})
+	for name, start := range redistest.Setups() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			setup := start(t)
+			a, b := join(t, setup.URL, "a"), join(t, setup.URL, "b")
+			for name, test := range map[string]func(duo){
+				"life": testLife, "publish twice": testPublishTwice, "thread": testThread, "turns": testTurns,
+				"chain": testChain, "give back": testGiveBack, "redrive": testRedrive, "delivered wins": testDeliveredWins,
+				"inbox": testInbox, "erase": testErase, "links": testLinks, "take": testTake, "watch": testWatch,
+			} {
+				t.Run(name, func(t *testing.T) {
+					test(duo{t, a, b})
+					a.depth(t, 0, 0, 0)
+					a.drain(t)
+					b.drain(t)
+				})
+			}
+		})
+	}
 }
 
-func testLife(t *testing.T, a, b *machine) {
+func testLife(t duo) {
+	a, b := t.a, t.b
 	if j := a.publish(t, "life", "01", false); j.State != Queued || j.Leased {
 		t.Fatalf("published: %+v", j)
 	}
@@ -75,25 +86,31 @@ func testLife(t *testing.T, a, b *machine) {
 	}
 }
 
-func testPublishTwice(t *testing.T, a, b *machine) {
-	first := a.publish(t, "twice", "01", true)
-	again, err := a.Publish(t.Context(), publication("twice", "01", 1), true, true)
-	check(t, err)
-	if !first.Leased || !again[0].Leased || again[0].Epoch != first.Epoch || again[0].Attempt != 1 {
-		t.Errorf("published %+v, again %+v", first, again[0])
+func testPublishTwice(t duo) {
+	a, b := t.a, t.b
+	publish := func(again bool) []Job {
+		jobs, err := a.Publish(t.Context(), publication("twice", "01", 2), again, true)
+		check(t, err)
+		return jobs
 	}
-	a.depth(t, 0, 1, 0)
-	a.finish(t, first, "done")
-	again, err = a.Publish(t.Context(), publication("twice", "01", 1), true, true)
-	check(t, err)
-	if again[0].State != Delivered || again[0].Leased || len(b.claim(t, 10)) != 0 {
-		t.Errorf("after delivery: %+v", again[0])
+	first, again := publish(false), publish(true)
+	for i, j := range again {
+		if !first[i].Leased || !j.Leased || j.Epoch != first[i].Epoch || j.Attempt != 1 || j.Pos != i {
+			t.Errorf("published %+v, again %+v", first[i], j)
+		}
+		a.finish(t, j, "done")
+	}
+	for _, j := range publish(true) {
+		if j.State != Delivered || j.Leased || len(b.claim(t, 10)) != 0 {
+			t.Errorf("after delivery: %+v", j)
+		}
 	}
 }
 
 // testThread: whatever order machines publish in, a thread goes out in order,
 // one at a time.
-func testThread(t *testing.T, a, b *machine) {
+func testThread(t duo) {
+	a, b := t.a, t.b
 	b.publish(t, "thread", "02", false)
 	a.publish(t, "thread", "03", false)
 	a.publish(t, "thread", "01", false)
@@ -104,8 +121,8 @@ func testThread(t *testing.T, a, b *machine) {
 			t.Fatalf("claimed %+v, want note %s", ls, want)
 		}
 		if i == 0 {
-			a.publish(t, "thread", "00", false) // older, but too late
-			a.finish(t, a.finishFirst(t, b, ls[0].Job), "done")
+			a.publish(t, "thread", "00", false)                 // older, but too late
+			a.finish(t, a.finishFirst(t, b, ls[0].Job), "done") // once more: no harm
 			continue
 		}
 		m.finish(t, ls[0].Job, "done")
@@ -113,18 +130,19 @@ func testThread(t *testing.T, a, b *machine) {
 }
 
 // finishFirst ends a lease and the job that came after it, and returns that.
-func (m *machine) finishFirst(t *testing.T, other *machine, j Job) Job {
-	t.Helper()
-	m.finish(t, j, "done")
-	l := other.claimOne(t)
+func (m *machine) finishFirst(tb testing.TB, other *machine, j Job) Job {
+	tb.Helper()
+	m.finish(tb, j, "done")
+	l := other.claimOne(tb)
 	if l.Note != "thread-00" {
-		t.Fatalf("the next of the thread is %s", l.Note)
+		tb.Fatalf("the next of the thread is %s", l.Note)
 	}
-	other.finish(t, l.Job, "done")
+	other.finish(tb, l.Job, "done")
 	return l.Job
 }
 
-func testTurns(t *testing.T, a, b *machine) {
+func testTurns(t duo) {
+	a, b := t.a, t.b
 	var all []Lease
 	for i := range 6 { // one shard, six threads
 		p := publication("turns", fmt.Sprintf("%02d", i), 1)
@@ -150,7 +168,8 @@ func testTurns(t *testing.T, a, b *machine) {
 	}
 }
 
-func testChain(t *testing.T, a, b *machine) {
+func testChain(t duo) {
+	a, b := t.a, t.b
 	j := a.publish(t, "chain", "01", true)
 	if j = a.finish(t, j, "dead"); j.State != Queued || j.Step != 1 || j.Attempt != 0 || !j.First.IsZero() {
 		t.Fatalf("at the next target: %+v", j)
@@ -163,7 +182,8 @@ func testChain(t *testing.T, a, b *machine) {
 	expect(t, a.Retire(t.Context(), "chain", "chain-01", false), nil)
 }
 
-func testGiveBack(t *testing.T, a, b *machine) {
+func testGiveBack(t duo) {
+	a, b := t.a, t.b
 	j := a.publish(t, "back", "01", true)
 	check(t, a.PutOff(t.Context(), j, 300*time.Millisecond))
 	expect(t, a.Release(t.Context(), j), ErrFenced)
@@ -183,7 +203,8 @@ func testGiveBack(t *testing.T, a, b *machine) {
 	b.finish(t, b.claimOne(t).Job, "done")
 }
 
-func testRedrive(t *testing.T, a, b *machine) {
+func testRedrive(t duo) {
+	a, b := t.a, t.b
 	j := a.publish(t, "redrive", "01", true)
 	a.finish(t, j, "unknown")
 	a.finish(t, a.claimOne(t).Job, "dead")
@@ -200,7 +221,8 @@ func testRedrive(t *testing.T, a, b *machine) {
 }
 
 // testDeliveredWins: that a note arrived is kept whoever holds its job now.
-func testDeliveredWins(t *testing.T, a, b *machine) {
+func testDeliveredWins(t duo) {
+	a, b := t.a, t.b
 	j := a.publish(t, "wins", "01", true)
 	a.finish(t, j, "retry")
 	l := b.claimOne(t).Job
@@ -223,7 +245,8 @@ func testDeliveredWins(t *testing.T, a, b *machine) {
 	}
 }
 
-func testInbox(t *testing.T, a, b *machine) {
+func testInbox(t duo) {
+	a, b := t.a, t.b
 	for _, id := range []string{"03", "01", "02"} {
 		a.finish(t, a.publish(t, "inbox", id, true), "done")
 	}
@@ -262,7 +285,8 @@ func testInbox(t *testing.T, a, b *machine) {
 	expect(t, err, ErrNotFound)
 }
 
-func testErase(t *testing.T, a, b *machine) {
+func testErase(t duo) {
+	a, b := t.a, t.b
 	version := a.ErasureVersion(ShardOf("erase"))
 	j := a.publish(t, "erase", "01", true)
 	a.publish(t, "erase", "02", false)
@@ -299,7 +323,8 @@ func testErase(t *testing.T, a, b *machine) {
 	}
 }
 
-func testLinks(t *testing.T, a, b *machine) {
+func testLinks(t duo) {
+	a, b := t.a, t.b
 	ctx := t.Context()
 	_, err := a.LinkFor(ctx, "links")
 	expect(t, err, ErrNotFound)
@@ -323,7 +348,8 @@ func testLinks(t *testing.T, a, b *machine) {
 }
 
 // testTake: two machines together stay within the rate.
-func testTake(t *testing.T, a, b *machine) {
+func testTake(t duo) {
+	a, b := t.a, t.b
 	const rate = 20
 	got, began := 0, time.Now()
 	for time.Since(began) < time.Second {
@@ -342,7 +368,8 @@ func testTake(t *testing.T, a, b *machine) {
 	}
 }
 
-func testWatch(t *testing.T, a, b *machine) {
+func testWatch(t duo) {
+	a, b := t.a, t.b
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	seen, done := make(chan News, 100), make(chan struct{})

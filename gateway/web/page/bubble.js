@@ -23,7 +23,7 @@ const isUnplayed = (note) => note.media && note.kind !== "missed" && !note.playe
 // describe says in one sentence what is in a bubble, for a screen reader.
 function describe(note) {
   const what = note.kind === "missed" ? say("missed_call") : say(note.kind);
-  const parts = [what, note.media && total(note), reason(note), time(note)];
+  const parts = [what, (note.media || note.gone) && total(note), note.gone && say("gone"), reason(note), time(note)];
   if (note.partial) parts.push(say("cut_off"));
   if (isUnplayed(note)) parts.push(say("unplayed"));
   return parts.filter(Boolean).join(", ");
@@ -42,9 +42,20 @@ const when = (note) =>
 const missedLine = (...more) =>
   element("div", { class: "line" }, icon("missed"), element("span", { class: "what" }, say("missed_call")), ...more);
 
-// line is a call that left nothing to play.
+// goneLine says that there was something to play.
+const goneLine = (note) =>
+  element(
+    "div",
+    { class: "line" },
+    icon(note.kind),
+    element("span", { class: "what" }, `${say(note.kind === "missed" ? "missed_call" : note.kind)}, ${total(note)}`),
+    element("span", { class: "gone" }, say("gone")),
+    when(note),
+  );
+
+// line is a call that left nothing to play, or nothing any more.
 const line = (note) => ({
-  element: missedLine(when(note)),
+  element: note.gone ? goneLine(note) : missedLine(when(note)),
   show() {},
 });
 

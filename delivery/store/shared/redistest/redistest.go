@@ -51,7 +51,7 @@ func start(tb testing.TB, args ...string) *Server {
 // freePort finds a port by binding it.
 func freePort(tb testing.TB) int {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -74,12 +74,12 @@ func (s *Server) Start() {
 	if len(s.args) > 0 && strings.HasPrefix(s.args[0], "sentinel") {
 		run = append(run, "--sentinel")
 	}
-	s.cmd = exec.Command("redis-server", run...)
+	s.cmd = exec.CommandContext(context.Background(), "redis-server", run...) //nolint:gosec // a test says what to run
 	if err := s.cmd.Start(); err != nil {
 		s.tb.Fatal(err)
 	}
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		c, err := net.Dial("tcp", s.Addr())
+		c, err := (&net.Dialer{}).DialContext(s.tb.Context(), "tcp", s.Addr())
 		if err == nil {
 			_ = c.Close()
 			break

@@ -16,7 +16,7 @@ type Setup struct {
 // Setups are the kinds of set-up, by name.
 func Setups() map[string]func(testing.TB) *Setup {
 	return map[string]func(testing.TB) *Setup{
-		"single":   func(tb testing.TB) *Setup { return Single(tb) },
+		"single":   func(tb testing.TB) *Setup { tb.Helper(); return Single(tb) },
 		"sentinel": Replicated,
 		"cluster":  Cluster,
 	}

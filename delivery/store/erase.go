@@ -1,0 +1,150 @@
+package store
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// Erase takes out every note of a mailbox with all that belongs to it, and the
+// link to its inbox, so that nothing of them is left in the store's files. What
+// was being sent ends with delivery.ErrFenced. Notes of calls that are being
+// recorded are not touched. When it fails, what it has not done is done by
+// erasing again.
+func (s *Store) Erase(ctx context.Context, mailbox string) (delivery.Erasure, error) {
+	s.left.mu.Lock() // what a crash left is not handed out meanwhile
+	defer s.left.mu.Unlock()
+	e := delivery.Erasure{At: s.clock.Wall(), Proof: []delivery.ErasedNote{}}
+	err := s.eraseNotes(ctx, s.vault.mailbox(mailbox), &e)
+	if err == nil {
+		err = s.eraseMailbox(ctx, mailbox, e)
+	}
+	s.vault.forget()
+	s.wakeUp() // what waited behind its jobs
+	if err == nil {
+		err = s.checkpoint(ctx)
+	}
+	if err != nil {
+		return e, fmt.Errorf("erase a mailbox: %w; what is left goes when it is erased again", err)
+	}
+	s.log.Info("mailbox erased", "notes", e.Notes, "files", e.Files, "bytes", e.Bytes, "in_progress", e.InProgress)
+	return e, nil
+}
+
+// eraseNotes erases the notes of a mailbox as their rows have it, oldest first.
+func (s *Store) eraseNotes(ctx context.Context, mailbox string, e *delivery.Erasure) error {
+	for last := ""; ; {
+		rows, err := s.readers.QueryContext(ctx, "SELECT id FROM note WHERE mailbox = ? AND id > ? ORDER BY id LIMIT ?", mailbox, last, removeBatch)
+		page, err := collect(rows, err, func(r scanner) (id string, err error) { return id, r.Scan(&id) })
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		last = page[len(page)-1]
+		var batch []string
+		for _, id := range page {
+			if d := s.drafts.get(id); d != nil && !d.erased() {
+				e.InProgress++
+				continue
+			}
+			batch = append(batch, id)
+		}
+		if err := s.eraseBatch(ctx, batch, e); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Store) eraseBatch(ctx context.Context, batch []string, e *delivery.Erasure) error {
+	var proof []delivery.ErasedNote
+	for _, id := range batch {
+		n, _ := s.note(ctx, id) // one that cannot be read is erased too
+		proof = append(proof, delivery.ErasedNote{ID: id, SHA256: n.Media.SHA256})
+	}
+	each := func(do func(*txn, string) error) error {
+		_, err := write(ctx, s, func(tx *txn) (any, error) {
+			for _, id := range batch {
+				if err := do(tx, id); err != nil {
+					return nil, err
+				}
+			}
+			return nil, nil
+		})
+		return err
+	}
+	if err := each((*txn).bare); err != nil {
+		return err
+	}
+	for _, id := range batch {
+		files, bytes, err := s.unlink(id)
+		e.Files += files
+		e.Bytes += bytes
+		if err != nil {
+			return err
+		}
+	}
+	if err := each((*txn).forget); err != nil {
+		return err
+	}
+	s.left.drop(batch)
+	e.Notes += len(batch)
+	e.Proof = append(e.Proof, proof...)
+	return nil
+}
+
+// eraseMailbox removes the link and keeps that the mailbox was erased, under a
+// name that tells nobody which it was.
+func (s *Store) eraseMailbox(ctx context.Context, mailbox string, e delivery.Erasure) error {
+	name, err := s.erasureName(ctx, mailbox)
+	if err != nil {
+		return err
+	}
+	upto := ""
+	if len(e.Proof) > 0 {
+		upto = e.Proof[len(e.Proof)-1].ID
+	}
+	_, err = write(ctx, s, func(tx *txn) (any, error) {
+		if _, err := tx.exec("DELETE FROM link WHERE mailbox = ?", tx.vault.mailbox(mailbox)); err != nil {
+			return nil, err
+		}
+		return tx.exec(`INSERT INTO erasure (mailbox, upto, at) VALUES (?1, ?2, ?3)
+			ON CONFLICT (mailbox) DO UPDATE SET upto = max(upto, ?2), at = ?3`, name, upto, micros(e.At))
+	})
+	return err
+}
+
+// erasureName is a mailbox's name in the table of erasures: a keyed hash, in a
+// store in clear too.
+func (s *Store) erasureName(ctx context.Context, mailbox string) (string, error) {
+	key, err := s.SigningKey(ctx)
+	if err != nil {
+		return "", err
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte("erasure " + mailbox)) // never fails (hash.Hash)
+	return hex.EncodeToString(mac.Sum(nil)[:16]), nil
+}
+
+// checkpoint moves the write-ahead log into the database and cuts it to
+// nothing: deleted rows are zeroes there (secure_delete), in the log they are not.
+func (s *Store) checkpoint(ctx context.Context) error {
+	const tries, pause = 20, 100 * time.Millisecond
+	for try := 1; ; try++ {
+		var busy, frames, moved int
+		err := s.readers.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved)
+		switch {
+		case err != nil:
+			return err
+		case busy == 0:
+			return nil
+		case try == tries:
+			return errors.New("the database's log is in use")
+		}
+		time.Sleep(pause)
+	}
+}

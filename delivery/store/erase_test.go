@@ -1,0 +1,184 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// traces are what must not be found of the erased mailbox.
+func traces() []string {
+	return []string{"+4930987654321", "Zacharias Quellwasser", "+4917055501234", "Wilhelmine Oberbach", "THE SOUND OF A VOICE", "crm-4711", "gone away: +49"}
+}
+
+// ofMailbox is a note with all of the traces.
+func ofMailbox() delivery.Note {
+	n := newNote(traces()[0], traces()[2])
+	n.Recipient.Name, n.Caller.Name = traces()[1], traces()[3]
+	return n
+}
+
+// recorded takes a note to the end of its call.
+func recorded(tb testing.TB, s *Store, n delivery.Note) delivery.Draft {
+	tb.Helper()
+	d := begin(tb, s, n)
+	for range 20 {
+		check(tb, d.Append([]byte(strings.Repeat(traces()[4], 50))))
+	}
+	check(tb, d.Recorded(tb.Context(), false))
+	return d
+}
+
+// rendered takes a note to its delivery.
+func rendered(tb testing.TB, s *Store, n delivery.Note) []delivery.Lease {
+	tb.Helper()
+	d := recorded(tb, s, n)
+	n = d.Note()
+	n.Media.Type = "audio/ogg"
+	leases, err := d.Rendered(tb.Context(), n, []byte(strings.Repeat(traces()[4], 200)), []delivery.Chain{chainTo("crm:" + traces()[5])})
+	check(tb, err)
+	return leases
+}
+
+// search looks for the traces in every file below path, and in names of files.
+func search(tb testing.TB, path string) (found []string) {
+	tb.Helper()
+	err := filepath.WalkDir(path, func(p string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(p)
+		for _, trace := range traces() {
+			if bytes.Contains(content, []byte(trace)) || strings.Contains(p, trace) {
+				found = append(found, trace+" in "+filepath.Base(p))
+			}
+		}
+		return err
+	})
+	check(tb, err)
+	return found
+}
+
+// Of a mailbox that was erased, no byte of a number, a name, an address or a
+// voice is found in any file of the store, nor in the log.
+func TestErase(t *testing.T) { everywhere(t, testErase) }
+
+func testErase(t *testing.T, c composition) {
+	path, ctx := t.TempDir(), t.Context()
+	s := c.openAt(t, path)
+	recorded(t, s, ofMailbox()) // and the process ends
+	check(t, s.Close())
+	var said bytes.Buffer
+	s, err := Open(c.options(t, path), slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	check(t, err)
+	defer closeStore(t, s)
+
+	var leases []delivery.Lease
+	var sums []string
+	for i := range 60 { // among others
+		other := newNote("101", fmt.Sprint(200+i))
+		keep(t, s, other, chainTo("crm"))
+		n := ofMailbox()
+		n.Caller.Number += fmt.Sprint(i)
+		l := rendered(t, s, n)[0]
+		r := delivery.Result{Outcome: []delivery.Outcome{delivery.Done, delivery.Dead, delivery.Retry}[i%3], Detail: traces()[6], Receipt: delivery.Receipt{ID: traces()[5]}}
+		if i < 50 {
+			finish(t, s, l, r)
+		} else {
+			leases = append(leases, l)
+		}
+		sums = append(sums, life(t, s, n.ID).Note.Media.SHA256)
+	}
+	held := recorded(t, s, ofMailbox())
+	token, err := s.LinkFor(ctx, traces()[0])
+	check(t, err)
+	check(t, s.Mark(ctx, traces()[0], leases[0].Note.ID, delivery.MarkPlayed))
+
+	erased, err := s.Erase(ctx, traces()[0])
+	check(t, err)
+	if erased.Notes != 62 || erased.Files != 62+60 || erased.Bytes < 62*20*1000 || erased.InProgress != 0 || len(erased.Proof) != 62 {
+		t.Errorf("erased %d notes, %d files, %d bytes, %d in progress, a proof of %d", erased.Notes, erased.Files, erased.Bytes, erased.InProgress, len(erased.Proof))
+	}
+	for i, n := range erased.Proof[1:61] {
+		if n.SHA256 != sums[i] || n.SHA256 == "" {
+			t.Errorf("the proof of note %d is %+v", i, n)
+		}
+	}
+	if found := search(t, path); len(found) > 0 {
+		t.Errorf("left: %s", strings.Join(found, ", "))
+	}
+	for _, l := range leases {
+		if err := s.Finish(ctx, l, delivery.Result{Outcome: delivery.Done}); !errors.Is(err, delivery.ErrFenced) {
+			t.Fatalf("a lease ended with %v", err)
+		}
+	}
+	if _, err := held.Rendered(ctx, held.Note(), []byte(traces()[4]), nil); !errors.Is(err, delivery.ErrNotFound) {
+		t.Errorf("rendering ended with %v", err)
+	}
+	if _, err := s.LinkOwner(ctx, token); !errors.Is(err, delivery.ErrNotFound) {
+		t.Errorf("its link: %v", err)
+	}
+	if drafts, err := s.Unfinished(ctx); err != nil || len(drafts) != 0 {
+		t.Errorf("%d drafts are left, %v", len(drafts), err)
+	}
+	if err := s.Export(ctx, traces()[0], io.Discard); !errors.Is(err, delivery.ErrNotFound) {
+		t.Errorf("Export: %v", err)
+	}
+	if list, err := s.List(ctx, delivery.Filter{Limit: 100}); err != nil || len(list) != 60 {
+		t.Errorf("%d notes of others are left, %v", len(list), err)
+	}
+	check(t, s.Close())
+	if found := search(t, path); len(found) > 0 {
+		t.Errorf("left after the end: %s", strings.Join(found, ", "))
+	}
+	for _, trace := range traces() {
+		if strings.Contains(said.String(), trace) {
+			t.Errorf("the log says %q", trace)
+		}
+	}
+	var name, upto string
+	s = c.openAt(t, path)
+	check(t, s.readers.QueryRowContext(ctx, "SELECT mailbox, upto FROM erasure").Scan(&name, &upto))
+	if again, err := s.erasureName(ctx, traces()[0]); err != nil || name != again || upto != held.Note().ID {
+		t.Errorf("kept of it: %s up to %s", name, upto)
+	}
+}
+
+// A call that is in progress is said, and its note comes; it waits for nothing
+// that was erased.
+func TestEraseDuringACall(t *testing.T) { everywhere(t, testEraseDuringACall) }
+
+func testEraseDuringACall(t *testing.T, c composition) {
+	s := c.openAt(t, t.TempDir())
+	ctx := t.Context()
+	waiting := rendered(t, s, ofMailbox())[0]
+	finish(t, s, waiting, delivery.Result{Outcome: delivery.Retry, Wait: 1 << 40})
+	d := begin(t, s, ofMailbox())
+	check(t, d.Append([]byte("hello")))
+	erased, err := s.Erase(ctx, traces()[0])
+	if err != nil || erased.Notes != 1 || erased.InProgress != 1 {
+		t.Fatalf("erased %+v, %v", erased, err)
+	}
+	check(t, d.Append([]byte("and goodbye")))
+	check(t, d.Recorded(ctx, false))
+	leases, err := d.Rendered(ctx, d.Note(), []byte("OggS"), []delivery.Chain{chainTo("crm:" + traces()[5])})
+	if err != nil || len(leases) != 1 {
+		t.Fatal("its note:", leases, err)
+	}
+	erased, err = s.Erase(ctx, traces()[0])
+	if err != nil || erased.Notes != 1 || erased.InProgress != 0 {
+		t.Fatalf("erased %+v, %v", erased, err)
+	}
+	if erased, err = s.Erase(ctx, traces()[0]); err != nil || erased.Notes != 0 || erased.Proof == nil {
+		t.Errorf("again: %+v, %v", erased, err)
+	}
+}

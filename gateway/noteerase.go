@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+
+	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/gateway/control"
+)
+
+func noteEraseCommand(path *string) *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use: "erase MAILBOX", Short: "Erase every note of a mailbox, and print the proof", Args: cobra.ExactArgs(1),
+		Long: "Erase every note of a mailbox: its recordings, files, deliveries, and the link to\n" +
+			"its inbox page. Nothing brings them back; `note export` writes them out before.\n" +
+			"Copies that were delivered stay where they are.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := sure(cmd, args[0], yes); err != nil {
+				return err
+			}
+			return operate(cmd.Context(), *path, func(ctx context.Context, op control.Operator) error {
+				erased, err := op.Erase(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return printErasure(cmd.OutOrStdout(), erased)
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return cmd
+}
+
+// sure has the mailbox typed in again.
+func sure(cmd *cobra.Command, mailbox string, yes bool) error {
+	if yes {
+		return nil
+	}
+	if in, ok := cmd.InOrStdin().(*os.File); !ok || !isatty.IsTerminal(in.Fd()) {
+		return errors.New("nobody is here to be asked: confirm with --yes")
+	}
+	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "Every note of mailbox %s will be gone. Type its number to go on: ", mailbox)
+	line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if strings.TrimSpace(line) != mailbox {
+		return errors.New("that is another number: nothing was erased")
+	}
+	return nil
+}
+
+func printErasure(out io.Writer, e delivery.Erasure) error {
+	_, _ = fmt.Fprintf(out, "erased %d notes, %d files, %s at %s\n", e.Notes, e.Files, size(e.Bytes), e.At.UTC().Format(time.RFC3339))
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, n := range e.Proof {
+		_, _ = fmt.Fprintf(w, "%s\t%s\n", n.ID, n.SHA256)
+	}
+	if err := w.Flush(); err != nil || e.InProgress == 0 {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "not erased: %d calls under way; erase again when they have ended\n", e.InProgress)
+	return err
+}
