@@ -141,6 +141,10 @@ func printLife(out io.Writer, life delivery.Life) error {
 		row("sha256", "%s", n.Media.SHA256)
 	}
 	for _, j := range life.Jobs {
+		if len(j.Chain) == 0 { // another machine's, which is over
+			row("delivery", "%s %s", j.ID, j.State)
+			continue
+		}
 		row("delivery", "%s %s by %s, step %d, attempt %d%s", j.ID, j.State, chainText(j.Chain), j.Step+1, j.Attempt, nextText(j))
 	}
 	if err := w.Flush(); err != nil {

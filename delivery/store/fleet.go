@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/delivery/store/shared"
@@ -17,7 +18,10 @@ import (
 type Fleet struct {
 	*Store
 	shared  *shared.Shared
-	machine string // this machine's id
+	machine string     // this machine's id
+	common  *box       // of what belongs to all machines: links
+	erasing sync.Mutex // one erasure at a time
+	strange sync.Once  // a note that cannot be opened was told of
 }
 
 // OpenFleet opens this machine's store, as Open does, and prepares the shared
@@ -39,6 +43,8 @@ func (f *Fleet) join(ctx context.Context, url string, log *slog.Logger) (err err
 	if f.machine, err = f.machineID(ctx); err != nil {
 		return err
 	}
+	f.common = f.vault.openCommon()
+	f.retirement.elsewhere = f.retireShared
 	f.shared, err = shared.Open(shared.Options{URL: url, Machine: f.machine}, ledger{f}, log)
 	return err
 }
@@ -55,7 +61,13 @@ func (f *Fleet) machineID(ctx context.Context) (string, error) {
 }
 
 // Run keeps in touch with the other machines until ctx ends.
-func (f *Fleet) Run(ctx context.Context) { f.shared.Run(ctx) }
+func (f *Fleet) Run(ctx context.Context) {
+	var tasks sync.WaitGroup
+	tasks.Go(func() { f.shared.Run(ctx) })
+	tasks.Go(func() { f.shared.Watch(ctx, f.tell) })
+	tasks.Go(func() { f.follow(ctx) })
+	tasks.Wait()
+}
 
 // Close ends the connections and closes this machine's store.
 func (f *Fleet) Close() error { return errors.Join(f.shared.Close(), f.Store.Close()) }

@@ -37,7 +37,7 @@ func (d *draft) Rendered(ctx context.Context, n delivery.Note, file []byte, chai
 	}
 	d.set(whole.Note)
 	d.store.drafts.remove(d)
-	d.store.watches.publish(n.Recipient.Number, n.ID)
+	d.store.watches.publish(d.store.vault.alias(n.Recipient.Number), n.ID)
 	return leases, nil
 }
 

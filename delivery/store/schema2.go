@@ -100,7 +100,7 @@ CREATE INDEX attempt_unsettled ON attempt (job) WHERE settled = 0;
 
 -- What was erased is not taken back from elsewhere.
 CREATE TABLE erasure (
-	mailbox TEXT PRIMARY KEY,
+	mailbox TEXT PRIMARY KEY,               -- vault.alias of it
 	upto    TEXT NOT NULL,                  -- the newest note of it
 	at      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -107,12 +107,12 @@ func (s *Shared) Thread(ctx context.Context, mailbox, before string, limit int) 
 }
 
 // Mark keeps that a note was "read" or "played", and says whether that was the
-// first time. ErrNotFound.
+// first time. ErrNotFound when the mailbox has no such note.
 func (s *Shared) Mark(ctx context.Context, mailbox, id, what string) (first bool, err error) {
 	if what != "read" && what != "played" {
 		return false, fmt.Errorf("no such mark %q", what)
 	}
-	value, err := s.run(ctx, ShardOf(mailbox), s.scripts.mark, s.o.Machine, id, what)
+	value, err := s.run(ctx, ShardOf(mailbox), s.scripts.mark, s.o.Machine, id, what, mailbox)
 	if err == nil {
 		err = refused(value)
 	}
@@ -120,6 +120,20 @@ func (s *Shared) Mark(ctx context.Context, mailbox, id, what string) (first bool
 		return false, fmt.Errorf("mark note %s: %w", id, err)
 	}
 	return value == int64(1), nil
+}
+
+// Jobs are the jobs of a note as they stand; of one that is delivered or erased
+// little more than that is known. ErrNotFound.
+func (s *Shared) Jobs(ctx context.Context, mailbox, id string) ([]Job, error) {
+	shard := ShardOf(mailbox)
+	value, err := s.run(ctx, shard, s.scripts.jobs, id)
+	if err == nil {
+		err = refused(value)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the jobs of note %s: %w", id, err)
+	}
+	return parseJobs(shard, value)
 }
 
 // Redrive queues dead jobs of a note again, all of them when none is named,

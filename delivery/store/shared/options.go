@@ -15,6 +15,9 @@ type Options struct {
 	Patience time.Duration // how long a closed gate waits for a missing machine; 0 for 30 s
 }
 
+// Count is how many shards there are.
+const Count = shards
+
 const (
 	shards = 16
 
