@@ -22,7 +22,8 @@ import (
 // member is a machine of a fleet in a test.
 type member struct {
 	*Fleet
-	leave func() // ends it
+	options Options
+	leave   func() // ends it
 }
 
 // joinFleet opens a store that shares its work, and waits until it does.
@@ -33,7 +34,7 @@ func joinFleet(tb testing.TB, o Options) *member {
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { f.Run(ctx) })
-	m := &member{f, sync.OnceFunc(func() {
+	m := &member{f, o, sync.OnceFunc(func() {
 		stop()
 		running.Wait()
 		if err := f.Close(); err != nil {

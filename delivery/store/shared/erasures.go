@@ -3,6 +3,7 @@ package shared
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 )
@@ -65,6 +66,7 @@ func (s *Shared) EraseConfirmed(ctx context.Context, mailbox string) (have, not 
 	replies := s.client.all(ctx, []command{
 		{shard: shard, args: []any{"GET", prefix(shard) + "erasing"}},
 		{shard: shard, args: []any{"HGETALL", prefix(shard) + "applied"}},
+		{shard: shard, args: []any{"ZRANGE", prefix(shard) + "machines", 0, -1}},
 	})
 	for _, r := range replies {
 		if r.err != nil {
@@ -80,9 +82,8 @@ func (s *Shared) EraseConfirmed(ctx context.Context, mailbox string) (have, not 
 		text, _ := applied[i+1].(string)
 		upTo[machine], _ = strconv.ParseInt(text, 10, 64)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for peer := range s.peers {
+	machines, _ := replies[2].value.([]any)
+	for peer := range s.peersAnd(machines) {
 		switch {
 		case peer == s.o.Machine:
 		case upTo[peer] >= version:
@@ -92,4 +93,16 @@ func (s *Shared) EraseConfirmed(ctx context.Context, mailbox string) (have, not 
 		}
 	}
 	return have, not, nil
+}
+
+// peersAnd are the machines that were met, and those of an answer.
+func (s *Shared) peersAnd(answer []any) map[string]bool {
+	s.mu.Lock()
+	all := maps.Clone(s.peers)
+	s.mu.Unlock()
+	for _, v := range answer {
+		machine, _ := v.(string)
+		all[machine] = true
+	}
+	return all
 }
