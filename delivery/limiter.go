@@ -46,7 +46,7 @@ func (l *LocalLimiter) bucket(channel string, r Rate) *rate.Limiter {
 		if l.buckets == nil {
 			l.buckets = map[bucket]*rate.Limiter{}
 		}
-		l.buckets[key] = rate.NewLimiter(rate.Limit(r.PerSecond()), r.Burst())
+		l.buckets[key] = rate.NewLimiter(rate.Limit(r.perSecond()), r.Burst())
 	}
 	return l.buckets[key]
 }

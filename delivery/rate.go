@@ -52,12 +52,11 @@ func (r Rate) String() string {
 
 // Burst is how many sends may begin at once: a second's worth, and one at
 // least.
-func (r Rate) Burst() int { return max(1, int(r.PerSecond())) }
+func (r Rate) Burst() int { return max(1, int(r.perSecond())) }
 
 // Every is the time from one send to the next.
 func (r Rate) Every() time.Duration { return r.Per / time.Duration(max(1, r.Sends)) }
 
 func (r Rate) limits() bool { return r.Sends > 0 && r.Per > 0 }
 
-// PerSecond is the rate in sends a second.
-func (r Rate) PerSecond() float64 { return float64(r.Sends) / r.Per.Seconds() }
+func (r Rate) perSecond() float64 { return float64(r.Sends) / r.Per.Seconds() }

@@ -87,7 +87,7 @@ func NewWorker(q Queue, files Opener, channels map[string]Channel, o WorkerOptio
 }
 
 func (w *Worker) addLane(name string, channel Channel) {
-l := &lane{name: name, channel: channel, within: defaultPatient, hold: maxClaimed, now: w.o.Now}
+	l := &lane{name: name, channel: channel, within: defaultPatient, hold: maxClaimed, now: w.o.Now}
 	if p, ok := channel.(Patient); ok {
 		l.within = p.Within()
 	}

@@ -31,6 +31,8 @@ func noteListCommand(path *string) *cobra.Command {
 	var f delivery.Filter
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the newest notes and how their deliveries stand", Args: cobra.NoArgs,
+		Long: "List the newest notes and how their deliveries stand. Where many machines share\n" +
+			"the work (store.redis), each lists the calls that came in there.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return operate(cmd.Context(), *path, func(ctx context.Context, op control.Operator) error {
 				notes, err := op.List(ctx, f)

@@ -21,7 +21,8 @@ type Fleet struct {
 	machine string     // this machine's id
 	common  *box       // of what belongs to all machines: links
 	erasing sync.Mutex // one erasure at a time
-	strange sync.Once  // a note that cannot be opened was told of
+	alone   delivery.LocalLimiter
+	strange sync.Once // a note that cannot be opened was told of
 }
 
 // OpenFleet opens this machine's store, as Open does, and prepares the shared

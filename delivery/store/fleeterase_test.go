@@ -123,7 +123,7 @@ func TestFleetLimiter(t *testing.T) {
 	a, b := joinFleet(t, Options{Path: t.TempDir(), Redis: setup.URL}), joinFleet(t, Options{Path: t.TempDir(), Redis: setup.URL})
 	soon(t, "a knows b", func() bool { return a.shared.Machines() == 2 })
 	rate := delivery.Rate{Sends: 10, Per: time.Minute}
-	limits := []delivery.Limiter{a.Limiter(), b.Limiter()}
+	limits := []delivery.Limiter{a, b}
 	take := func(l delivery.Limiter) int {
 		n, _, err := l.Take(t.Context(), "hook", rate, 5)
 		check(t, err)

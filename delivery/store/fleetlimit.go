@@ -7,27 +7,13 @@ import (
 	"github.com/afterbeep/afterbeep/delivery"
 )
 
-// fleetLimiter keeps the channels' rates over all machines.
-type fleetLimiter struct {
-	fleet *Fleet
-	own   delivery.LocalLimiter
-}
-
-// Limiter keeps the channels' rates over all machines. While Redis is away,
-// each takes its share, by how many there were when it was last seen.
-func (f *Fleet) Limiter() delivery.Limiter { return &fleetLimiter{fleet: f} }
-
-// Take implements delivery.Limiter. It never fails.
-func (l *fleetLimiter) Take(ctx context.Context, channel string, r delivery.Rate, n int) (granted int, wait time.Duration, err error) {
-	granted, wait, err = l.fleet.shared.Take(ctx, channel, r.PerSecond(), n)
-	if err == nil {
-		return granted, wait, nil
+// Take implements delivery.Limiter: the rate holds over all machines. While
+// Redis cannot be asked, each machine keeps to its share.
+func (f *Fleet) Take(ctx context.Context, channel string, r delivery.Rate, n int) (granted int, wait time.Duration, err error) {
+	granted, wait, err = f.shared.Take(ctx, channel, float64(r.Sends)/r.Per.Seconds(), n)
+	if err != nil {
+		r.Per *= time.Duration(f.shared.Machines())
+		return f.alone.Take(ctx, channel, r, n)
 	}
-	return l.own.Take(ctx, channel, share(r, l.fleet.shared.Machines()), n)
-}
-
-// share is the part of a rate that one of so many machines may take.
-func share(r delivery.Rate, machines int) delivery.Rate {
-	r.Per *= time.Duration(max(1, machines))
-	return r
+	return granted, wait, nil
 }

@@ -8,28 +8,28 @@ import (
 	"github.com/afterbeep/afterbeep/delivery/store/shared"
 )
 
-// carried is a note as other machines get it: what its row holds, sealed as it
+// parcel is a note as other machines get it: what its row holds, sealed as it
 // is. Whoever has the key file can open it.
-type carried struct {
+type parcel struct {
 	Key  []byte `json:"key,omitempty"` // the note's, wrapped; none in clear
 	Body []byte `json:"body"`
 }
 
-// openCarried reads a note that came by way of Redis.
-func (v *vault) openCarried(id string, body []byte) (n kept, err error) {
-	var c carried
-	if err := json.Unmarshal(body, &c); err != nil {
+// unpack opens a parcel.
+func (v *vault) unpack(id string, body []byte) (n kept, err error) {
+	var p parcel
+	if err := json.Unmarshal(body, &p); err != nil {
 		return n, fmt.Errorf("note %s of another machine cannot be read: %w", id, err)
 	}
-	if n.box, err = v.open(id, c.Key); err != nil {
+	if n.box, err = v.open(id, p.Key); err != nil {
 		return n, err
 	}
-	return n, n.box.openJSON("body", c.Body, &n.Note)
+	return n, n.box.openJSON("body", p.Body, &n.Note)
 }
 
 // takeIn reads a note of any machine, with its marks.
 func (f *Fleet) takeIn(from shared.Note) (kept, error) {
-	n, err := f.vault.openCarried(from.ID, from.Body)
+	n, err := f.vault.unpack(from.ID, from.Body)
 	n.State, n.ReadAt, n.PlayedAt = delivery.Rendered, from.Read, from.Played
 	return n, err
 }

@@ -85,7 +85,7 @@ func (m *member) put(t *testing.T, mailbox string, chains ...delivery.Chain) del
 	row, err := m.note(t.Context(), n.ID)
 	check(t, err)
 	p := shared.Publication{ID: n.ID, Mailbox: m.vault.alias(mailbox)}
-	var c carried
+	var c parcel
 	check(t, m.readers.QueryRowContext(t.Context(), "SELECT key, body FROM note WHERE id = ?", n.ID).Scan(&c.Key, &c.Body))
 	p.Body, err = json.Marshal(c)
 	check(t, err)
