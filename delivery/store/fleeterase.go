@@ -184,11 +184,7 @@ func (f *Fleet) aliases(ctx context.Context) (map[string]string, error) {
 	known, err := collect(rows, err, func(r scanner) (mailbox string, err error) { return mailbox, r.Scan(&mailbox) })
 	byAlias := make(map[string]string, len(known))
 	for _, mailbox := range known {
-		alias := mailbox
-		if !f.vault.seals() {
-			alias = f.vault.alias(mailbox)
-		}
-		byAlias[alias] = mailbox
+		byAlias[f.vault.aliasOf(mailbox)] = mailbox
 	}
 	return byAlias, err
 }
@@ -201,11 +197,7 @@ func (f *Fleet) retireShared(ctx context.Context, batch []ended) (done []ended) 
 		var known bool
 		err := f.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM job WHERE note = ? AND shared > 0)", e.id).Scan(&known)
 		if err == nil && known {
-			alias := e.mailbox
-			if !f.vault.seals() {
-				alias = f.vault.alias(alias)
-			}
-			err = f.shared.Retire(ctx, alias, e.id, !e.whole)
+			err = f.shared.Retire(ctx, f.vault.aliasOf(e.mailbox), e.id, !e.whole)
 		}
 		if err == nil {
 			done = append(done, e)

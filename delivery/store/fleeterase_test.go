@@ -13,7 +13,7 @@ import (
 )
 
 // gone fails where a machine still knows something of a note.
-func (m *member) gone(t *testing.T, n delivery.Note) {
+func (m *machine) gone(t *testing.T, n delivery.Note) {
 	t.Helper()
 	if _, err := m.Life(t.Context(), n.ID); !errors.Is(err, delivery.ErrNotFound) {
 		t.Errorf("its life: %v", err)
@@ -28,7 +28,8 @@ func (m *member) gone(t *testing.T, n delivery.Note) {
 
 func TestFleetErase(t *testing.T) {
 	t.Parallel()
-	twoMachines(t, func(t *testing.T, setup *redistest.Setup, a, b *member) {
+	onPairs(t, func(t *testing.T, p pair) {
+		a, b := p.a, p.b
 		const mailbox = "+4930555001"
 		first, second, other := a.put(t, mailbox, chainTo("inbox")), b.put(t, mailbox, chainTo("inbox")), b.put(t, "102", chainTo("inbox"))
 		token, err := b.LinkFor(t.Context(), mailbox)
@@ -40,7 +41,7 @@ func TestFleetErase(t *testing.T) {
 		if erased.Notes != 1 || erased.Elsewhere != 1 || erased.Machines != 1 || erased.Behind != 0 || len(erased.Proof) != 1 {
 			t.Errorf("erased %+v", erased)
 		}
-		for _, m := range []*member{a, b} {
+		for _, m := range []*machine{a, b} {
 			m.gone(t, first)
 			m.gone(t, second)
 			_, err := m.LinkOwner(t.Context(), token)
@@ -49,27 +50,27 @@ func TestFleetErase(t *testing.T) {
 				t.Errorf("the other mailbox has %v, %v", ids(thread), err)
 			}
 		}
-		if keys := fmt.Sprint(setup.Servers[0].Do("KEYS *")); strings.Contains(keys, "4930555001") {
+		if keys := fmt.Sprint(p.setup.Servers[0].Do("KEYS *")); strings.Contains(keys, "4930555001") {
 			t.Errorf("the number is in a key: %s", keys)
 		}
 
 		// A machine that is away erases when it is back.
 		late := b.put(t, mailbox, chainTo("inbox"))
-		b.leave()
+		b.crash(t)
 		erased, err = a.Erase(t.Context(), mailbox)
 		check(t, err)
 		if erased.Notes != 0 || erased.Elsewhere != 1 || erased.Machines != 0 || erased.Behind != 1 {
 			t.Errorf("erased without b: %+v", erased)
 		}
-		b = joinFleet(t, b.options)
-		soon(t, "b erases", func() bool {
+		b = joinFleet(t, p.options(b.path))
+		eventually(t, "b erases", func() bool {
 			_, err := b.Life(t.Context(), late.ID)
 			return errors.Is(err, delivery.ErrNotFound)
 		})
 		b.gone(t, late)
 
-		setup.Servers[0].Kill()
-		soon(t, "a notices", func() bool { return !a.shared.Up() })
+		p.setup.Servers[0].Kill()
+		eventually(t, "a notices", func() bool { return !a.shared.Up() })
 		_, err = a.Erase(t.Context(), "102")
 		expect(t, err, shared.ErrAway)
 	})
@@ -77,7 +78,8 @@ func TestFleetErase(t *testing.T) {
 
 func TestFleetRetire(t *testing.T) {
 	t.Parallel()
-	twoMachines(t, func(t *testing.T, _ *redistest.Setup, a, b *member) {
+	onPairs(t, func(t *testing.T, p pair) {
+		a, b := p.a, p.b
 		busy, over := a.put(t, "101", chainTo("inbox")), a.put(t, "102", chainTo("inbox"))
 		for n, at := range map[string]time.Duration{busy.ID: 2 * time.Hour, over.ID: 2 * time.Hour} {
 			_, err := write(t.Context(), a.Store, func(tx *txn) (int64, error) {
@@ -100,7 +102,7 @@ func TestFleetRetire(t *testing.T) {
 			t.Errorf("took %+v", took)
 		}
 		for id, want := range map[string]bool{busy.ID: true, over.ID: false} {
-			for _, m := range []*member{a, b} {
+			for _, m := range []*machine{a, b} {
 				_, _, err := m.Open(t.Context(), id)
 				if there := err == nil; there != want || (err != nil && !errors.Is(err, delivery.ErrNotFound)) {
 					t.Errorf("note %s opens: %v, want %v", id, err, want)
@@ -121,7 +123,7 @@ func TestFleetLimiter(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
 	a, b := joinFleet(t, Options{Path: t.TempDir(), Redis: setup.URL}), joinFleet(t, Options{Path: t.TempDir(), Redis: setup.URL})
-	soon(t, "a knows b", func() bool { return a.shared.Machines() == 2 })
+	eventually(t, "a knows b", func() bool { return a.peers.Load() == 2 })
 	rate := delivery.Rate{Sends: 10, Per: time.Minute}
 	limits := []delivery.Limiter{a, b}
 	take := func(l delivery.Limiter) int {
@@ -133,7 +135,7 @@ func TestFleetLimiter(t *testing.T) {
 		t.Errorf("granted %d and %d, want 1 over both", first, second)
 	}
 	setup.Servers[0].Kill()
-	soon(t, "a notices", func() bool { return !a.shared.Up() })
+	eventually(t, "a notices", func() bool { return !a.shared.Up() })
 	began := time.Now()
 	if n := take(limits[0]); n != 1 {
 		t.Errorf("without Redis: %d granted, want 1", n)

@@ -5,12 +5,12 @@ import (
 	"testing"
 
 	"github.com/afterbeep/afterbeep/delivery"
-	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
 )
 
 func TestFleetLinks(t *testing.T) {
 	t.Parallel()
-	twoMachines(t, func(t *testing.T, setup *redistest.Setup, a, b *member) {
+	onPairs(t, func(t *testing.T, p pair) {
+		a, b := p.a, p.b
 		token, err := a.LinkFor(t.Context(), "101")
 		check(t, err)
 		if again, err := b.LinkFor(t.Context(), "101"); err != nil || again != token {
@@ -19,7 +19,7 @@ func TestFleetLinks(t *testing.T) {
 		other, err := b.LinkFor(t.Context(), "102")
 		check(t, err)
 		for token, want := range map[string]string{token: "101", other: "102"} {
-			for _, m := range []*member{a, b} {
+			for _, m := range []*machine{a, b} {
 				if owner, err := m.LinkOwner(t.Context(), token); err != nil || owner != want {
 					t.Errorf("the owner is %q, %v, want %s", owner, err, want)
 				}
@@ -34,15 +34,15 @@ func TestFleetLinks(t *testing.T) {
 		}
 
 		// Redis forgets: the machines tell it again.
-		setup.Flush()
-		soon(t, "the links are there again", func() bool {
+		p.setup.Flush()
+		eventually(t, "the links are there again", func() bool {
 			owner, err := a.LinkOwner(t.Context(), other)
 			return err == nil && owner == "102"
 		})
 
 		// Two links that were made apart both lead to the mailbox.
-		setup.Servers[0].Kill()
-		soon(t, "both notice", func() bool { return !a.shared.Up() && !b.shared.Up() })
+		p.setup.Servers[0].Kill()
+		eventually(t, "both notice", func() bool { return !a.shared.Up() && !b.shared.Up() })
 		apartA, err := a.LinkFor(t.Context(), "103")
 		check(t, err)
 		apartB, err := b.LinkFor(t.Context(), "103")
@@ -50,8 +50,8 @@ func TestFleetLinks(t *testing.T) {
 		if kept, err := b.LinkFor(t.Context(), "101"); err != nil || kept != token {
 			t.Errorf("without Redis b has another link: %v", err)
 		}
-		setup.Servers[0].Start()
-		soon(t, "both links lead there", func() bool {
+		p.setup.Servers[0].Start()
+		eventually(t, "both links lead there", func() bool {
 			one, errA := b.LinkOwner(t.Context(), apartA)
 			two, errB := a.LinkOwner(t.Context(), apartB)
 			return errA == nil && errB == nil && one == "103" && two == "103"

@@ -16,7 +16,7 @@ type Standing struct {
 
 // Standing says how this machine stands with the others.
 func (f *Fleet) Standing(ctx context.Context) (s Standing, err error) {
-	s.Up, s.Gate, s.Machines = f.shared.Up(), f.shared.Ready(), f.shared.Machines()
+	s.Up, s.Gate, s.Machines = f.shared.Up(), f.shared.Ready(), max(1, int(f.peers.Load()))
 	err = f.readers.QueryRowContext(ctx, "SELECT count(*) FROM job WHERE shared = 1").Scan(&s.Unpublished)
 	return s, err
 }

@@ -72,8 +72,8 @@ func (f *Fleet) Mark(ctx context.Context, mailbox, id string, what delivery.Mark
 	return err
 }
 
-// tell hands news of other machines to those who watch a mailbox.
-func (f *Fleet) tell(n shared.News) { f.watches.publish(n.Mailbox, n.Note) }
+// news hands what other machines publish and mark to those who watch a mailbox.
+func (f *Fleet) news(n shared.News) { f.watches.publish(n.Mailbox, n.Note) }
 
 // Open implements delivery.Notes, for the notes of all machines.
 func (f *Fleet) Open(ctx context.Context, id string) (io.ReadSeekCloser, delivery.Note, error) {
@@ -160,15 +160,8 @@ func (f *Fleet) foreignJobs(ctx context.Context, n kept, mailbox string) ([]deli
 	return jobs, nil
 }
 
-// Redrive implements delivery.Notes, for the notes of all machines.
-func (f *Fleet) Redrive(ctx context.Context, id, channel string) (int, error) {
-	jobs, err := f.Store.Redrive(ctx, id, channel)
-	if errors.Is(err, delivery.ErrNotFound) {
-		return f.redriveForeign(ctx, id, channel)
-	}
-	return jobs, err
-}
-
+// redriveForeign queues the dead jobs of another machine's note again, those
+// that died at the channel, or with "" all but the operator's.
 func (f *Fleet) redriveForeign(ctx context.Context, id, channel string) (int, error) {
 	n, from, err := f.foreign(ctx, id)
 	if err != nil {

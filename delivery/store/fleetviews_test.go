@@ -1,16 +1,10 @@
 package store
 
 import (
-	"context"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
-	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,90 +13,41 @@ import (
 	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
 )
 
-// member is a machine of a fleet in a test.
-type member struct {
-	*Fleet
-	options Options
-	leave   func() // ends it
+// pair is two machines of one fleet.
+type pair struct {
+	setup   *redistest.Setup
+	options func(path string) Options
+	a, b    *machine
 }
 
-// joinFleet opens a store that shares its work, and waits until it does.
-func joinFleet(tb testing.TB, o Options) *member {
-	tb.Helper()
-	f, err := OpenFleet(o, slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
-	check(tb, err)
-	ctx, stop := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { f.Run(ctx) })
-	m := &member{f, o, sync.OnceFunc(func() {
-		stop()
-		running.Wait()
-		if err := f.Close(); err != nil {
-			tb.Error("Close:", err)
-		}
-	})}
-	tb.Cleanup(m.leave)
-	soon(tb, "leases are given out", f.shared.Ready)
-	return m
-}
-
-// soon waits for what other goroutines and machines do.
-func soon(tb testing.TB, what string, is func() bool) {
-	tb.Helper()
-	for end := time.Now().Add(15 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			tb.Fatalf("%s: not within 15 s", what)
-		}
-	}
-}
-
-// twoMachines are two machines of one fleet, in clear and sealed.
-func twoMachines(t *testing.T, test func(t *testing.T, setup *redistest.Setup, a, b *member)) {
+// onPairs runs a test over two machines, in clear and sealed.
+func onPairs(t *testing.T, test func(*testing.T, pair)) {
 	t.Helper()
 	for _, c := range []struct{ name, keys string }{{"clear", ""}, {"sealed", testIndex + testKey}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			setup := redistest.Single(t)
-			options := func() Options {
-				o := Options{Path: t.TempDir(), Redis: setup.URL}
+			p := pair{setup: redistest.Single(t)}
+			p.options = func(path string) Options {
+				o := Options{Path: path, Redis: p.setup.URL}
 				if c.keys != "" {
 					o.KeyFile = writeKeys(t, c.keys)
 				}
 				return o
 			}
-			test(t, setup, joinFleet(t, options()), joinFleet(t, options()))
+			p.a, p.b = joinFleet(t, p.options(t.TempDir())), joinFleet(t, p.options(t.TempDir()))
+			test(t, p)
 		})
 	}
 }
 
-// put keeps a note of a mailbox on a machine and tells the others of it.
-func (m *member) put(t *testing.T, mailbox string, chains ...delivery.Chain) delivery.Note {
+// put keeps a note of a mailbox on a machine, which tells the others of it.
+func (m *machine) put(t *testing.T, mailbox string, chains ...delivery.Chain) delivery.Note {
 	t.Helper()
 	n := newNote(mailbox, "+491705550101")
-	for _, l := range keep(t, m.Store, n, chains...) {
-		check(t, m.Store.Release(t.Context(), l))
+	for _, l := range keep(t, m, n, chains...) {
+		check(t, m.Release(t.Context(), l))
 	}
 	row, err := m.note(t.Context(), n.ID)
-	check(t, err)
-	p := shared.Publication{ID: n.ID, Mailbox: m.vault.alias(mailbox)}
-	var c parcel
-	check(t, m.readers.QueryRowContext(t.Context(), "SELECT key, body FROM note WHERE id = ?", n.ID).Scan(&c.Key, &c.Body))
-	p.Body, err = json.Marshal(c)
-	check(t, err)
-	p.Audio = func(context.Context) ([]byte, error) { return os.ReadFile(m.notePath(n.ID)) }
-	rows, err := m.readers.QueryContext(t.Context(), "SELECT id, thread, chain FROM job WHERE note = ?", n.ID)
-	p.Jobs, err = collect(rows, err, func(r scanner) (j shared.Job, err error) {
-		var thread []byte
-		err = r.Scan(&j.ID, &thread, &j.Chain)
-		j.Thread, j.Steps = hex.EncodeToString(thread), 1
-		return j, err
-	})
-	check(t, err)
-	_, err = write(t.Context(), m.Store, func(tx *txn) (int64, error) {
-		return tx.exec("UPDATE job SET shared = 2, head = 0 WHERE note = ?", n.ID)
-	})
-	check(t, err)
-	_, err = m.shared.Publish(t.Context(), p, false, false)
 	check(t, err)
 	return row.Note
 }
@@ -124,7 +69,8 @@ func ids(notes []delivery.Note) (all []string) {
 
 func TestFleetThread(t *testing.T) {
 	t.Parallel()
-	twoMachines(t, func(t *testing.T, setup *redistest.Setup, a, b *member) {
+	onPairs(t, func(t *testing.T, p pair) {
+		a, b := p.a, p.b
 		watched := b.Watch(t.Context(), "101")
 		first := a.put(t, "101", chainTo("hook"))
 		select {
@@ -139,7 +85,7 @@ func TestFleetThread(t *testing.T) {
 		second := b.put(t, "101", chainTo("hook"))
 		a.put(t, "102")
 		want := []string{second.ID, first.ID}
-		for _, m := range []*member{a, b} {
+		for _, m := range []*machine{a, b} {
 			thread, err := m.Thread(t.Context(), "101", "", 10)
 			check(t, err)
 			if !slices.Equal(ids(thread), want) || thread[1].Media.SHA256 != first.Media.SHA256 || thread[1].Caller != first.Caller || thread[1].State != delivery.Rendered {
@@ -162,15 +108,15 @@ func TestFleetThread(t *testing.T) {
 		}
 		expect(t, b.Mark(t.Context(), "102", first.ID, delivery.MarkPlayed), delivery.ErrNotFound)
 		check(t, b.Mark(t.Context(), "101", first.ID, delivery.MarkPlayed))
-		for _, m := range []*member{a, b} {
+		for _, m := range []*machine{a, b} {
 			thread, err := m.Thread(t.Context(), "101", "", 10)
 			check(t, err)
 			if thread[1].PlayedAt.IsZero() || !thread[1].ReadAt.IsZero() || !thread[0].PlayedAt.IsZero() {
 				t.Errorf("after the mark: %+v", thread)
 			}
 		}
-		setup.Servers[0].Kill()
-		soon(t, "b notices", func() bool { return !b.shared.Up() })
+		p.setup.Servers[0].Kill()
+		eventually(t, "b notices", func() bool { return !b.shared.Up() })
 		thread, err := b.Thread(t.Context(), "101", "", 10)
 		check(t, err)
 		if !slices.Equal(ids(thread), want[:1]) {
@@ -185,7 +131,8 @@ func TestFleetThread(t *testing.T) {
 
 func TestFleetLife(t *testing.T) {
 	t.Parallel()
-	twoMachines(t, func(t *testing.T, _ *redistest.Setup, a, b *member) {
+	onPairs(t, func(t *testing.T, p pair) {
+		a, b := p.a, p.b
 		n := a.put(t, "101", chainTo("hook:7"), chainTo("inbox"))
 		life, err := b.Life(t.Context(), n.ID)
 		check(t, err)

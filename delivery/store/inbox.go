@@ -18,12 +18,17 @@ func (s *Store) Thread(ctx context.Context, mailbox, before string, limit int) (
 	})
 }
 
+// The first time of a mark counts.
+const (
+	setRead   = "UPDATE note SET read_at = ? WHERE id = ? AND read_at = 0"
+	setPlayed = "UPDATE note SET played_at = ? WHERE id = ? AND played_at = 0"
+)
+
 // Mark implements delivery.Inbox. delivery.ErrNotFound when the mailbox has no
 // such note.
 func (s *Store) Mark(ctx context.Context, mailbox, id string, what delivery.Mark) error {
 	set, ok := map[delivery.Mark]string{
-		delivery.MarkRead:   "UPDATE note SET read_at = ? WHERE id = ? AND read_at = 0",
-		delivery.MarkPlayed: "UPDATE note SET played_at = ? WHERE id = ? AND played_at = 0",
+		delivery.MarkRead: setRead, delivery.MarkPlayed: setPlayed,
 	}[what]
 	if !ok {
 		return fmt.Errorf("no such mark %q", what)

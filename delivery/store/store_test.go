@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -36,12 +37,68 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 type composition struct {
 	name    string
 	options func(tb testing.TB, path string) Options // of a store at path, the same each time
+	fleet   bool                                     // with Redis on top: see fleet_test.go
+}
+
+// keeper is a store in a test that runs over the fleet as well.
+type keeper interface {
+	delivery.Drafts
+	delivery.Queue
+	delivery.Notes
+	delivery.Inbox
+	delivery.Links
+	Now() time.Time
+	Close() error
+}
+
+// open opens a new store.
+func (c composition) open(tb testing.TB) keeper {
+	tb.Helper()
+	return c.openWith(tb, c.options(tb, tb.TempDir()))
+}
+
+func (c composition) openWith(tb testing.TB, o Options) keeper {
+	tb.Helper()
+	if c.fleet {
+		return joinFleet(tb, o)
+	}
+	return openStore(tb, o)
+}
+
+// timed runs a test that waits: over the fleet as long as it says, else for no
+// time at all. soon is what it should wait for.
+func (c composition) timed(t *testing.T, test func(t *testing.T, soon time.Duration)) {
+	t.Helper()
+	if c.fleet {
+		test(t, 300*time.Millisecond)
+		return
+	}
+	synctest.Test(t, func(t *testing.T) { test(t, 5*time.Second) })
+}
+
+// inner is a draft as the embedded store has it.
+func inner(d delivery.Draft) *draft {
+	if f, ok := d.(fleetDraft); ok {
+		return f.draft
+	}
+	return d.(*draft)
+}
+
+// embedded is the store on this machine's disk.
+func embedded(k keeper) *Store {
+	switch s := k.(type) {
+	case *Fleet:
+		return s.Store
+	case *machine:
+		return s.Store
+	}
+	return k.(*Store)
 }
 
 func compositions() []composition {
 	return []composition{
-		{"clear", func(_ testing.TB, path string) Options { return Options{Path: path} }},
-		{"sealed", func(tb testing.TB, path string) Options {
+		{name: "clear", options: func(_ testing.TB, path string) Options { return Options{Path: path} }},
+		{name: "sealed", options: func(tb testing.TB, path string) Options {
 			tb.Helper()
 			return Options{Path: path, KeyFile: writeKeys(tb, testIndex+testKey)}
 		}},
@@ -97,10 +154,10 @@ func writeKeys(tb testing.TB, text string) string {
 }
 
 // closeStore closes s unless the test did.
-func closeStore(tb testing.TB, s *Store) {
+func closeStore(tb testing.TB, s keeper) {
 	tb.Helper()
 	select {
-	case <-s.writer.quit:
+	case <-embedded(s).writer.quit:
 	default:
 		if err := s.Close(); err != nil {
 			tb.Error("Close:", err)
@@ -117,7 +174,7 @@ func newNote(mailbox, caller string) delivery.Note {
 	}
 }
 
-func begin(tb testing.TB, s *Store, n delivery.Note) delivery.Draft {
+func begin(tb testing.TB, s keeper, n delivery.Note) delivery.Draft {
 	tb.Helper()
 	d, err := s.Begin(tb.Context(), n, 1<<20)
 	if err != nil {
@@ -139,7 +196,7 @@ func chainTo(targets ...string) delivery.Chain {
 }
 
 // keep takes a new note through every step and returns its leases.
-func keep(tb testing.TB, s *Store, n delivery.Note, chains ...delivery.Chain) []delivery.Lease {
+func keep(tb testing.TB, s keeper, n delivery.Note, chains ...delivery.Chain) []delivery.Lease {
 	tb.Helper()
 	d := begin(tb, s, n)
 	check(tb, d.Append([]byte("hello")))
@@ -167,7 +224,7 @@ func names(l delivery.Life) string {
 	return strings.Join(all, ", ")
 }
 
-func life(tb testing.TB, s *Store, id string) delivery.Life {
+func life(tb testing.TB, s keeper, id string) delivery.Life {
 	tb.Helper()
 	l, err := s.Life(tb.Context(), id)
 	check(tb, err)

@@ -112,6 +112,14 @@ func (v *vault) mailbox(number string) string { return v.index("mailbox", number
 // store in clear too, where it is not keyed.
 func (v *vault) alias(number string) string { return hex.EncodeToString(v.hash("mailbox " + number)) }
 
+// aliasOf is the alias of a mailbox as its rows have it.
+func (v *vault) aliasOf(index string) string {
+	if v.seals() {
+		return index
+	}
+	return v.alias(index)
+}
+
 // derive makes 32 bytes for one purpose out of the key file's index, the same
 // on every machine that has the file.
 func (v *vault) derive(purpose string) []byte {

@@ -11,6 +11,7 @@ type Options struct {
 	URL     string // see ParseURL
 	Machine string // this machine's id, the same after a restart; letters, digits, - and _
 
+	Wake     chan struct{} // gets a value when jobs may have become due; holds one; nil for one that Shared.Wake returns
 	Lease    time.Duration // how long a lease lasts unrenewed; 0 for 10 s
 	Patience time.Duration // how long a closed gate waits for a missing machine; 0 for 30 s
 }
@@ -30,13 +31,16 @@ const (
 	ioTimeout   = time.Second
 	waitTimeout = 500 * time.Millisecond // for replicas; below ioTimeout
 
-	maxSteps    = 30  // of a chain: one bit each in 32, with a sign
+	MaxSteps    = 30  // of a chain that can be shared: one bit each in 32, with a sign
 	recallBatch = 200 // facts in one round trip
 	eraseBatch  = 100 // notes in one script call
 	drainBatch  = 500 // messages read at once
 )
 
 func (o Options) withDefaults() Options {
+	if o.Wake == nil {
+		o.Wake = make(chan struct{}, 1)
+	}
 	if o.Lease == 0 {
 		o.Lease = 10 * time.Second
 	}

@@ -2,6 +2,7 @@ package shared
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -41,6 +42,9 @@ func (s *Shared) Publish(ctx context.Context, p Publication, again, lease bool) 
 	}
 	began := time.Now()
 	value, err := s.client.do(ctx, cmd)
+	if lease && errors.Is(err, ErrUncertain) {
+		s.lost(cmd.shard, true) // what was leased comes with the next claim
+	}
 	if err != nil {
 		return nil, fmt.Errorf("publish note %s: %w", p.ID, err)
 	}
@@ -67,8 +71,8 @@ func (s *Shared) publishing(p Publication, again, lease bool, audio []byte) (com
 	}
 	args := []any{s.o.Machine, s.owner, ttl, oneIf(again), p.ID, p.Mailbox, p.Body, oneIf(p.Audio != nil), audio}
 	for _, j := range p.Jobs {
-		if j.Steps < 1 || j.Steps > maxSteps {
-			return command{}, fmt.Errorf("publish note %s: a chain has %d targets: 1 to %d can be shared", p.ID, j.Steps, maxSteps)
+		if j.Steps < 1 || j.Steps > MaxSteps {
+			return command{}, fmt.Errorf("publish note %s: a chain has %d targets: 1 to %d can be shared", p.ID, j.Steps, MaxSteps)
 		}
 		args = append(args, j.ID, j.Thread, j.Chain, j.Steps, j.Step, j.Attempt, j.Unknown, j.Round, age(j.First), wait(j.Next))
 	}

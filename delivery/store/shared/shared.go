@@ -61,10 +61,11 @@ func Open(o Options, ledger Ledger, log *slog.Logger) (*Shared, error) {
 		return nil, err
 	}
 	redis.SetLogger(quiet{})
+	o = o.withDefaults()
 	s := &Shared{
-		o: o.withDefaults(), owner: o.Machine + "/" + rand.Text(), scripts: all, ledger: ledger, log: log,
+		o: o, wake: o.Wake, owner: o.Machine + "/" + rand.Text(), scripts: all, ledger: ledger, log: log,
 		client: &client{target.dial(), target.replicas},
-		peers:  map[string]bool{}, kick: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		peers:  map[string]bool{}, kick: make(chan struct{}, 1),
 	}
 	for i := range s.state {
 		s.state[i].why = errNotYet
@@ -118,18 +119,6 @@ func (s *Shared) Reach(ctx context.Context) error {
 	s.rememberPeers(ctx)
 	s.beat(ctx)
 	return s.whyDown()
-}
-
-// Machines is how many machines share the work, this one included, as far as
-// it was heard of.
-func (s *Shared) Machines() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := len(s.peers)
-	if !s.peers[s.o.Machine] {
-		n++
-	}
-	return n
 }
 
 // whyDown is why a shard cannot be used now; nil when all can.

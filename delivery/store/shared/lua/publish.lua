@@ -39,7 +39,8 @@ for i = 10, #ARGV, 10 do
   if not j.state then
     j.note, j.thread = note, thread
     become(j, 'queued', {
-      note = note, thread = thread, chain = chain, steps = steps, pos = (i - 10) / 10, home = machine, epoch = 0,
+      note = note, thread = thread, chain = chain, steps = steps, pos = (i - 10) / 10, home = machine,
+      epoch = again == '1' and now or 0, -- above those of leases that are forgotten
       unknown = unknown, step = told.step, attempt = told.attempt, round = told.round, next = told.next,
       first = told.first, memory = again == '1' and '' or memory(),
     })

@@ -14,7 +14,7 @@ if not j.state then
   j.note, j.thread, j.pos = note, thread, pos
   set(j, {
     note = note, thread = thread, chain = chain, steps = steps, step = step, attempt = tried, unknown = unknown,
-    round = round, epoch = epoch, pos = pos, home = home, next = now + wait, memory = '',
+    round = round, epoch = kind == 'sending' and epoch or math.max(epoch, now), pos = pos, home = home, next = now + wait, memory = '',
     first = age == '-1' and 0 or now - age,
   })
 elseif not counted[j.state] then
