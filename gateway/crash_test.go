@@ -45,7 +45,7 @@ func startChild(t *testing.T, path string) *child {
 		t.Fatal(err)
 	}
 	c := &child{cmd: cmd}
-t.Cleanup(c.kill) // of a test that failed before it did
+	t.Cleanup(c.kill) // of a test that failed before it did
 	lines := bufio.NewScanner(io.TeeReader(stderr, log))
 	var said strings.Builder
 	for lines.Scan() {

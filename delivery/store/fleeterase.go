@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
-	"github.com/afterbeep/afterbeep/delivery/store/shared"
 )
 
 // eraseWithin is how long Erase waits for the other machines.
@@ -65,7 +64,7 @@ func (f *Fleet) eraseShared(ctx context.Context, mailbox string) (upto string, e
 	if err != nil {
 		return "", 0, err
 	}
-	upto = newest.String
+	upto = max(newest.String, delivery.FirstID(time.Time{})) // its links are erased where it has no notes
 	for page := everywhere; len(page) > 0; {
 		for _, n := range page {
 			upto = max(upto, n.ID)
@@ -77,10 +76,8 @@ func (f *Fleet) eraseShared(ctx context.Context, mailbox string) (upto string, e
 			return "", 0, err
 		}
 	}
-	if upto != "" {
-		if _, err := f.shared.Erase(ctx, alias, upto); err != nil {
-			return "", 0, err
-		}
+	if _, err := f.shared.Erase(ctx, alias, upto); err != nil {
+		return "", 0, err
 	}
 	return upto, elsewhere, f.dropLinks(ctx, mailbox)
 }
@@ -91,60 +88,6 @@ func (f *Fleet) keepErasure(ctx context.Context, alias, upto string, at time.Tim
 		return tx.exec("INSERT INTO erasure (mailbox, upto, at) VALUES (?1, ?2, ?3) ON CONFLICT (mailbox) DO UPDATE SET upto = max(upto, ?2)",
 			alias, upto, micros(at))
 	})
-	return err
-}
-
-// followEvery is how often other machines' changes are looked for.
-const followEvery = time.Second
-
-// follow takes over what other machines erased, and tells them this one's
-// links, until ctx ends.
-func (f *Fleet) follow(ctx context.Context) {
-	var (
-		done    followed
-		failing bool
-	)
-	for ctx.Err() == nil {
-		if f.shared.Up() {
-			err := f.catchUp(ctx, &done)
-			if err != nil && !failing && ctx.Err() == nil {
-				f.log.Warn("what other machines erased cannot be taken over yet; trying again", "error", err)
-			}
-			failing = err != nil
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(followEvery):
-		}
-	}
-}
-
-// followed is how far a machine has followed the others, by shard.
-type followed struct {
-	erasures [shared.Count]string // their version
-	links    [shared.Count]string // the era in which this machine's were told
-}
-
-func (f *Fleet) catchUp(ctx context.Context, done *followed) error {
-	var eras [shared.Count]string
-	for shard := range eras {
-		version := f.shared.ErasureVersion(shard)
-		eras[shard] = f.shared.Era(shard)
-		if version == done.erasures[shard] {
-			continue
-		}
-		if err := f.applyErasures(ctx, shard, version); err != nil {
-			return err
-		}
-		done.erasures[shard] = version
-	}
-	if eras == done.links { // after the erasures: a link that is erased is not told again
-		return nil
-	}
-	err := f.shareLinks(ctx)
-	if err == nil {
-		done.links = eras
-	}
 	return err
 }
 

@@ -122,8 +122,10 @@ func (f *Fleet) LinkOwner(ctx context.Context, token string) (string, error) {
 		return "", err
 	}
 	var l linkBody
-	err = f.common.openJSON("link", sealed, &l)
-	return l.Mailbox, err
+	if err := f.common.openJSON("link", sealed, &l); err != nil {
+		return "", err
+	}
+	return l.Mailbox, f.adoptLink(ctx, l) // it opens while Redis is away as well
 }
 
 // dropLinks forgets a mailbox's link in Redis, and the one that this machine

@@ -63,6 +63,28 @@ func (s *Shared) Note(ctx context.Context, id string) (Note, error) {
 	return Note{}, ErrNotFound
 }
 
+// Missing returns those of some notes, by their ids and mailboxes, that are not
+// here.
+func (s *Shared) Missing(ctx context.Context, notes []Publication) (missing []Publication, err error) {
+	cmds := make([]command, len(notes))
+	for i, n := range notes {
+		shard := ShardOf(n.Mailbox)
+		if err := s.usable(shard); err != nil {
+			return nil, err
+		}
+		cmds[i] = command{shard: shard, args: []any{"EXISTS", prefix(shard) + "note:" + n.ID}}
+	}
+	for i, r := range s.client.all(ctx, cmds) {
+		if r.err != nil {
+			return nil, fmt.Errorf("look for notes: %w", r.err)
+		}
+		if r.value == int64(0) {
+			missing = append(missing, notes[i])
+		}
+	}
+	return missing, nil
+}
+
 // Audio is the file of a note. ErrNotFound when it has none, or no longer.
 func (s *Shared) Audio(ctx context.Context, mailbox, id string) ([]byte, error) {
 	v, err := s.get(ctx, ShardOf(mailbox), "audio:"+id)
