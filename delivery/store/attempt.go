@@ -31,7 +31,7 @@ func (t *txn) leased(j shared.Job, n kept, now time.Time) (l delivery.Lease, err
 	l = delivery.Lease{
 		Job: j.ID, Note: n.Note, Step: j.Step, Attempt: j.Attempt, Unknown: j.Unknown>>j.Step&1 == 1, First: j.First, Epoch: int64(j.Epoch),
 	}
-	if err := n.box.openJSON("chain", bytes.Clone(j.Chain), &l.Chain); err != nil {
+	if err := n.box.openJSON("chain", bytes.Clone(j.Chain), &l.Chain); err != nil { // it stays sealed where it goes
 		return l, err
 	}
 	if l.Step >= len(l.Chain) {

@@ -28,7 +28,7 @@ func (m *machine) gone(t *testing.T, n delivery.Note) {
 
 func TestFleetErase(t *testing.T) {
 	t.Parallel()
-	onPairs(t, func(t *testing.T, p pair) {
+	onDuos(t, func(t *testing.T, p duo) {
 		a, b := p.a, p.b
 		const mailbox = "+4930555001"
 		first, second, other := a.put(t, mailbox, chainTo("inbox")), b.put(t, mailbox, chainTo("inbox")), b.put(t, "102", chainTo("inbox"))
@@ -78,7 +78,7 @@ func TestFleetErase(t *testing.T) {
 
 func TestFleetRetire(t *testing.T) {
 	t.Parallel()
-	onPairs(t, func(t *testing.T, p pair) {
+	onDuos(t, func(t *testing.T, p duo) {
 		a, b := p.a, p.b
 		busy, over := a.put(t, "101", chainTo("inbox")), a.put(t, "102", chainTo("inbox"))
 		for n, at := range map[string]time.Duration{busy.ID: 2 * time.Hour, over.ID: 2 * time.Hour} {

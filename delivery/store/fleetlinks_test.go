@@ -9,7 +9,7 @@ import (
 
 func TestFleetLinks(t *testing.T) {
 	t.Parallel()
-	onPairs(t, func(t *testing.T, p pair) {
+	onDuos(t, func(t *testing.T, p duo) {
 		a, b := p.a, p.b
 		token, err := a.LinkFor(t.Context(), "101")
 		check(t, err)

@@ -13,20 +13,20 @@ import (
 	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
 )
 
-// pair is two machines of one fleet.
-type pair struct {
+// duo is two machines of one fleet.
+type duo struct {
 	setup   *redistest.Setup
 	options func(path string) Options
 	a, b    *machine
 }
 
-// onPairs runs a test over two machines, in clear and sealed.
-func onPairs(t *testing.T, test func(*testing.T, pair)) {
+// onDuos runs a test over two machines, in clear and sealed.
+func onDuos(t *testing.T, test func(*testing.T, duo)) {
 	t.Helper()
 	for _, c := range []struct{ name, keys string }{{"clear", ""}, {"sealed", testIndex + testKey}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			p := pair{setup: redistest.Single(t)}
+			p := duo{setup: redistest.Single(t)}
 			p.options = func(path string) Options {
 				o := Options{Path: path, Redis: p.setup.URL}
 				if c.keys != "" {
@@ -69,7 +69,7 @@ func ids(notes []delivery.Note) (all []string) {
 
 func TestFleetThread(t *testing.T) {
 	t.Parallel()
-	onPairs(t, func(t *testing.T, p pair) {
+	onDuos(t, func(t *testing.T, p duo) {
 		a, b := p.a, p.b
 		watched := b.Watch(t.Context(), "101")
 		first := a.put(t, "101", chainTo("hook"))
@@ -131,7 +131,7 @@ func TestFleetThread(t *testing.T) {
 
 func TestFleetLife(t *testing.T) {
 	t.Parallel()
-	onPairs(t, func(t *testing.T, p pair) {
+	onDuos(t, func(t *testing.T, p duo) {
 		a, b := p.a, p.b
 		n := a.put(t, "101", chainTo("hook:7"), chainTo("inbox"))
 		life, err := b.Life(t.Context(), n.ID)

@@ -38,7 +38,7 @@ elseif kind == 'sending' then
   unschedule(j)
   if not lead(j) then redis.call('ZREM', P .. 'thread:' .. thread, place(j)) end
   become(j, 'sending', {
-    owner = owner, epoch = math.max(epoch, j.epoch), step = step, attempt = tried, memory = memory(),
+    owner = owner, epoch = j.memory == '' and epoch or math.max(epoch, j.epoch), step = step, attempt = tried, memory = memory(),
     unknown = bit.bor(j.unknown, unknown), first = j.first == '0' and now or j.first, ['until'] = now + ttl,
   })
   redis.call('ZADD', P .. 'leases', j['until'], id)
