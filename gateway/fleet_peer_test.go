@@ -230,6 +230,7 @@ func TestRateHoldsOverMachines(t *testing.T) {
 
 // deliverMissed leaves a missed call of a caller and sends it.
 func (g *gateway) deliverMissed(t *testing.T, caller string) {
+	t.Helper()
 	n := delivery.Note{
 		ID: delivery.NewID(), Kind: delivery.Missed, Recipient: delivery.Recipient{Number: reception},
 		Caller: delivery.Caller{Number: caller}, CalledAt: time.Now(),
