@@ -159,7 +159,7 @@ func (t *txn) doubtAttempt(a attempt, now time.Time) error {
 		return err
 	}
 	var chain delivery.Chain
-	if err := b.openJSON("chain", a.Chain, &chain); err != nil {
+	if err := b.openJSON("chain", bytes.Clone(a.Chain), &chain); err != nil {
 		return err
 	}
 	event, err := b.sealJSON("event", eventBody{chain[a.Step].String(), "the gateway ended during the attempt"})

@@ -45,6 +45,11 @@ type Fleet struct {
 	strays   map[string]int // of dropStrays: leases that nobody used when it looked last
 	peers    atomic.Int32   // machines that share the work, as last heard
 	alone    delivery.LocalLimiter
+
+	common  *box        // of what belongs to all machines: links
+	erasing sync.Mutex  // one erasure at a time
+	unseen  atomic.Bool // a note was kept that the others do not see
+	strange sync.Once   // a note that cannot be opened was told of
 }
 
 // OpenFleet opens this machine's store, as Open does, and prepares the shared
@@ -73,6 +78,8 @@ func (f *Fleet) join(ctx context.Context, with shared.Options) (err error) {
 	if err := f.doubtAttempts(ctx); err != nil {
 		return err
 	}
+	f.common = f.vault.openCommon()
+	f.retirement.elsewhere = f.retireShared
 	with.Machine, with.Wake = f.machine, f.wake
 	f.shared, err = shared.Open(with, ledger{f}, f.log)
 	return err
@@ -99,6 +106,8 @@ const (
 func (f *Fleet) Run(ctx context.Context) {
 	var inTouch sync.WaitGroup
 	inTouch.Go(func() { f.shared.Run(ctx) })
+	inTouch.Go(func() { f.shared.Watch(ctx, f.news) })
+	inTouch.Go(func() { f.follow(ctx) })
 	for ctx.Err() == nil {
 		f.settle(ctx)
 		select {

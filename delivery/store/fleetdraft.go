@@ -48,6 +48,9 @@ func (d fleetDraft) Rendered(ctx context.Context, n delivery.Note, file []byte, 
 	f := d.fleet
 	defer f.offering.add(n.ID)()
 	o := offer{fleet: f, up: f.shared.Up()}
+	if !o.up {
+		f.unseen.Store(true)
+	}
 	err := d.render(ctx, n, file, chains, func(tx *txn, n kept, now time.Time) error {
 		return o.addJobs(tx, n, chains, now)
 	})
@@ -90,7 +93,7 @@ const firstEpoch = 1
 // addJobs adds the note's jobs. What heads its thread gets its first attempt at
 // once: granted by this machine for a job of its own, else in hope.
 func (o *offer) addJobs(tx *txn, n kept, chains []delivery.Chain, now time.Time) (err error) {
-	o.what = shared.Publication{ID: n.ID, Mailbox: tx.vault.mailbox(n.Recipient.Number)}
+	o.what = shared.Publication{ID: n.ID, Mailbox: tx.vault.alias(n.Recipient.Number)}
 	if o.what.Body, err = tx.parcel(n); err != nil {
 		return err
 	}
@@ -194,6 +197,7 @@ func (o *offer) publish(ctx context.Context, file []byte) {
 // keepHere makes the jobs this machine's own, with the attempts that were
 // hoped for.
 func (o *offer) keepHere(ctx context.Context) bool {
+	o.fleet.unseen.Store(true)
 	leases, err := write(context.WithoutCancel(ctx), o.fleet.Store, func(tx *txn) (own []delivery.Lease, err error) {
 		for _, l := range o.hoped {
 			kept, err := tx.keepHere(l)

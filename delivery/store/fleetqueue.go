@@ -243,9 +243,12 @@ func (f *Fleet) NextDue(ctx context.Context) (time.Time, error) {
 	return next, nil
 }
 
-// Redrive implements delivery.Notes.
+// Redrive implements delivery.Notes, for the notes of all machines.
 func (f *Fleet) Redrive(ctx context.Context, id, channel string) (int, error) {
 	jobs, err := f.Store.Redrive(ctx, id, channel)
+	if errors.Is(err, delivery.ErrNotFound) {
+		return f.redriveForeign(ctx, id, channel)
+	}
 	if err == nil && jobs > 0 {
 		if err := f.publish(ctx, []string{id}); err != nil && !errors.Is(err, shared.ErrAway) {
 			f.log.Warn("a redriven note is not published yet", "note_id", id, "error", err)

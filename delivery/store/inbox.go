@@ -50,7 +50,7 @@ func (s *Store) Mark(ctx context.Context, mailbox, id string, what delivery.Mark
 		return fmt.Errorf("mark note %s: %w", id, err)
 	}
 	if first {
-		s.watches.publish(mailbox, id)
+		s.watches.publish(s.vault.alias(mailbox), id)
 	}
 	return nil
 }
@@ -58,5 +58,5 @@ func (s *Store) Mark(ctx context.Context, mailbox, id string, what delivery.Mark
 // Watch implements delivery.Inbox. The channel is closed when ctx or the store
 // ends.
 func (s *Store) Watch(ctx context.Context, mailbox string) <-chan string {
-	return s.watches.add(ctx, mailbox)
+	return s.watches.add(ctx, s.vault.alias(mailbox))
 }

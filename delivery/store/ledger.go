@@ -18,7 +18,7 @@ type ledger struct{ f *Fleet }
 
 // Recall implements shared.Ledger.
 func (l ledger) Recall(ctx context.Context, in shared.Shards, say func(shared.Fact) error) error {
-	for _, tell := range []func(context.Context, shared.Shards, func(shared.Fact) error) error{l.ended, l.attempts, l.pending} {
+	for _, tell := range []func(context.Context, shared.Shards, func(shared.Fact) error) error{l.ended, l.attempts, l.erasures, l.pending} {
 		if err := tell(ctx, in, say); err != nil {
 			return err
 		}
@@ -36,7 +36,7 @@ func (l ledger) ended(ctx context.Context, in shared.Shards, say func(shared.Fac
 		page, err := collect(rows, err, func(r scanner) (shared.Fact, error) {
 			var mailbox, state string
 			j, err := l.f.scanHome(r, &mailbox, &state)
-			j.Shard = shared.ShardOf(mailbox)
+			j.Shard = shared.ShardOf(l.f.vault.aliasOf(mailbox))
 			return shared.Fact{Kind: shared.Kind(state), Job: j}, err
 		})
 		if err != nil || len(page) == 0 {
@@ -88,6 +88,24 @@ func (l ledger) attempts(ctx context.Context, in shared.Shards, say func(shared.
 			if len(page) < settleBatch {
 				break
 			}
+		}
+	}
+	return nil
+}
+
+// erasures tells what was erased, here and as far as this machine heard of it.
+func (l ledger) erasures(ctx context.Context, in shared.Shards, say func(shared.Fact) error) error {
+	rows, err := l.f.readers.QueryContext(ctx, "SELECT mailbox, upto FROM erasure WHERE upto > ''")
+	all, err := collect(rows, err, func(r scanner) (p shared.Publication, err error) { return p, r.Scan(&p.Mailbox, &p.ID) })
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		if !in.Has(shared.ShardOf(p.Mailbox)) {
+			continue
+		}
+		if err := say(shared.Fact{Kind: shared.WasErased, Note: p}); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -154,7 +172,7 @@ func (f *Fleet) publication(ctx context.Context, id string) (p shared.Publicatio
 	if err != nil {
 		return p, err
 	}
-	p.ID = id
+	p.ID, p.Mailbox = id, f.vault.aliasOf(p.Mailbox)
 	if p.Body, err = json.Marshal(own); err != nil {
 		return p, err
 	}

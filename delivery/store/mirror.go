@@ -113,7 +113,7 @@ func (f *Fleet) hear(ctx context.Context, messages []shared.Message) error {
 		return marked, nil
 	})
 	for _, n := range marked {
-		f.watches.publish(n.Recipient.Number, n.ID)
+		f.watches.publish(f.vault.alias(n.Recipient.Number), n.ID)
 	}
 	return err
 }

@@ -174,7 +174,7 @@ func testWatch(t *testing.T, c composition) {
 		t.Errorf("heard of %s, want %s", got, n.ID)
 	}
 	for range 2 * watchBuffer {
-		embedded(s).watches.publish("101", n.ID) // a reader that sleeps blocks nobody
+		embedded(s).watches.publish(embedded(s).vault.alias("101"), n.ID) // a reader that sleeps blocks nobody
 	}
 	if len(slow) != watchBuffer || len(other) != 0 {
 		t.Errorf("the slow one holds %d, the other mailbox %d", len(slow), len(other))

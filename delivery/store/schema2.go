@@ -111,7 +111,7 @@ CREATE INDEX attempt_note ON attempt (note);
 
 -- What was erased is not taken back from elsewhere.
 CREATE TABLE erasure (
-	mailbox TEXT PRIMARY KEY,
+	mailbox TEXT PRIMARY KEY,               -- vault.alias of it
 	upto    TEXT NOT NULL,                  -- the newest note of it
 	at      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

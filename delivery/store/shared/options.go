@@ -20,6 +20,9 @@ type Options struct {
 // 32, with a sign.
 const MaxSteps = 30
 
+// Count is how many shards there are.
+const Count = shards
+
 const (
 	shards = 16
 

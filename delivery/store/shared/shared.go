@@ -122,6 +122,14 @@ func (s *Shared) Close() error { return s.client.Close() }
 // Up says whether every shard answered the last beat.
 func (s *Shared) Up() bool { return s.whyDown() == nil }
 
+// Reach asks every shard once, so that the others can be asked before Run runs.
+// Its error says why not.
+func (s *Shared) Reach(ctx context.Context) error {
+	s.rememberPeers(ctx)
+	s.beat(ctx)
+	return s.whyDown()
+}
+
 // whyDown is why a shard cannot be used now; nil when all can.
 func (s *Shared) whyDown() error {
 	s.mu.Lock()

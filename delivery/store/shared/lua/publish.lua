@@ -21,14 +21,16 @@ end
 
 if sounds == '1' and audio == '' and redis.call('EXISTS', A) == 0 then return 'AUDIO' end
 if audio ~= '' then redis.call('SET', A, audio, 'NX') end
+local ids = {}
+for i = FIRST, #ARGV, FIELDS do
+  ids[#ids + 1] = ARGV[i]
+end
 if redis.call('EXISTS', N) == 0 then
-  local ids = {}
-  for i = FIRST, #ARGV, FIELDS do
-    ids[#ids + 1] = ARGV[i]
-  end
   redis.call('HSET', N, 'body', body, 'mailbox', mailbox, 'home', machine, 'jobs', table.concat(ids, ' '))
   redis.call('ZADD', P .. 'inbox:' .. mailbox, 0, note)
   redis.call('PUBLISH', P .. 'news', mailbox .. ' ' .. note)
+elseif #ids > 0 and redis.call('HGET', N, 'jobs') == '' then -- it was there to be seen only
+  redis.call('HSET', N, 'jobs', table.concat(ids, ' '))
 end
 
 local open = tonumber(ttl) > 0 and gate()
