@@ -27,9 +27,8 @@ const (
 	shards = 16
 
 	beatEvery  = time.Second
-	silentFor  = 3 * time.Second // without an answer, a shard counts as away
-	renewParts = 3               // renewals in a lease's time
-	heldMargin = 5               // a lease in its last fifth is not started
+	renewParts = 3 // renewals in a lease's time
+	heldMargin = 5 // a lease in its last fifth is not started
 
 	dialTimeout = 500 * time.Millisecond
 	ioTimeout   = time.Second
