@@ -10,6 +10,11 @@ type Erasure struct {
 	Bytes      int64        `json:"bytes"`       // in them
 	InProgress int          `json:"in_progress"` // calls under way, whose notes are not erased
 	Proof      []ErasedNote `json:"proof"`
+
+	// Where many machines share the work:
+	Elsewhere int `json:"elsewhere,omitempty"` // notes that came in on other machines
+	Machines  int `json:"machines,omitempty"`  // other machines that have erased what they had
+	Behind    int `json:"behind,omitempty"`    // other machines that have not said so yet; they erase when they can be reached
 }
 
 // ErasedNote names a note that was erased.

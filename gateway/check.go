@@ -62,7 +62,7 @@ type checker struct {
 func check(ctx context.Context, out io.Writer, cfg *config.Config) error {
 	c := &checker{cfg: cfg}
 	for _, part := range []func(context.Context){
-		c.file, c.gateway, c.listeners, c.reach, c.media, c.store, c.records, c.channels,
+		c.file, c.gateway, c.listeners, c.reach, c.media, c.store, c.redis, c.records, c.channels,
 	} {
 		part(ctx)
 	}
@@ -157,6 +157,23 @@ func (c *checker) store(ctx context.Context) {
 		return
 	}
 	c.say(markOK, "store", "%s", path)
+}
+
+// redis looks at what many machines share. serve starts without it.
+func (c *checker) redis(ctx context.Context) {
+	if c.cfg.Store.Redis == "" {
+		return
+	}
+	mend, err := store.InspectRedis(ctx, c.cfg.Store)
+	for _, what := range mend {
+		c.say(markWarn, "store.redis", "%s", what)
+	}
+	switch {
+	case err != nil:
+		c.say(markWarn, "store.redis", "%v; until that is mended this machine goes on alone", err)
+	case len(mend) == 0:
+		c.say(markOK, "store.redis", "shared with the other machines")
+	}
 }
 
 // records checks the file of call records, and does not make it.

@@ -28,7 +28,8 @@ import (
 type gateway struct {
 	cfg     *config.Config
 	log     *slog.Logger
-	store   *store.Store
+	store   keeper
+	fleet   *store.Fleet // the store where many machines share the work, else nil
 	sip     *sip.Server
 	web     *web.Server
 	http    net.Listener
@@ -54,9 +55,7 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger) (g *gateway
 			err = errors.Join(err, g.close())
 		}
 	}()
-	kept := cfg.Store
-	kept.Operator = cfg.Operator != nil
-	if g.store, err = store.Open(kept, log); err != nil {
+	if err := g.openStore(); err != nil {
 		return g, err
 	}
 	if g.control, err = control.Listen(ctx, cfg.Store.Path); err != nil {
@@ -91,6 +90,7 @@ func (g *gateway) openDelivery() error {
 	}
 	g.worker = delivery.NewWorker(g.store, g.store, g.channels, delivery.WorkerOptions{
 		Observer: g.metrics,
+		Limiter:  g.limiter(),
 		Now:      g.store.Now,
 		Link:     func(id string, expires time.Time) string { return g.web.Link(id, expires) },
 	}, g.log)
@@ -162,6 +162,7 @@ func (g *gateway) ready(ctx context.Context) error {
 // run takes calls until ctx ends; then it drains: no new calls, those in
 // progress finish, unless abort ends them at once.
 func (g *gateway) run(ctx context.Context, abort <-chan struct{}) error {
+	defer g.share(context.WithoutCancel(ctx))() // the rooms' last words go to the other machines too
 	rooms, work := errgroup.WithContext(context.WithoutCancel(ctx))
 	work, stop := context.WithCancel(work)
 	defer stop()

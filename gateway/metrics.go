@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"github.com/afterbeep/afterbeep/delivery/store"
 	"github.com/afterbeep/afterbeep/gateway/call"
 	"github.com/afterbeep/afterbeep/gateway/web"
 	"github.com/afterbeep/afterbeep/media"
@@ -20,12 +21,10 @@ func (g *gateway) readMetrics() {
 		free, err := g.store.Free()
 		return map[string]float64{"": float64(free)}, err
 	})
-	g.metrics.ReadFunc(web.StoreFailed, one(func() float64 {
-		if g.store.Failed() {
-			return 1
-		}
-		return 0
-	}))
+	g.metrics.ReadFunc(web.StoreFailed, one(func() float64 { return flag(g.store.Failed()) }))
+	if g.fleet != nil {
+		g.readShared()
+	}
 	g.metrics.ReadFunc(web.QueueDepth, func(ctx context.Context) (map[string]float64, error) {
 		depth, err := g.store.Depth(ctx)
 		out := map[string]float64{}
@@ -34,6 +33,28 @@ func (g *gateway) readMetrics() {
 		}
 		return out, err
 	})
+}
+
+// readShared wires how this machine stands with the others.
+func (g *gateway) readShared() {
+	for name, value := range map[string]func(store.Standing) float64{
+		web.SharedUp:          func(s store.Standing) float64 { return flag(s.Up) },
+		web.SharedGate:        func(s store.Standing) float64 { return flag(s.Gate) },
+		web.SharedMachines:    func(s store.Standing) float64 { return float64(s.Machines) },
+		web.SharedUnpublished: func(s store.Standing) float64 { return float64(s.Unpublished) },
+	} {
+		g.metrics.ReadFunc(name, func(ctx context.Context) (map[string]float64, error) {
+			s, err := g.fleet.Standing(ctx)
+			return map[string]float64{"": value(s)}, err
+		})
+	}
+}
+
+func flag(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 // callMetrics tells the metrics what becomes of calls.

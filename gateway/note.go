@@ -31,6 +31,8 @@ func noteListCommand(path *string) *cobra.Command {
 	var f delivery.Filter
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the newest notes and how their deliveries stand", Args: cobra.NoArgs,
+		Long: "List the newest notes and how their deliveries stand. Where many machines share\n" +
+			"the work (store.redis), each lists the calls that came in there.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return operate(cmd.Context(), *path, func(ctx context.Context, op control.Operator) error {
 				notes, err := op.List(ctx, f)
@@ -141,6 +143,10 @@ func printLife(out io.Writer, life delivery.Life) error {
 		row("sha256", "%s", n.Media.SHA256)
 	}
 	for _, j := range life.Jobs {
+		if len(j.Chain) == 0 { // another machine's, which is over
+			row("delivery", "%s %s", j.ID, j.State)
+			continue
+		}
 		row("delivery", "%s %s by %s, step %d, attempt %d%s", j.ID, j.State, chainText(j.Chain), j.Step+1, j.Attempt, nextText(j))
 	}
 	if err := w.Flush(); err != nil {

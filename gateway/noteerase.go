@@ -67,9 +67,16 @@ func printErasure(out io.Writer, e delivery.Erasure) error {
 	for _, n := range e.Proof {
 		_, _ = fmt.Fprintf(w, "%s\t%s\n", n.ID, n.SHA256)
 	}
-	if err := w.Flush(); err != nil || e.InProgress == 0 {
-		return err
+	if e.Elsewhere+e.Machines+e.Behind > 0 {
+		_, _ = fmt.Fprintf(w, "also erased: %s of other machines, confirmed by %s\n",
+			count(e.Elsewhere, "note", "notes"), count(e.Machines, "machine", "machines"))
 	}
-	_, err := fmt.Fprintf(out, "not erased: %d calls under way; erase again when they have ended\n", e.InProgress)
-	return err
+	if e.Behind > 0 {
+		_, _ = fmt.Fprintf(w, "not confirmed by %s yet: the notes are gone from Redis, and go from their disks when they are back\n",
+			count(e.Behind, "machine", "machines"))
+	}
+	if e.InProgress > 0 {
+		_, _ = fmt.Fprintf(w, "not erased: %d calls under way; erase again when they have ended\n", e.InProgress)
+	}
+	return w.Flush()
 }

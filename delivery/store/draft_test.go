@@ -22,7 +22,7 @@ import (
 func TestLifeOfANote(t *testing.T) { everywhere(t, testLifeOfANote) }
 
 func testLifeOfANote(t *testing.T, c composition) {
-	s := c.openAt(t, t.TempDir())
+	s := c.open(t)
 	ctx := t.Context()
 	n := newNote("101", "201")
 	d := begin(t, s, n)
@@ -70,7 +70,7 @@ func testLifeOfANote(t *testing.T, c composition) {
 	if got, want := names(l), "recording, recorded, rendered, sending crm, sending inbox, done crm"; got != want {
 		t.Fatalf("events %s\nwant   %s", got, want)
 	}
-	if got, want := l.Events[1].Detail, fmt.Sprintf("3 records, %d bytes", 47+3*d.(*draft).box.extra()); got != want {
+	if got, want := l.Events[1].Detail, fmt.Sprintf("3 records, %d bytes", 47+3*inner(d).box.extra()); got != want {
 		t.Errorf("recorded: %q, want %q", got, want)
 	}
 	if got := l.Events[5].Detail; got != "200 OK; id m1" {
@@ -84,7 +84,7 @@ func testLifeOfANote(t *testing.T, c composition) {
 func TestMissedNote(t *testing.T) { everywhere(t, testMissedNote) }
 
 func testMissedNote(t *testing.T, c composition) {
-	s := c.openAt(t, t.TempDir())
+	s := c.open(t)
 	n := newNote("101", "")
 	d := begin(t, s, n)
 	check(t, d.Recorded(t.Context(), false))
@@ -104,7 +104,7 @@ func testMissedNote(t *testing.T, c composition) {
 func TestStepsOutOfOrder(t *testing.T) { everywhere(t, testStepsOutOfOrder) }
 
 func testStepsOutOfOrder(t *testing.T, c composition) {
-	s := c.openAt(t, t.TempDir())
+	s := c.open(t)
 	ctx := t.Context()
 	d := begin(t, s, newNote("101", "201"))
 	if _, err := d.Rendered(ctx, d.Note(), nil, nil); !errors.Is(err, errState) {
@@ -126,7 +126,7 @@ func testStepsOutOfOrder(t *testing.T, c composition) {
 	if err := d.Discard(ctx); !errors.Is(err, errState) {
 		t.Errorf("Discard of a rendered note: %v", err)
 	}
-	if _, err := os.Stat(s.tapePath(d.Note().ID)); err != nil {
+	if _, err := os.Stat(embedded(s).tapePath(d.Note().ID)); err != nil {
 		t.Errorf("its tape is gone: %v", err)
 	}
 }
@@ -134,7 +134,7 @@ func testStepsOutOfOrder(t *testing.T, c composition) {
 func TestDiscard(t *testing.T) { everywhere(t, testDiscard) }
 
 func testDiscard(t *testing.T, c composition) {
-	s := c.openAt(t, t.TempDir())
+	s := c.open(t)
 	d := begin(t, s, newNote("101", "201"))
 	check(t, d.Append([]byte("answered elsewhere")))
 	check(t, d.Discard(t.Context()))
@@ -144,7 +144,7 @@ func testDiscard(t *testing.T, c composition) {
 	if _, err := s.Life(t.Context(), d.Note().ID); !errors.Is(err, delivery.ErrNotFound) {
 		t.Errorf("Life: %v", err)
 	}
-	if _, err := os.Stat(s.tapePath(d.Note().ID)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(embedded(s).tapePath(d.Note().ID)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the tape: %v", err)
 	}
 	if err := d.Append([]byte("late")); !errors.Is(err, errEnded) {
@@ -155,7 +155,7 @@ func testDiscard(t *testing.T, c composition) {
 func TestIDsAreChecked(t *testing.T) { everywhere(t, testIDsAreChecked) }
 
 func testIDsAreChecked(t *testing.T, c composition) {
-	s := c.openAt(t, t.TempDir())
+	s := c.open(t)
 	for _, id := range []string{"", "../../../../etc/passwd", strings.Repeat("A", 26), "/", strings.Repeat("0", 25) + "/"} {
 		if _, err := s.Begin(t.Context(), delivery.Note{ID: id}, 0); err == nil {
 			t.Errorf("Begin took %q", id)
@@ -179,10 +179,10 @@ func testIDsAreChecked(t *testing.T, c composition) {
 func TestReserve(t *testing.T) { everywhere(t, testReserve) }
 
 func testReserve(t *testing.T, c composition) {
-	s := c.openAt(t, t.TempDir())
+	s := c.open(t)
 	d := begin(t, s, newNote("101", "201"))
 	blocks := func() int64 {
-		info, err := os.Stat(s.tapePath(d.Note().ID))
+		info, err := os.Stat(embedded(s).tapePath(d.Note().ID))
 		check(t, err)
 		return info.Sys().(*syscall.Stat_t).Blocks * 512
 	}
@@ -200,8 +200,8 @@ func testReserve(t *testing.T, c composition) {
 func TestFailedAppend(t *testing.T) { everywhere(t, testFailedAppend) }
 
 func testFailedAppend(t *testing.T, c composition) {
-	s := c.openAt(t, t.TempDir())
-	d := begin(t, s, newNote("101", "201")).(*draft)
+	s := c.open(t)
+	d := inner(begin(t, s, newNote("101", "201")))
 	check(t, d.Append([]byte("one")))
 	good := d.tape.file
 	readOnly, err := os.Open(d.tape.path)
@@ -222,7 +222,7 @@ func testFailedAppend(t *testing.T, c composition) {
 func TestFollow(t *testing.T) { everywhere(t, testFollow) }
 
 func testFollow(t *testing.T, c composition) {
-	s := c.openAt(t, t.TempDir())
+	s := c.open(t)
 	d := begin(t, s, newNote("101", "201"))
 	const records = 300
 	var wg sync.WaitGroup
@@ -247,7 +247,7 @@ func testFollow(t *testing.T, c composition) {
 	}
 	check(t, d.Recorded(t.Context(), false))
 	wg.Wait()
-	if left := len(d.(*draft).tape.readers); left != 0 {
+	if left := len(inner(d).tape.readers); left != 0 {
 		t.Errorf("%d readers are left", left)
 	}
 }
@@ -255,7 +255,7 @@ func testFollow(t *testing.T, c composition) {
 func TestFollowEndsWithContext(t *testing.T) { everywhere(t, testFollowEndsWithContext) }
 
 func testFollowEndsWithContext(t *testing.T, c composition) {
-	s := c.openAt(t, t.TempDir())
+	s := c.open(t)
 	d := begin(t, s, newNote("101", "201"))
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()

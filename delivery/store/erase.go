@@ -2,10 +2,7 @@ package store
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -18,12 +15,21 @@ import (
 // recorded are not touched. When it fails, what it has not done is done by
 // erasing again.
 func (s *Store) Erase(ctx context.Context, mailbox string) (delivery.Erasure, error) {
+	return s.eraseUpTo(ctx, s.vault.mailbox(mailbox), s.vault.alias(mailbox), "")
+}
+
+// eraseUpTo erases the notes of a mailbox, as their rows have it, up to an id,
+// "" for all, and keeps that under the mailbox's alias.
+func (s *Store) eraseUpTo(ctx context.Context, mailbox, alias, upto string) (delivery.Erasure, error) {
 	s.left.mu.Lock() // what a crash left is not handed out meanwhile
 	defer s.left.mu.Unlock()
 	e := delivery.Erasure{At: s.clock.Wall(), Proof: []delivery.ErasedNote{}}
-	err := s.eraseNotes(ctx, s.vault.mailbox(mailbox), &e)
+	err := s.eraseNotes(ctx, mailbox, upto, &e)
 	if err == nil {
-		err = s.eraseMailbox(ctx, mailbox, e)
+		if upto == "" && len(e.Proof) > 0 {
+			upto = e.Proof[len(e.Proof)-1].ID
+		}
+		err = s.eraseMailbox(ctx, mailbox, alias, upto, e.At)
 	}
 	s.vault.forget()
 	s.wakeUp() // what waited behind its jobs
@@ -41,9 +47,9 @@ func (s *Store) Erase(ctx context.Context, mailbox string) (delivery.Erasure, er
 }
 
 // eraseNotes erases the notes of a mailbox as their rows have it, oldest first.
-func (s *Store) eraseNotes(ctx context.Context, mailbox string, e *delivery.Erasure) error {
+func (s *Store) eraseNotes(ctx context.Context, mailbox, upto string, e *delivery.Erasure) error {
 	for last := ""; ; {
-		rows, err := s.readers.QueryContext(ctx, "SELECT id FROM note WHERE mailbox = ? AND id > ? ORDER BY id LIMIT ?", mailbox, last, removeBatch)
+		rows, err := s.readers.QueryContext(ctx, "SELECT id FROM note WHERE mailbox = ?1 AND id > ?2 AND (?3 = '' OR id <= ?3) ORDER BY id LIMIT ?4", mailbox, last, upto, removeBatch)
 		page, err := collect(rows, err, func(r scanner) (id string, err error) { return id, r.Scan(&id) })
 		if err != nil || len(page) == 0 {
 			return err
@@ -101,36 +107,16 @@ func (s *Store) eraseBatch(ctx context.Context, batch []string, e *delivery.Eras
 }
 
 // eraseMailbox removes the link and keeps that the mailbox was erased, under a
-// name that tells nobody which it was.
-func (s *Store) eraseMailbox(ctx context.Context, mailbox string, e delivery.Erasure) error {
-	name, err := s.erasureName(ctx, mailbox)
-	if err != nil {
-		return err
-	}
-	upto := ""
-	if len(e.Proof) > 0 {
-		upto = e.Proof[len(e.Proof)-1].ID
-	}
-	_, err = write(ctx, s, func(tx *txn) (any, error) {
-		if _, err := tx.exec("DELETE FROM link WHERE mailbox = ?", tx.vault.mailbox(mailbox)); err != nil {
+// name that does not tell which it was.
+func (s *Store) eraseMailbox(ctx context.Context, mailbox, alias, upto string, at time.Time) error {
+	_, err := write(ctx, s, func(tx *txn) (any, error) {
+		if _, err := tx.exec("DELETE FROM link WHERE mailbox = ?", mailbox); err != nil {
 			return nil, err
 		}
 		return tx.exec(`INSERT INTO erasure (mailbox, upto, at) VALUES (?1, ?2, ?3)
-			ON CONFLICT (mailbox) DO UPDATE SET upto = max(upto, ?2), at = ?3`, name, upto, micros(e.At))
+			ON CONFLICT (mailbox) DO UPDATE SET upto = max(upto, ?2), at = ?3`, alias, upto, micros(at))
 	})
 	return err
-}
-
-// erasureName is a mailbox's name in the table of erasures: a keyed hash, in a
-// store in clear too.
-func (s *Store) erasureName(ctx context.Context, mailbox string) (string, error) {
-	key, err := s.SigningKey(ctx)
-	if err != nil {
-		return "", err
-	}
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte("erasure " + mailbox)) // never fails (hash.Hash)
-	return hex.EncodeToString(mac.Sum(nil)[:16]), nil
 }
 
 // checkpoint moves the write-ahead log into the database and cuts it to
@@ -146,7 +132,7 @@ func (s *Store) checkpoint(ctx context.Context) error {
 	if err := setBusyTimeout(ctx, conn, turn); err != nil {
 		return err
 	}
-	defer func() { _ = setBusyTimeout(ctx, conn, busyTimeout) }() // fails with its connection
+	defer func() { _ = setBusyTimeout(context.WithoutCancel(ctx), conn, busyTimeout) }() // fails with its connection
 	for range tries {
 		var busy, frames, moved int
 		if err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil || busy == 0 {

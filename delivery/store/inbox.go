@@ -17,12 +17,17 @@ func (s *Store) Thread(ctx context.Context, mailbox, before string, limit int) (
 	})
 }
 
+// The first time of a mark counts.
+const (
+	setRead   = "UPDATE note SET read_at = ? WHERE id = ? AND read_at = 0"
+	setPlayed = "UPDATE note SET played_at = ? WHERE id = ? AND played_at = 0"
+)
+
 // Mark implements delivery.Inbox. delivery.ErrNotFound when the mailbox has no
 // such note.
 func (s *Store) Mark(ctx context.Context, mailbox, id string, what delivery.Mark) error {
 	set, ok := map[delivery.Mark]string{
-		delivery.MarkRead:   "UPDATE note SET read_at = ? WHERE id = ? AND read_at = 0",
-		delivery.MarkPlayed: "UPDATE note SET played_at = ? WHERE id = ? AND played_at = 0",
+		delivery.MarkRead: setRead, delivery.MarkPlayed: setPlayed,
 	}[what]
 	if !ok {
 		return fmt.Errorf("no such mark %q", what)
@@ -45,7 +50,7 @@ func (s *Store) Mark(ctx context.Context, mailbox, id string, what delivery.Mark
 		return fmt.Errorf("mark note %s: %w", id, err)
 	}
 	if first {
-		s.watches.publish(mailbox, id)
+		s.watches.publish(s.vault.alias(mailbox), id)
 	}
 	return nil
 }
@@ -53,5 +58,5 @@ func (s *Store) Mark(ctx context.Context, mailbox, id string, what delivery.Mark
 // Watch implements delivery.Inbox. The channel is closed when ctx or the store
 // ends.
 func (s *Store) Watch(ctx context.Context, mailbox string) <-chan string {
-	return s.watches.add(ctx, mailbox)
+	return s.watches.add(ctx, s.vault.alias(mailbox))
 }

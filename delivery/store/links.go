@@ -27,7 +27,7 @@ func (s *Store) LinkFor(ctx context.Context, mailbox string) (string, error) {
 	body, err := orMake(s.readers.QueryRowContext(ctx, query, index), func() ([]byte, error) {
 		return write(ctx, s, func(tx *txn) ([]byte, error) {
 			return orMake(tx.row(query, index), func() ([]byte, error) {
-				return tx.addLink(s.box, linkBody{mailbox, base64.RawURLEncoding.EncodeToString(randomBytes(tokenBytes))})
+				return tx.addLink(s.box, linkBody{mailbox, newToken()})
 			})
 		})
 	})
@@ -61,6 +61,9 @@ func (s *Store) LinkOwner(ctx context.Context, token string) (mailbox string, er
 	err = s.box.openJSON("link", body, &l)
 	return l.Mailbox, err
 }
+
+// newToken mints the token of a link.
+func newToken() string { return base64.RawURLEncoding.EncodeToString(randomBytes(tokenBytes)) }
 
 // tokenHash is what finds a link by its token. The token is random: its hash
 // needs no key.

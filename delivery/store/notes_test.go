@@ -100,7 +100,7 @@ func testList(t *testing.T, c composition) {
 func TestThread(t *testing.T) { everywhere(t, testThread) }
 
 func testThread(t *testing.T, c composition) {
-	s := c.openAt(t, t.TempDir())
+	s := c.open(t)
 	var ids []string
 	for range 3 {
 		n := newNote("101", "201")
@@ -132,7 +132,7 @@ func testThread(t *testing.T, c composition) {
 func TestMark(t *testing.T) { everywhere(t, testMark) }
 
 func testMark(t *testing.T, c composition) {
-	s := c.openAt(t, t.TempDir())
+	s := c.open(t)
 	ctx, n := t.Context(), newNote("101", "201")
 	keep(t, s, n)
 	seen := s.Watch(ctx, "101")
@@ -164,7 +164,7 @@ func testMark(t *testing.T, c composition) {
 func TestWatch(t *testing.T) { everywhere(t, testWatch) }
 
 func testWatch(t *testing.T, c composition) {
-	s := c.openAt(t, t.TempDir())
+	s := c.open(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	mine, slow := s.Watch(ctx, "101"), s.Watch(ctx, "101")
 	other := s.Watch(t.Context(), "102")
@@ -174,7 +174,7 @@ func testWatch(t *testing.T, c composition) {
 		t.Errorf("heard of %s, want %s", got, n.ID)
 	}
 	for range 2 * watchBuffer {
-		s.watches.publish("101", n.ID) // a reader that sleeps blocks nobody
+		embedded(s).watches.publish(embedded(s).vault.alias("101"), n.ID) // a reader that sleeps blocks nobody
 	}
 	if len(slow) != watchBuffer || len(other) != 0 {
 		t.Errorf("the slow one holds %d, the other mailbox %d", len(slow), len(other))

@@ -9,11 +9,11 @@ import (
 )
 
 // openTelling opens a store whose operator is to be told.
-func (c composition) openTelling(tb testing.TB) *Store {
+func (c composition) openTelling(tb testing.TB) keeper {
 	tb.Helper()
 	o := c.options(tb, tb.TempDir())
 	o.Operator = true
-	return openStore(tb, o)
+	return c.openWith(tb, o)
 }
 
 func TestOperatorIsToldOfADeadNote(t *testing.T) { everywhere(t, testOperatorIsToldOfADeadNote) }
@@ -81,7 +81,7 @@ func testOperatorJobsBlockNothing(t *testing.T, c composition) {
 func TestNoOperator(t *testing.T) { everywhere(t, testNoOperator) }
 
 func testNoOperator(t *testing.T, c composition) {
-	s := c.openAt(t, t.TempDir())
+	s := c.open(t)
 	l := keep(t, s, newNote("101", "201"), chainTo("crm"))[0]
 	finish(t, s, l, delivery.Result{Outcome: delivery.Dead})
 	if got := claim(t, s, 10); len(got) != 0 {
@@ -92,7 +92,7 @@ func testNoOperator(t *testing.T, c composition) {
 func TestStart(t *testing.T) { everywhere(t, testStart) }
 
 func testStart(t *testing.T, c composition) {
-	s := c.openAt(t, t.TempDir())
+	s := c.open(t)
 	l := keep(t, s, newNote("101", "201"), chainTo("crm", "bot"))[0]
 	check(t, s.Start(t.Context(), l))
 	check(t, s.Start(t.Context(), l))

@@ -16,36 +16,47 @@ import (
 
 // Rendered implements delivery.Draft. For a note that is rendered already it
 // returns no leases and no error: its jobs are the queue's.
-func (d *draft) Rendered(ctx context.Context, n delivery.Note, file []byte, chains []delivery.Chain) ([]delivery.Lease, error) {
+func (d *draft) Rendered(ctx context.Context, n delivery.Note, file []byte, chains []delivery.Chain) (leases []delivery.Lease, err error) {
+	err = d.render(ctx, n, file, chains, func(tx *txn, n kept, now time.Time) (err error) {
+		leases, err = tx.addJobs(n, chains, now)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return leases, nil
+}
+
+// render keeps a rendered note; add adds its jobs in the same commit.
+func (d *draft) render(ctx context.Context, n delivery.Note, file []byte, chains []delivery.Chain, add func(*txn, kept, time.Time) error) error {
 	d.step.Lock()
 	defer d.step.Unlock()
 	now := d.Note()
 	switch {
 	case n.ID != now.ID:
-		return nil, fmt.Errorf("keep note %s: the draft is that of %s", n.ID, now.ID)
+		return fmt.Errorf("keep note %s: the draft is that of %s", n.ID, now.ID)
 	case now.State == delivery.Rendered:
-		return nil, nil
+		return nil
 	case now.State == delivery.Discarded:
-		return nil, alive(now)
+		return alive(now)
 	case now.State != delivery.Recorded:
-		return nil, fmt.Errorf("keep note %s: %w: it is %s", n.ID, errState, now.State)
+		return fmt.Errorf("keep note %s: %w: it is %s", n.ID, errState, now.State)
 	}
 	whole := kept{n, d.box}
-	leases, err := d.store.keep(ctx, &whole, file, chains)
-	if err != nil {
-		return nil, fmt.Errorf("keep note %s: %w", n.ID, err)
+	if err := d.store.keep(ctx, &whole, file, chains, add); err != nil {
+		return fmt.Errorf("keep note %s: %w", n.ID, err)
 	}
 	d.set(whole.Note)
 	d.store.drafts.remove(d)
-	d.store.watches.publish(n.Recipient.Number, n.ID)
-	return leases, nil
+	d.store.watches.publish(d.store.vault.alias(n.Recipient.Number), n.ID)
+	return nil
 }
 
 // keep puts a rendered note's file and rows on disk and completes n.
-func (s *Store) keep(ctx context.Context, n *kept, file []byte, chains []delivery.Chain) ([]delivery.Lease, error) {
+func (s *Store) keep(ctx context.Context, n *kept, file []byte, chains []delivery.Chain, add func(*txn, kept, time.Time) error) error {
 	for _, c := range chains {
 		if len(c) == 0 {
-			return nil, errors.New("a chain without a target")
+			return errors.New("a chain without a target")
 		}
 	}
 	n.State = delivery.Rendered
@@ -54,10 +65,17 @@ func (s *Store) keep(ctx context.Context, n *kept, file []byte, chains []deliver
 	} else {
 		n.Media.Bytes, n.Media.SHA256 = int64(len(file)), hexSum(file)
 		if err := s.keepFile(ctx, n.ID, n.box.seal("file", file)); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return write(ctx, s, func(tx *txn) ([]delivery.Lease, error) { return tx.rendered(*n, chains, s.Now()) })
+	_, err := write(ctx, s, func(tx *txn) (any, error) {
+		now := s.Now()
+		if err := tx.rendered(*n, len(chains) == 0, now); err != nil {
+			return nil, err
+		}
+		return nil, add(tx, *n, now)
+	})
+	return err
 }
 
 // keepFile puts a note's file on disk under its own name: nobody reads it
@@ -74,32 +92,32 @@ func (s *Store) keepFile(ctx context.Context, id string, file []byte) error {
 	return s.syncFile(ctx, f.Name())
 }
 
-// rendered writes the note's row, its jobs, and the attempts that begin now.
-func (t *txn) rendered(n kept, chains []delivery.Chain, now time.Time) ([]delivery.Lease, error) {
+// rendered writes the note's row. Without jobs, the note has ended.
+func (t *txn) rendered(n kept, over bool, now time.Time) error {
 	body, err := n.box.sealJSON("body", n.Note)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	ended := time.Time{}
-	if len(chains) == 0 {
+	if over {
 		ended = now
 	}
 	changed, err := t.exec("UPDATE note SET state = ?, mailbox = ?, body = ?, rendered_at = ?, ended_at = ? WHERE id = ? AND state = 'recorded'",
 		n.State, t.vault.mailbox(n.Recipient.Number), body, micros(now), micros(ended), n.ID)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if changed == 0 {
-		return nil, errState
+		return errState
 	}
-	err = t.event(n.box, delivery.Event{
+	return t.event(n.box, delivery.Event{
 		Name:   string(delivery.Rendered),
 		Detail: fmt.Sprintf("%s, %s, %d bytes", n.Kind, n.Duration.Round(time.Millisecond), n.Media.Bytes),
 	})
-	if err != nil {
-		return nil, err
-	}
-	var leases []delivery.Lease
+}
+
+// addJobs adds the note's jobs, and the attempts that begin now.
+func (t *txn) addJobs(n kept, chains []delivery.Chain, now time.Time) (leases []delivery.Lease, err error) {
 	for _, c := range chains {
 		id, head, err := t.addJob(n, c, now)
 		if err != nil {
@@ -127,9 +145,9 @@ func (t *txn) addJob(n kept, c delivery.Chain, now time.Time) (id string, head b
 	thread := t.vault.threadOf(n.Note, c[0], id)
 	// The time of trying begins now, not with the turn in the thread: behind a
 	// head that cannot be delivered the week of a second note is the same.
-	err = t.row(`INSERT INTO job (id, note, thread, chain, state, first_at, next_at, head)
-		VALUES (?1, ?2, ?3, ?4, 'queued', ?5, ?5, NOT EXISTS (SELECT 1 FROM job WHERE thread = ?3 AND head = 1))
-		RETURNING head`, id, n.ID, thread, chain, micros(now)).Scan(&head)
+	err = t.row(`INSERT INTO job (id, note, thread, chain, steps, state, first_at, next_at, head)
+		VALUES (?1, ?2, ?3, ?4, ?5, 'queued', ?6, ?6, NOT EXISTS (SELECT 1 FROM job WHERE thread = ?3 AND head = 1))
+		RETURNING head`, id, n.ID, thread, chain, len(c), micros(now)).Scan(&head)
 	return id, head, err
 }
 

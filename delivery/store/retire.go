@@ -26,6 +26,10 @@ type retirement struct {
 	mu    sync.Mutex
 	off   time.Duration // the machine's clock against the store's, when last looked
 	swept time.Time
+
+	// elsewhere drops what others have of the notes, and returns those of which
+	// that is done; nil where nobody else has any.
+	elsewhere func(ctx context.Context, batch []ended) []ended
 }
 
 // Retire takes what its mailbox's retention is over for: files, then whole
@@ -127,6 +131,11 @@ func (s *Store) retireNotes(ctx context.Context, now time.Time, keep func(string
 // retireBatch takes the files of the notes, and the rows of those that go as a
 // whole.
 func (s *Store) retireBatch(ctx context.Context, batch []ended, r *delivery.Retired) error {
+	if s.retirement.elsewhere != nil {
+		if batch = s.retirement.elsewhere(ctx, batch); len(batch) == 0 {
+			return nil
+		}
+	}
 	gone, err := write(ctx, s, func(tx *txn) (gone []ended, err error) {
 		if gone, err = tx.stillEnded(batch); err != nil {
 			return nil, err

@@ -155,8 +155,14 @@ func (t *txn) event(b *box, e delivery.Event) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.exec("INSERT INTO event (note, job, at, name, body) VALUES (?, ?, ?, ?, ?)",
-		b.owner, e.Job, micros(t.clock.Wall()), e.Name, body)
+	return t.addEvent(b.owner, e.Job, e.Name, body, 0)
+}
+
+// addEvent adds a sealed line to a note's life. With an epoch, it is about that
+// lease of the job, and said twice it stands there once.
+func (t *txn) addEvent(note, job, name string, body []byte, epoch int) error {
+	_, err := t.exec("INSERT INTO event (note, job, at, name, body, epoch) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+		note, job, micros(t.clock.Wall()), name, body, epoch)
 	return err
 }
 

@@ -49,9 +49,12 @@ CREATE TABLE job2 (
 	first_at INTEGER NOT NULL DEFAULT 0,    -- of the first attempt at this step
 	next_at  INTEGER NOT NULL,
 	receipt  TEXT NOT NULL DEFAULT '',      -- the service's id of the message, as vault.index has it
-	shared   INTEGER NOT NULL DEFAULT 0     -- 1: many machines share its schedule; it is never a head here
+	steps    INTEGER NOT NULL,              -- targets in its chain
+	shared   INTEGER NOT NULL DEFAULT 0,    -- 0: this machine's alone; 1: meant for all machines, perhaps told; 2: they have it. It is a head here only with 0
+	round    INTEGER NOT NULL DEFAULT 0,    -- of a shared job: how often it was redriven
+	epoch    INTEGER NOT NULL DEFAULT 0     -- of a shared job: of its last lease that is known here
 ) STRICT;
-INSERT INTO job2 SELECT seq, id, note, thread, CAST(chain AS BLOB), state, head, step, attempt, unknown, first_at, next_at, receipt, 0 FROM job;
+INSERT INTO job2 SELECT seq, id, note, thread, CAST(chain AS BLOB), state, head, step, attempt, unknown, first_at, next_at, receipt, json_array_length(chain), 0, 0, 0 FROM job;
 DROP TABLE job;
 ALTER TABLE job2 RENAME TO job;
 CREATE INDEX job_note ON job (note);
@@ -60,19 +63,24 @@ CREATE UNIQUE INDEX job_head ON job (thread) WHERE head = 1;
 CREATE INDEX job_behind ON job (thread, note) WHERE state = 'queued' AND head = 0 AND shared = 0;
 CREATE INDEX job_due ON job (next_at) WHERE state = 'queued' AND head = 1;
 CREATE INDEX job_fresh ON job (next_at) WHERE state = 'queued' AND head = 1 AND attempt = 0;
+CREATE INDEX job_shared ON job (note) WHERE shared > 0 AND state <> 'delivered';
+CREATE INDEX job_untold ON job (note) WHERE shared = 1;
+CREATE INDEX job_thread ON job (thread) WHERE state IN ('queued', 'sending');
 
 CREATE TABLE event2 (
-	seq  INTEGER PRIMARY KEY,
-	note TEXT NOT NULL,
-	job  TEXT NOT NULL,
-	at   INTEGER NOT NULL,
-	name TEXT NOT NULL,
-	body BLOB NOT NULL                      -- eventBody as JSON
+	seq   INTEGER PRIMARY KEY,
+	note  TEXT NOT NULL,
+	job   TEXT NOT NULL,
+	at    INTEGER NOT NULL,
+	name  TEXT NOT NULL,
+	body  BLOB NOT NULL,                    -- eventBody as JSON
+	epoch INTEGER NOT NULL DEFAULT 0        -- of a shared job: of the lease it is about
 ) STRICT;
-INSERT INTO event2 SELECT seq, note, job, at, name, CAST(json_object('target', target, 'detail', detail) AS BLOB) FROM event;
+INSERT INTO event2 SELECT seq, note, job, at, name, CAST(json_object('target', target, 'detail', detail) AS BLOB), 0 FROM event;
 DROP TABLE event;
 ALTER TABLE event2 RENAME TO event;
 CREATE INDEX event_note ON event (note);
+CREATE UNIQUE INDEX event_epoch ON event (job, epoch, name) WHERE epoch > 0; -- what is heard twice is kept once
 
 ALTER TABLE link RENAME TO link1;
 CREATE TABLE link (
@@ -81,26 +89,29 @@ CREATE TABLE link (
 	body    BLOB NOT NULL                   -- linkBody as JSON
 ) STRICT, WITHOUT ROWID;
 
--- An attempt at a shared job on a machine that need not be the job's home.
+-- An attempt of this machine at a shared job, its own or another machine's.
 CREATE TABLE attempt (
 	job      TEXT NOT NULL,
 	epoch    INTEGER NOT NULL,
 	note     TEXT NOT NULL,
-	home     TEXT NOT NULL,
-	step     INTEGER NOT NULL,
-	n        INTEGER NOT NULL,
+	home     TEXT NOT NULL,                 -- the machine that keeps the note
+	key      BLOB NOT NULL,                 -- the note's, wrapped
+	body     BLOB NOT NULL,                 -- shared.Job as JSON, as it was leased
 	began_at INTEGER NOT NULL,
+	outcome  TEXT NOT NULL DEFAULT '',      -- delivery.Outcome, or returned; '' while it is under way
 	ended_at INTEGER NOT NULL DEFAULT 0,
-	outcome  TEXT NOT NULL DEFAULT '',
-	body     BLOB NOT NULL DEFAULT x'',
-	settled  INTEGER NOT NULL DEFAULT 0,
+	next_at  INTEGER NOT NULL DEFAULT 0,    -- when the job may be tried again
+	receipt  TEXT NOT NULL DEFAULT '',
+	event    BLOB NOT NULL DEFAULT x'',     -- eventBody as JSON
+	settled  INTEGER NOT NULL DEFAULT 0,    -- 1: the other machines know the outcome
 	PRIMARY KEY (job, epoch)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX attempt_unsettled ON attempt (job) WHERE settled = 0;
+CREATE INDEX attempt_settled ON attempt (settled, began_at);
+CREATE INDEX attempt_note ON attempt (note);
 
 -- What was erased is not taken back from elsewhere.
 CREATE TABLE erasure (
-	mailbox TEXT PRIMARY KEY,
+	mailbox TEXT PRIMARY KEY,               -- vault.alias of it
 	upto    TEXT NOT NULL,                  -- the newest note of it
 	at      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

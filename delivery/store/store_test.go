@@ -31,54 +31,6 @@ func TestMain(m *testing.M) {
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// composition is a way to put a store together. The suite runs over all of them.
-type composition struct {
-	name    string
-	options func(tb testing.TB, path string) Options // of a store at path, the same each time
-}
-
-func compositions() []composition {
-	return []composition{
-		{"clear", func(_ testing.TB, path string) Options { return Options{Path: path} }},
-		{"sealed", func(tb testing.TB, path string) Options {
-			tb.Helper()
-			return Options{Path: path, KeyFile: writeKeys(tb, testIndex+testKey)}
-		}},
-	}
-}
-
-// everywhere runs a test over every composition.
-func everywhere(t *testing.T, test func(*testing.T, composition)) {
-	t.Helper()
-	for _, c := range compositions() {
-		t.Run(c.name, func(t *testing.T) { test(t, c) })
-	}
-}
-
-// benchEverywhere runs a benchmark over every composition.
-func benchEverywhere(b *testing.B, bench func(*testing.B, composition)) {
-	b.Helper()
-	for _, c := range compositions() {
-		b.Run(c.name, func(b *testing.B) { bench(b, c) })
-	}
-}
-
-// openAt opens the store at path with the real disk.
-func (c composition) openAt(tb testing.TB, path string) *Store {
-	tb.Helper()
-	return openStore(tb, c.options(tb, path))
-}
-
-func openStore(tb testing.TB, o Options) *Store {
-	tb.Helper()
-	s, err := Open(o, quiet())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { closeStore(tb, s) })
-	return s
-}
-
 // Lines of a key file.
 const (
 	testIndex  = "index AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=\n"
@@ -96,10 +48,10 @@ func writeKeys(tb testing.TB, text string) string {
 }
 
 // closeStore closes s unless the test did.
-func closeStore(tb testing.TB, s *Store) {
+func closeStore(tb testing.TB, s keeper) {
 	tb.Helper()
 	select {
-	case <-s.writer.quit:
+	case <-embedded(s).writer.quit:
 	default:
 		if err := s.Close(); err != nil {
 			tb.Error("Close:", err)
@@ -116,7 +68,7 @@ func newNote(mailbox, caller string) delivery.Note {
 	}
 }
 
-func begin(tb testing.TB, s *Store, n delivery.Note) delivery.Draft {
+func begin(tb testing.TB, s keeper, n delivery.Note) delivery.Draft {
 	tb.Helper()
 	d, err := s.Begin(tb.Context(), n, 1<<20)
 	if err != nil {
@@ -138,7 +90,7 @@ func chainTo(targets ...string) delivery.Chain {
 }
 
 // keep takes a new note through every step and returns its leases.
-func keep(tb testing.TB, s *Store, n delivery.Note, chains ...delivery.Chain) []delivery.Lease {
+func keep(tb testing.TB, s keeper, n delivery.Note, chains ...delivery.Chain) []delivery.Lease {
 	tb.Helper()
 	d := begin(tb, s, n)
 	check(tb, d.Append([]byte("hello")))
@@ -166,7 +118,7 @@ func names(l delivery.Life) string {
 	return strings.Join(all, ", ")
 }
 
-func life(tb testing.TB, s *Store, id string) delivery.Life {
+func life(tb testing.TB, s keeper, id string) delivery.Life {
 	tb.Helper()
 	l, err := s.Life(tb.Context(), id)
 	check(tb, err)

@@ -108,6 +108,26 @@ func (v *vault) index(what, name string) string {
 // mailbox is the index of a mailbox.
 func (v *vault) mailbox(number string) string { return v.index("mailbox", number) }
 
+// alias names a mailbox where its number must not stand: a hash in hex, in a
+// store in clear too, where it is not keyed.
+func (v *vault) alias(number string) string { return hex.EncodeToString(v.hash("mailbox " + number)) }
+
+// aliasOf is the alias of a mailbox as its rows have it.
+func (v *vault) aliasOf(index string) string {
+	if v.seals() {
+		return index
+	}
+	return v.alias(index)
+}
+
+// derive makes 32 bytes for one purpose out of the key file's index, the same
+// on every machine that has the file.
+func (v *vault) derive(purpose string) []byte {
+	h := hmac.New(sha256.New, v.ring().index)
+	h.Write([]byte(purpose)) // never fails (hash.Hash)
+	return h.Sum(nil)
+}
+
 // hash is 16 bytes that tell names apart, keyed where the vault has keys.
 func (v *vault) hash(name string) []byte {
 	sum := sha256.Sum256([]byte(name))

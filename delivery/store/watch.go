@@ -9,7 +9,8 @@ import (
 // watchBuffer is how many ids a slow watcher may be behind before it loses some.
 const watchBuffer = 64
 
-// watches fans out what happens in a mailbox. The zero value is ready.
+// watches fans out what happens in a mailbox, by its alias. The zero value is
+// ready.
 type watches struct {
 	mu        sync.Mutex
 	closed    bool

@@ -65,6 +65,12 @@ const (
 	QueueDepth  = "afterbeep_queue_jobs" // by state
 	StoreFree   = "afterbeep_store_free_bytes"
 	StoreFailed = "afterbeep_store_failed"
+
+	// Those for ReadFunc where many machines share the work.
+	SharedUp          = "afterbeep_shared_up"
+	SharedGate        = "afterbeep_shared_gate"
+	SharedMachines    = "afterbeep_shared_machines"
+	SharedUnpublished = "afterbeep_shared_unpublished"
 )
 
 // MetricTable is every metric of the gateway's own. None has a label that
@@ -106,6 +112,10 @@ func readMetrics() []Metric {
 		{HeldUp, Gauge, "Recordings that could not be made into notes yet, and are tried again.", nil, nil},
 		{QueueDepth, Gauge, "Jobs in the queue, by state.", []string{"state"}, nil},
 		{StoreFree, Gauge, "Bytes free where the store is.", nil, nil},
+		{SharedUp, Gauge, "1 while the Redis that the machines share can be used.", nil, nil},
+		{SharedGate, Gauge, "1 while that Redis gives jobs out; 0 while it is told again what it may have forgotten.", nil, nil},
+		{SharedMachines, Gauge, "Machines that share the work, as far as this one knows.", nil, nil},
+		{SharedUnpublished, Gauge, "Jobs that the other machines are still to be told of.", nil, nil},
 		{StoreFailed, Gauge, "1 when the disk failed: no call is taken until a restart.", nil, nil},
 		{breakerState, Gauge, "A channel's circuit breaker: 0 closed, 1 half-open, 2 open.", []string{"channel"}, nil},
 	}

@@ -33,6 +33,9 @@ func TestMetrics(t *testing.T) {
 	m.Retired(delivery.Retired{Audio: 7, Notes: 5, Orphans: 1})
 	m.ReadFunc(StoreFree, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 4096}, nil })
 	m.ReadFunc(StoreFailed, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 1}, nil })
+	for i, name := range []string{SharedUp, SharedGate, SharedMachines, SharedUnpublished} {
+		m.ReadFunc(name, func(context.Context) (map[string]float64, error) { return map[string]float64{"": float64(i)}, nil })
+	}
 	got := ask(t, s, "GET", "/metrics").Body.String()
 	for _, want := range []string{
 		`afterbeep_calls_begun_total 1`,
@@ -57,6 +60,10 @@ func TestMetrics(t *testing.T) {
 		`afterbeep_breaker_state{channel="crm"} 2`,
 		`afterbeep_strangers_dropped_total 1`,
 		`afterbeep_store_errors_total{op="begin"} 1`,
+		`afterbeep_shared_up 0`,
+		`afterbeep_shared_gate 1`,
+		`afterbeep_shared_machines 2`,
+		`afterbeep_shared_unpublished 3`,
 		`afterbeep_calls_active 3`,
 		`afterbeep_notes_held_up 6`,
 		`afterbeep_queue_jobs{state="dead"} 1`,

@@ -50,6 +50,9 @@ func (s *Shared) PutOff(ctx context.Context, j Job, wait time.Duration) error {
 	return s.giveBack(ctx, j, wait.Milliseconds())
 }
 
+// Abandon lets a lease run out that could not be given back.
+func (s *Shared) Abandon(j Job) { s.leases.drop(j.ID, j.Epoch) }
+
 func (s *Shared) giveBack(ctx context.Context, j Job, ms int64) error {
 	value, err := s.run(ctx, j.Shard, s.scripts.giveback, s.o.Machine, s.owner, j.ID, j.Epoch, ms)
 	if err == nil {

@@ -99,30 +99,3 @@ func (s *Shared) drained(ctx context.Context, shard int, values []any, apply fun
 }
 
 func (s *Shared) homeKey(shard int) string { return prefix(shard) + "home:" + s.o.Machine }
-
-// Erasures returns the last erased note of each mailbox that was erased in a
-// shard, and their version: ErasureVersion says when to ask again.
-func (s *Shared) Erasures(ctx context.Context, shard int) (last map[string]string, err error) {
-	if err := s.usable(shard); err != nil {
-		return nil, err
-	}
-	value, err := s.client.do(ctx, command{shard: shard, args: []any{"HGETALL", prefix(shard) + "erasures"}})
-	if err != nil {
-		return nil, fmt.Errorf("read erasures: %w", err)
-	}
-	flat, _ := value.([]any)
-	last = make(map[string]string, len(flat)/2)
-	for i := 0; i+1 < len(flat); i += 2 {
-		mailbox, _ := flat[i].(string)
-		last[mailbox], _ = flat[i+1].(string)
-	}
-	return last, nil
-}
-
-// ErasureVersion is the version of a shard's erasures at the last beat. It
-// differs when something was erased since, or when Redis forgot some.
-func (s *Shared) ErasureVersion(shard int) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return fmt.Sprintf("%s-%d", s.state[shard].era, s.state[shard].erasing)
-}

@@ -31,6 +31,23 @@ func (s *Shared) LinkOwner(ctx context.Context, hash string) ([]byte, error) {
 	return s.get(ctx, ShardOf(hash), "owner:"+hash)
 }
 
+// DropLink forgets a mailbox's link, and its owner under the link's hash.
+func (s *Shared) DropLink(ctx context.Context, mailbox, hash string) error {
+	for _, drop := range []struct {
+		shard int
+		key   string
+	}{{ShardOf(hash), "owner:" + hash}, {ShardOf(mailbox), "link:" + mailbox}} {
+		if err := s.usable(drop.shard); err != nil {
+			return err
+		}
+		_, err := s.client.do(ctx, command{shard: drop.shard, writes: true, args: []any{"DEL", prefix(drop.shard) + drop.key}})
+		if err != nil {
+			return fmt.Errorf("drop the link of a mailbox: %w", err)
+		}
+	}
+	return nil
+}
+
 // KeepSetting keeps a value under a name, unless there is one, and returns the
 // one that all machines have.
 func (s *Shared) KeepSetting(ctx context.Context, name string, value []byte) ([]byte, error) {

@@ -63,6 +63,28 @@ func (s *Shared) Note(ctx context.Context, id string) (Note, error) {
 	return Note{}, ErrNotFound
 }
 
+// Missing returns those of some notes, by their ids and mailboxes, that are not
+// here.
+func (s *Shared) Missing(ctx context.Context, notes []Publication) (missing []Publication, err error) {
+	cmds := make([]command, len(notes))
+	for i, n := range notes {
+		shard := ShardOf(n.Mailbox)
+		if err := s.usable(shard); err != nil {
+			return nil, err
+		}
+		cmds[i] = command{shard: shard, args: []any{"EXISTS", prefix(shard) + "note:" + n.ID}}
+	}
+	for i, r := range s.client.all(ctx, cmds) {
+		if r.err != nil {
+			return nil, fmt.Errorf("look for notes: %w", r.err)
+		}
+		if r.value == int64(0) {
+			missing = append(missing, notes[i])
+		}
+	}
+	return missing, nil
+}
+
 // Audio is the file of a note. ErrNotFound when it has none, or no longer.
 func (s *Shared) Audio(ctx context.Context, mailbox, id string) ([]byte, error) {
 	v, err := s.get(ctx, ShardOf(mailbox), "audio:"+id)
@@ -109,12 +131,12 @@ func (s *Shared) Thread(ctx context.Context, mailbox, before string, limit int) 
 }
 
 // Mark keeps that a note was "read" or "played", and says whether that was the
-// first time. ErrNotFound.
+// first time. ErrNotFound when the mailbox has no such note.
 func (s *Shared) Mark(ctx context.Context, mailbox, id, what string) (first bool, err error) {
 	if what != "read" && what != "played" {
 		return false, fmt.Errorf("no such mark %q", what)
 	}
-	value, err := s.run(ctx, ShardOf(mailbox), s.scripts.mark, s.o.Machine, id, what)
+	value, err := s.run(ctx, ShardOf(mailbox), s.scripts.mark, s.o.Machine, id, what, mailbox)
 	if err == nil {
 		err = refused(value)
 	}
@@ -122,6 +144,20 @@ func (s *Shared) Mark(ctx context.Context, mailbox, id, what string) (first bool
 		return false, fmt.Errorf("mark note %s: %w", id, err)
 	}
 	return value == int64(1), nil
+}
+
+// Jobs are the jobs of a note as they stand; of one that is delivered or erased
+// little more than that is known. ErrNotFound.
+func (s *Shared) Jobs(ctx context.Context, mailbox, id string) ([]Job, error) {
+	shard := ShardOf(mailbox)
+	value, err := s.run(ctx, shard, s.scripts.jobs, id)
+	if err == nil {
+		err = refused(value)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the jobs of note %s: %w", id, err)
+	}
+	return parseJobs(shard, value)
 }
 
 // Redrive queues dead jobs of a note again, all of them when none is named,

@@ -11,9 +11,17 @@ type Options struct {
 	URL     string // see ParseURL
 	Machine string // this machine's id, the same after a restart; letters, digits, - and _
 
+	Wake     chan struct{} // gets a value when jobs may have become due; holds one; nil for one that Shared.Wake returns
 	Lease    time.Duration // how long a lease lasts unrenewed; 0 for 10 s
 	Patience time.Duration // how long a closed gate waits for a missing machine; 0 for 30 s
 }
+
+// MaxSteps is how many targets a chain may have that is shared: one bit each in
+// 32, with a sign.
+const MaxSteps = 30
+
+// Count is how many shards there are.
+const Count = shards
 
 const (
 	shards = 16
@@ -27,13 +35,15 @@ const (
 	ioTimeout   = time.Second
 	waitTimeout = 500 * time.Millisecond // for replicas; below ioTimeout
 
-	maxSteps    = 30  // of a chain: one bit each in 32, with a sign
 	recallBatch = 200 // facts in one round trip
 	eraseBatch  = 100 // notes in one script call
 	drainBatch  = 500 // messages read at once
 )
 
 func (o Options) withDefaults() Options {
+	if o.Wake == nil {
+		o.Wake = make(chan struct{}, 1)
+	}
 	if o.Lease == 0 {
 		o.Lease = 10 * time.Second
 	}

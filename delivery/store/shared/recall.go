@@ -13,12 +13,9 @@ func (s *Shared) recall(ctx context.Context, in Shards) {
 	s.mu.Lock()
 	for i, st := range s.state {
 		r.eras[i] = st.era
-		if in.Has(i) {
-			s.state[i].lost = false // such leases run out
-		}
 	}
 	s.mu.Unlock()
-	s.leases.suspend(in)
+	s.suspend(in)
 	err := s.ledger.Recall(ctx, in, func(f Fact) error { return r.say(ctx, f) })
 	if err == nil {
 		err = r.flush(ctx)
@@ -42,6 +39,20 @@ func (s *Shared) recall(ctx context.Context, in Shards) {
 	poke(s.wake)
 }
 
+// suspend keeps leases of shards from being begun, and from being asked for
+// again. The eras that are told are read before: what is given out after the
+// reading and forgotten in another era must not count as told.
+func (s *Shared) suspend(in Shards) {
+	s.leases.suspend(in)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.state {
+		if in.Has(i) {
+			s.state[i].lost = time.Time{}
+		}
+	}
+}
+
 // recall is one telling, in batches.
 type recall struct {
 	s     *Shared
@@ -59,6 +70,13 @@ func (r *recall) say(ctx context.Context, f Fact) error {
 	}
 	if !r.in.Has(cmd.shard) {
 		return nil
+	}
+	// A server that lacks one of a batch's scripts runs it later than the
+	// others: nothing is published before the results are told.
+	if f.Kind == IsPending && len(r.said) > 0 && r.said[0].Kind != IsPending {
+		if err := r.flush(ctx); err != nil {
+			return err
+		}
 	}
 	r.facts++
 	r.cmds, r.said = append(r.cmds, cmd), append(r.said, f)
@@ -117,7 +135,7 @@ func (r *recall) answered(ctx context.Context, m moment, f Fact, cmd command, va
 	case IsSending:
 		j, err := parseJob(cmd.shard, value)
 		if err == nil {
-			r.s.leases.adopt(j, m, r.s.o.Lease)
+			r.s.leases.resume(j, m, r.s.o.Lease)
 		}
 		return nil, err
 	case WasErased:

@@ -36,14 +36,14 @@ type Shared struct {
 
 // state is how a shard stood at the last beat.
 type state struct {
-	why     error  // it cannot be used; nil when it can
-	era     string // what Redis remembers, see lua/common.lua
-	open    bool   // leases are given out
-	evicts  bool   // it would drop keys when its memory is full
-	told    string // the era that this process has told all it knows
-	erasing int64  // the version of the erasures
-	lost    bool   // an answer with leases was lost
-	turn    int    // jobs asked for: the newest and the oldest take turns
+	why     error     // it cannot be used; nil when it can
+	era     string    // what Redis remembers, see lua/common.lua
+	open    bool      // leases are given out
+	evicts  bool      // it would drop keys when its memory is full
+	told    string    // the era that this process has told all it knows
+	erasing int64     // the version of the erasures
+	lost    time.Time // until when leases may stand whose answer was lost
+	turn    int       // jobs asked for: the newest and the oldest take turns
 }
 
 // Open prepares the shared side. Nothing is connected before Run, and an error
@@ -64,10 +64,11 @@ func Open(o Options, ledger Ledger, log *slog.Logger) (*Shared, error) {
 		return nil, err
 	}
 	redis.SetLogger(quiet{})
+	o = o.withDefaults()
 	s := &Shared{
-		o: o, owner: o.Machine + "/" + rand.Text(), scripts: all, ledger: ledger, log: log,
+		o: o, wake: o.Wake, owner: o.Machine + "/" + rand.Text(), scripts: all, ledger: ledger, log: log,
 		client: &client{target.dial(), target.replicas},
-		peers:  map[string]bool{}, kick: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		peers:  map[string]bool{}, kick: make(chan struct{}, 1),
 	}
 	for i := range s.state {
 		s.state[i].why = errNotYet
@@ -79,7 +80,13 @@ func Open(o Options, ledger Ledger, log *slog.Logger) (*Shared, error) {
 // Run keeps in touch with Redis until ctx ends: it beats, asserts the ledger
 // when that is called for, and renews leases.
 func (s *Shared) Run(ctx context.Context) {
-	s.rememberPeers(ctx)
+	for !s.rememberPeers(ctx) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(beatEvery):
+		}
+	}
 	var tasks sync.WaitGroup
 	tasks.Go(func() { s.renew(ctx) })
 	for ctx.Err() == nil {
@@ -103,7 +110,7 @@ func (s *Shared) Run(ctx context.Context) {
 // its knowledge. To be called after Run, when no lease is held.
 func (s *Shared) Leave(ctx context.Context) error {
 	var errs []error
-	for _, r := range s.client.all(ctx, everywhere(s.scripts.leave, s.o.Machine)) {
+	for _, r := range s.client.all(ctx, everywhere(s.scripts.leave, s.o.Machine, s.owner)) {
 		errs = append(errs, r.err)
 	}
 	return errors.Join(errs...)
@@ -114,6 +121,14 @@ func (s *Shared) Close() error { return s.client.Close() }
 
 // Up says whether every shard answered the last beat.
 func (s *Shared) Up() bool { return s.whyDown() == nil }
+
+// Reach asks every shard once, so that the others can be asked before Run runs.
+// Its error says why not.
+func (s *Shared) Reach(ctx context.Context) error {
+	s.rememberPeers(ctx)
+	s.beat(ctx)
+	return s.whyDown()
+}
 
 // whyDown is why a shard cannot be used now; nil when all can.
 func (s *Shared) whyDown() error {

@@ -95,7 +95,7 @@ func testPublishTwice(t duo) {
 	}
 	first, again := publish(false), publish(true)
 	for i, j := range again {
-		if !first[i].Leased || !j.Leased || j.Epoch != first[i].Epoch || j.Attempt != 1 || j.Pos != i {
+		if !first[i].Leased || j.Leased || j.State != Sending || j.Epoch != first[i].Epoch || j.Attempt != 1 || j.Pos != i {
 			t.Errorf("published %+v, again %+v", first[i], j)
 		}
 		a.finish(t, j, "done")

@@ -1,0 +1,150 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// eraseWithin is how long Erase waits for the other machines.
+const eraseWithin = 5 * time.Second
+
+// Erase takes out every note of a mailbox on every machine, and the links to
+// its inbox, see Store.Erase. It begins with Redis, and does nothing while that
+// is away. Notes of calls under way elsewhere go too, if the calls are older
+// than the newest note that is erased.
+func (f *Fleet) Erase(ctx context.Context, mailbox string) (delivery.Erasure, error) {
+	alias := f.vault.alias(mailbox)
+	e, err := f.eraseEverywhere(ctx, mailbox, alias)
+	if err != nil {
+		return e, err
+	}
+	for began := time.Now(); ; {
+		if e.Machines, e.Behind, err = f.shared.EraseConfirmed(ctx, alias); err != nil || e.Behind == 0 || time.Since(began) > eraseWithin {
+			return e, nil //nolint:nilerr // it is erased: only who has said so is not known
+		}
+		select {
+		case <-ctx.Done():
+			return e, nil
+		case <-time.After(eraseWithin / 50):
+		}
+	}
+}
+
+// eraseEverywhere erases a mailbox in Redis, then here.
+func (f *Fleet) eraseEverywhere(ctx context.Context, mailbox, alias string) (delivery.Erasure, error) {
+	f.erasing.Lock() // what follow erases would be missing from the proof
+	defer f.erasing.Unlock()
+	upto, elsewhere, err := f.eraseShared(ctx, mailbox)
+	if err != nil {
+		return delivery.Erasure{}, fmt.Errorf("erase a mailbox on all machines: %w; erase again when that is mended", err)
+	}
+	e, err := f.eraseUpTo(ctx, f.vault.mailbox(mailbox), alias, "")
+	if err != nil {
+		return e, err
+	}
+	e.Elsewhere = elsewhere
+	return e, f.keepErasure(ctx, alias, upto, e.At)
+}
+
+// eraseShared erases a mailbox's notes in Redis up to the newest that this
+// machine or Redis knows, and counts those that are other machines'.
+func (f *Fleet) eraseShared(ctx context.Context, mailbox string) (upto string, elsewhere int, err error) {
+	alias := f.vault.alias(mailbox)
+	var newest sql.NullString
+	err = f.readers.QueryRowContext(ctx, "SELECT max(id) FROM note WHERE mailbox = ? AND state = 'rendered'", f.vault.mailbox(mailbox)).Scan(&newest)
+	if err != nil {
+		return "", 0, err
+	}
+	everywhere, err := f.shared.Thread(ctx, alias, "", maxPage)
+	if err != nil {
+		return "", 0, err
+	}
+	upto = max(newest.String, delivery.FirstID(time.Time{})) // its links are erased where it has no notes
+	for page := everywhere; len(page) > 0; {
+		for _, n := range page {
+			upto = max(upto, n.ID)
+			if n.Home != f.machine {
+				elsewhere++
+			}
+		}
+		if page, err = f.shared.Thread(ctx, alias, page[len(page)-1].ID, maxPage); err != nil {
+			return "", 0, err
+		}
+	}
+	if _, err := f.shared.Erase(ctx, alias, upto); err != nil {
+		return "", 0, err
+	}
+	return upto, elsewhere, f.dropLinks(ctx, mailbox)
+}
+
+// keepErasure keeps up to which note a mailbox was erased.
+func (f *Fleet) keepErasure(ctx context.Context, alias, upto string, at time.Time) error {
+	_, err := write(ctx, f.Store, func(tx *txn) (int64, error) {
+		return tx.exec("INSERT INTO erasure (mailbox, upto, at) VALUES (?1, ?2, ?3) ON CONFLICT (mailbox) DO UPDATE SET upto = max(upto, ?2)",
+			alias, upto, micros(at))
+	})
+	return err
+}
+
+// applyErasures erases here what was erased in a shard, and says so.
+func (f *Fleet) applyErasures(ctx context.Context, shard int, version string) error {
+	f.erasing.Lock()
+	defer f.erasing.Unlock()
+	erased, err := f.shared.Erasures(ctx, shard)
+	if err != nil {
+		return err
+	}
+	var rows map[string]string // mailboxes as rows have them, by alias
+	for alias, upto := range erased {
+		var done string
+		err := found(f.readers.QueryRowContext(ctx, "SELECT upto FROM erasure WHERE mailbox = ?", alias).Scan(&done))
+		if err != nil && !errors.Is(err, delivery.ErrNotFound) {
+			return err
+		}
+		if done >= upto {
+			continue
+		}
+		if rows == nil {
+			if rows, err = f.aliases(ctx); err != nil {
+				return err
+			}
+		}
+		if _, err := f.eraseUpTo(ctx, rows[alias], alias, upto); err != nil {
+			return err
+		}
+	}
+	return f.shared.EraseApplied(ctx, shard, version)
+}
+
+// aliases are the mailboxes that rows know, by their aliases.
+func (f *Fleet) aliases(ctx context.Context) (map[string]string, error) {
+	rows, err := f.readers.QueryContext(ctx, "SELECT DISTINCT mailbox FROM note UNION SELECT mailbox FROM link")
+	known, err := collect(rows, err, func(r scanner) (mailbox string, err error) { return mailbox, r.Scan(&mailbox) })
+	byAlias := make(map[string]string, len(known))
+	for _, mailbox := range known {
+		byAlias[f.vault.aliasOf(mailbox)] = mailbox
+	}
+	return byAlias, err
+}
+
+// retireShared drops the copies that all machines have of notes, and returns
+// those of which that is done: the others' turn comes when Redis is back, or
+// when their jobs have ended there as well.
+func (f *Fleet) retireShared(ctx context.Context, batch []ended) (done []ended) {
+	for _, e := range batch {
+		var known bool
+		err := f.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM job WHERE note = ? AND shared > 0)", e.id).Scan(&known)
+		if err == nil && known {
+			err = f.shared.Retire(ctx, f.vault.aliasOf(e.mailbox), e.id, !e.whole)
+		}
+		if err == nil {
+			done = append(done, e)
+		}
+	}
+	return done
+}

@@ -1,0 +1,146 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/store/shared"
+	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
+)
+
+// gone fails where a machine still knows something of a note.
+func (m *machine) gone(t *testing.T, n delivery.Note) {
+	t.Helper()
+	if _, err := m.Life(t.Context(), n.ID); !errors.Is(err, delivery.ErrNotFound) {
+		t.Errorf("its life: %v", err)
+	}
+	if _, _, err := m.Open(t.Context(), n.ID); !errors.Is(err, delivery.ErrNotFound) {
+		t.Errorf("its file: %v", err)
+	}
+	if thread, err := m.Thread(t.Context(), n.Recipient.Number, "", 10); err != nil || len(thread) > 0 {
+		t.Errorf("the thread has %d notes, %v", len(thread), err)
+	}
+}
+
+func TestFleetErase(t *testing.T) {
+	t.Parallel()
+	onDuos(t, func(t *testing.T, p duo) {
+		a, b := p.a, p.b
+		const mailbox = "+4930555001"
+		first, second, other := a.put(t, mailbox, chainTo("inbox")), b.put(t, mailbox, chainTo("inbox")), b.put(t, "102", chainTo("inbox"))
+		token, err := b.LinkFor(t.Context(), mailbox)
+		check(t, err)
+		_, err = a.LinkFor(t.Context(), mailbox)
+		check(t, err)
+		erased, err := a.Erase(t.Context(), mailbox)
+		check(t, err)
+		if erased.Notes != 1 || erased.Elsewhere != 1 || erased.Machines != 1 || erased.Behind != 0 || len(erased.Proof) != 1 {
+			t.Errorf("erased %+v", erased)
+		}
+		for _, m := range []*machine{a, b} {
+			m.gone(t, first)
+			m.gone(t, second)
+			_, err := m.LinkOwner(t.Context(), token)
+			expect(t, err, delivery.ErrNotFound)
+			if thread, err := m.Thread(t.Context(), "102", "", 10); err != nil || len(thread) != 1 || thread[0].ID != other.ID {
+				t.Errorf("the other mailbox has %v, %v", ids(thread), err)
+			}
+		}
+		if keys := fmt.Sprint(p.setup.Servers[0].Do("KEYS *")); strings.Contains(keys, "4930555001") {
+			t.Errorf("the number is in a key: %s", keys)
+		}
+
+		// A machine that is away erases when it is back.
+		late := b.put(t, mailbox, chainTo("inbox"))
+		b.crash(t)
+		erased, err = a.Erase(t.Context(), mailbox)
+		check(t, err)
+		if erased.Notes != 0 || erased.Elsewhere != 1 || erased.Machines != 0 || erased.Behind != 1 {
+			t.Errorf("erased without b: %+v", erased)
+		}
+		b = joinFleet(t, p.options(b.path))
+		eventually(t, "b erases", func() bool {
+			_, err := b.Life(t.Context(), late.ID)
+			return errors.Is(err, delivery.ErrNotFound)
+		})
+		b.gone(t, late)
+
+		p.setup.Servers[0].Kill()
+		eventually(t, "a notices", func() bool { return !a.shared.Up() })
+		_, err = a.Erase(t.Context(), "102")
+		expect(t, err, shared.ErrAway)
+	})
+}
+
+func TestFleetRetire(t *testing.T) {
+	t.Parallel()
+	onDuos(t, func(t *testing.T, p duo) {
+		a, b := p.a, p.b
+		busy, over := a.put(t, "101", chainTo("inbox")), a.put(t, "102", chainTo("inbox"))
+		for n, at := range map[string]time.Duration{busy.ID: 2 * time.Hour, over.ID: 2 * time.Hour} {
+			_, err := write(t.Context(), a.Store, func(tx *txn) (int64, error) {
+				return tx.exec("UPDATE note SET ended_at = ? WHERE id = ?", micros(a.Now().Add(-at)), n)
+			})
+			check(t, err)
+		}
+		leases, err := b.shared.Claim(t.Context(), 10)
+		check(t, err)
+		for _, l := range leases {
+			if l.Note == over.ID {
+				_, err := b.shared.Finish(t.Context(), l.Job, shared.Result{Outcome: "done"})
+				check(t, err)
+			}
+		}
+		keep := delivery.Retention{Audio: time.Hour}
+		took, err := a.Retire(t.Context(), func(string) delivery.Retention { return keep })
+		check(t, err)
+		if took.Audio != 1 {
+			t.Errorf("took %+v", took)
+		}
+		for id, want := range map[string]bool{busy.ID: true, over.ID: false} {
+			for _, m := range []*machine{a, b} {
+				_, _, err := m.Open(t.Context(), id)
+				if there := err == nil; there != want || (err != nil && !errors.Is(err, delivery.ErrNotFound)) {
+					t.Errorf("note %s opens: %v, want %v", id, err, want)
+				}
+			}
+		}
+		keep.Metadata = time.Hour
+		took, err = a.Retire(t.Context(), func(string) delivery.Retention { return keep })
+		check(t, err)
+		if took.Notes != 1 {
+			t.Errorf("took %+v", took)
+		}
+		b.gone(t, over)
+	})
+}
+
+func TestFleetLimiter(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a, b := joinFleet(t, Options{Path: t.TempDir(), Redis: setup.URL}), joinFleet(t, Options{Path: t.TempDir(), Redis: setup.URL})
+	eventually(t, "a knows b", func() bool { return a.peers.Load() == 2 })
+	rate := delivery.Rate{Sends: 10, Per: time.Minute}
+	limits := []delivery.Limiter{a, b}
+	take := func(l delivery.Limiter) int {
+		n, _, err := l.Take(t.Context(), "hook", rate, 5)
+		check(t, err)
+		return n
+	}
+	if first, second := take(limits[0]), take(limits[1]); first != 1 || second != 0 {
+		t.Errorf("granted %d and %d, want 1 over both", first, second)
+	}
+	setup.Servers[0].Kill()
+	eventually(t, "a notices", func() bool { return !a.shared.Up() })
+	began := time.Now()
+	if n := take(limits[0]); n != 1 {
+		t.Errorf("without Redis: %d granted, want 1", n)
+	}
+	if n, wait, err := limits[0].Take(t.Context(), "hook", rate, 1); n != 0 || err != nil || wait < 12*time.Second-time.Since(began) || wait > 12*time.Second {
+		t.Errorf("without Redis the next of two machines is due in %v, want 12 s; %d, %v", wait, n, err)
+	}
+}

@@ -1,0 +1,43 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"slices"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// Export writes the notes of a mailbox on all machines as a zip, see
+// delivery.Export. It fails while Redis is away: it would not be whole.
+func (f *Fleet) Export(ctx context.Context, mailbox string, w io.Writer) error {
+	return delivery.Export(ctx, fleetExport{f}, mailbox, w)
+}
+
+// fleetExport lists a mailbox's notes on all machines.
+type fleetExport struct{ *Fleet }
+
+// List returns the next notes of the filter's mailbox, newest first.
+func (e fleetExport) List(ctx context.Context, filter delivery.Filter) ([]delivery.Summary, error) {
+	list, err := e.Fleet.List(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	everywhere, err := e.shared.Thread(ctx, e.vault.alias(filter.Mailbox), filter.Before, filter.Limit)
+	if err != nil {
+		return nil, err
+	}
+	for _, from := range everywhere {
+		if from.Home == e.machine {
+			continue
+		}
+		n, err := e.takeIn(from)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, delivery.Summary{Note: n.Note})
+	}
+	slices.SortFunc(list, func(a, b delivery.Summary) int { return cmp.Compare(b.Note.ID, a.Note.ID) })
+	return list[:min(filter.Limit, len(list))], nil
+}

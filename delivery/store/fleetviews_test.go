@@ -1,0 +1,164 @@
+package store
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/store/shared"
+	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
+)
+
+// duo is two machines of one fleet.
+type duo struct {
+	setup   *redistest.Setup
+	options func(path string) Options
+	a, b    *machine
+}
+
+// onDuos runs a test over two machines, in clear and sealed.
+func onDuos(t *testing.T, test func(*testing.T, duo)) {
+	t.Helper()
+	for _, c := range []struct{ name, keys string }{{"clear", ""}, {"sealed", testIndex + testKey}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := duo{setup: redistest.Single(t)}
+			p.options = func(path string) Options {
+				o := Options{Path: path, Redis: p.setup.URL}
+				if c.keys != "" {
+					o.KeyFile = writeKeys(t, c.keys)
+				}
+				return o
+			}
+			p.a, p.b = joinFleet(t, p.options(t.TempDir())), joinFleet(t, p.options(t.TempDir()))
+			test(t, p)
+		})
+	}
+}
+
+// put keeps a note of a mailbox on a machine, which tells the others of it.
+func (m *machine) put(t *testing.T, mailbox string, chains ...delivery.Chain) delivery.Note {
+	t.Helper()
+	n := newNote(mailbox, "+491705550101")
+	for _, l := range keep(t, m, n, chains...) {
+		check(t, m.Release(t.Context(), l))
+	}
+	row, err := m.note(t.Context(), n.ID)
+	check(t, err)
+	return row.Note
+}
+
+// expect fails unless err is want.
+func expect(tb testing.TB, err, want error) {
+	tb.Helper()
+	if !errors.Is(err, want) {
+		tb.Errorf("got %v, want %v", err, want)
+	}
+}
+
+func ids(notes []delivery.Note) (all []string) {
+	for _, n := range notes {
+		all = append(all, n.ID)
+	}
+	return all
+}
+
+func TestFleetThread(t *testing.T) {
+	t.Parallel()
+	onDuos(t, func(t *testing.T, p duo) {
+		a, b := p.a, p.b
+		watched := b.Watch(t.Context(), "101")
+		first := a.put(t, "101", chainTo("hook"))
+		select {
+		case id := <-watched:
+			if id != first.ID {
+				t.Errorf("b is told of %s", id)
+			}
+		case <-time.After(5 * time.Second):
+			t.Error("b is not told of a's note")
+		}
+		time.Sleep(time.Millisecond) // ids of one millisecond have no order
+		second := b.put(t, "101", chainTo("hook"))
+		a.put(t, "102")
+		want := []string{second.ID, first.ID}
+		for _, m := range []*machine{a, b} {
+			thread, err := m.Thread(t.Context(), "101", "", 10)
+			check(t, err)
+			if !slices.Equal(ids(thread), want) || thread[1].Media.SHA256 != first.Media.SHA256 || thread[1].Caller != first.Caller || thread[1].State != delivery.Rendered {
+				t.Errorf("the thread is %+v, want %v", thread, want)
+			}
+			page, err := m.Thread(t.Context(), "101", second.ID, 10)
+			check(t, err)
+			one, err := m.Thread(t.Context(), "101", "", 1)
+			check(t, err)
+			if !slices.Equal(ids(page), want[1:]) || !slices.Equal(ids(one), want[:1]) {
+				t.Errorf("pages %v and %v", ids(page), ids(one))
+			}
+			file, n, err := m.Open(t.Context(), first.ID)
+			check(t, err)
+			content, err := io.ReadAll(file)
+			check(t, err)
+			if hexSum(content) != first.Media.SHA256 || n.ID != first.ID {
+				t.Errorf("the file is %q", content)
+			}
+		}
+		expect(t, b.Mark(t.Context(), "102", first.ID, delivery.MarkPlayed), delivery.ErrNotFound)
+		check(t, b.Mark(t.Context(), "101", first.ID, delivery.MarkPlayed))
+		for _, m := range []*machine{a, b} {
+			thread, err := m.Thread(t.Context(), "101", "", 10)
+			check(t, err)
+			if thread[1].PlayedAt.IsZero() || !thread[1].ReadAt.IsZero() || !thread[0].PlayedAt.IsZero() {
+				t.Errorf("after the mark: %+v", thread)
+			}
+		}
+		p.setup.Servers[0].Kill()
+		eventually(t, "b notices", func() bool { return !b.shared.Up() })
+		thread, err := b.Thread(t.Context(), "101", "", 10)
+		check(t, err)
+		if !slices.Equal(ids(thread), want[:1]) {
+			t.Errorf("without Redis the thread is %v", ids(thread))
+		}
+		if _, _, err := b.Open(t.Context(), first.ID); !errors.Is(err, shared.ErrAway) {
+			t.Errorf("without Redis, opening another machine's note: %v", err)
+		}
+		check(t, b.Mark(t.Context(), "101", second.ID, delivery.MarkRead))
+	})
+}
+
+func TestFleetLife(t *testing.T) {
+	t.Parallel()
+	onDuos(t, func(t *testing.T, p duo) {
+		a, b := p.a, p.b
+		n := a.put(t, "101", chainTo("hook:7"), chainTo("inbox"))
+		life, err := b.Life(t.Context(), n.ID)
+		check(t, err)
+		if life.Note.ID != n.ID || len(life.Jobs) != 2 || life.Jobs[0].Chain[0].String() != "hook:7" || len(life.Events) != 1 || !strings.Contains(life.Events[0].Detail, a.machine) {
+			t.Errorf("the life elsewhere: %+v", life)
+		}
+		_, err = b.Life(t.Context(), delivery.NewID())
+		expect(t, err, delivery.ErrNotFound)
+		leases, err := b.shared.Claim(t.Context(), 10)
+		check(t, err)
+		if len(leases) != 2 {
+			t.Fatalf("claimed %d jobs", len(leases))
+		}
+		for _, l := range leases {
+			_, err := b.shared.Finish(t.Context(), l.Job, shared.Result{Outcome: "dead"})
+			check(t, err)
+		}
+		for channel, want := range map[string]int{"fax": 0, "hook": 1, "": 1} {
+			if again, err := b.Redrive(t.Context(), n.ID, channel); again != want && channel != "" || err != nil {
+				t.Errorf("redriven at %q: %d, %v", channel, again, err)
+			}
+		}
+		if life, err = b.Life(t.Context(), n.ID); err != nil || life.Jobs[0].State != delivery.JobQueued || life.Jobs[1].State != delivery.JobQueued {
+			t.Errorf("after redriving: %+v, %v", life.Jobs, err)
+		}
+		_, err = b.Redrive(t.Context(), delivery.NewID(), "")
+		expect(t, err, delivery.ErrNotFound)
+	})
+}

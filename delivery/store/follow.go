@@ -1,0 +1,74 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/store/shared"
+)
+
+// followEvery is how often other machines' changes are looked for.
+const followEvery = time.Second
+
+// follow takes over what other machines erased, and shows them this one's
+// links and notes, until ctx ends.
+func (f *Fleet) follow(ctx context.Context) {
+	var (
+		done    followed
+		failing bool
+	)
+	for ctx.Err() == nil {
+		if f.unseen.Swap(false) && done.away.IsZero() {
+			done.away = f.Now()
+		}
+		if f.shared.Up() {
+			err := f.catchUp(ctx, &done)
+			if err != nil && !failing && ctx.Err() == nil {
+				f.log.Warn("the other machines and this one do not see the same yet; trying again", "error", err)
+			}
+			failing = err != nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(followEvery):
+		}
+	}
+}
+
+// followed is how far a machine has followed the others.
+type followed struct {
+	erasures [shared.Count]string // their version, by shard
+	shown    [shared.Count]string // the era in which this machine's links and notes were shown, by shard
+	away     time.Time            // since when notes went out that the others do not see; zero for none
+}
+
+func (f *Fleet) catchUp(ctx context.Context, done *followed) error {
+	var eras [shared.Count]string
+	for shard := range eras {
+		version := f.shared.ErasureVersion(shard)
+		eras[shard] = f.shared.Era(shard)
+		if version == done.erasures[shard] {
+			continue
+		}
+		if err := f.applyErasures(ctx, shard, version); err != nil {
+			return err
+		}
+		done.erasures[shard] = version
+	}
+	from := "" // Redis, or this process, is new
+	if eras == done.shown {
+		if done.away.IsZero() {
+			return nil
+		}
+		from = delivery.FirstID(done.away.Add(-longestCall))
+	}
+	err := f.shareLinks(ctx) // after the erasures: a link that is erased is not told again
+	if err == nil {
+		err = f.showNotes(ctx, from)
+	}
+	if err == nil {
+		done.shown, done.away = eras, time.Time{}
+	}
+	return err
+}

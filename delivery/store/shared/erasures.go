@@ -1,0 +1,108 @@
+package shared
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+)
+
+// Erasures returns the last erased note of each mailbox that was erased in a
+// shard, and their version: ErasureVersion says when to ask again.
+func (s *Shared) Erasures(ctx context.Context, shard int) (last map[string]string, err error) {
+	if err := s.usable(shard); err != nil {
+		return nil, err
+	}
+	value, err := s.client.do(ctx, command{shard: shard, args: []any{"HGETALL", prefix(shard) + "erasures"}})
+	if err != nil {
+		return nil, fmt.Errorf("read erasures: %w", err)
+	}
+	flat, _ := value.([]any)
+	last = make(map[string]string, len(flat)/2)
+	for i := 0; i+1 < len(flat); i += 2 {
+		mailbox, _ := flat[i].(string)
+		last[mailbox], _ = flat[i+1].(string)
+	}
+	return last, nil
+}
+
+// ErasureVersion is the version of a shard's erasures at the last beat. It
+// differs when something was erased since, or when Redis forgot some.
+func (s *Shared) ErasureVersion(shard int) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Sprintf("%s-%d", s.state[shard].era, s.state[shard].erasing)
+}
+
+// Era names what a shard remembers: another one has begun when it differs.
+func (s *Shared) Era(shard int) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state[shard].era
+}
+
+// EraseApplied keeps that this machine has taken out of its own store what was
+// erased in a shard, up to a version as ErasureVersion had it.
+func (s *Shared) EraseApplied(ctx context.Context, shard int, version string) error {
+	if err := s.usable(shard); err != nil {
+		return err
+	}
+	_, n, _ := strings.Cut(version, "-")
+	_, err := s.client.do(ctx, command{shard: shard, writes: true, args: []any{"HSET", prefix(shard) + "applied", s.o.Machine, n}})
+	if err != nil {
+		return fmt.Errorf("keep that erasures were applied: %w", err)
+	}
+	return nil
+}
+
+// EraseConfirmed counts the other machines that have applied everything that
+// was erased in a mailbox's shard until now, and those that have not.
+func (s *Shared) EraseConfirmed(ctx context.Context, mailbox string) (have, not int, err error) {
+	shard := ShardOf(mailbox)
+	if err := s.usable(shard); err != nil {
+		return 0, 0, err
+	}
+	replies := s.client.all(ctx, []command{
+		{shard: shard, args: []any{"GET", prefix(shard) + "erasing"}},
+		{shard: shard, args: []any{"HGETALL", prefix(shard) + "applied"}},
+		{shard: shard, args: []any{"ZRANGE", prefix(shard) + "machines", 0, -1}},
+	})
+	for _, r := range replies {
+		if r.err != nil {
+			return 0, 0, fmt.Errorf("ask who has applied an erasure: %w", r.err)
+		}
+	}
+	text, _ := replies[0].value.(string)
+	version, _ := strconv.ParseInt(text, 10, 64) // none is 0
+	applied, _ := replies[1].value.([]any)
+	upTo := map[string]int64{}
+	for i := 0; i+1 < len(applied); i += 2 {
+		machine, _ := applied[i].(string)
+		text, _ := applied[i+1].(string)
+		upTo[machine], _ = strconv.ParseInt(text, 10, 64)
+	}
+	machines, _ := replies[2].value.([]any)
+	for peer := range s.peersAnd(machines) {
+		switch {
+		case peer == s.o.Machine:
+		case upTo[peer] >= version:
+			have++
+		default:
+			not++
+		}
+	}
+	return have, not, nil
+}
+
+// peersAnd are the machines that were met, and those of an answer.
+func (s *Shared) peersAnd(answer []any) map[string]bool {
+	s.mu.Lock()
+	all := maps.Clone(s.peers)
+	s.mu.Unlock()
+	for _, v := range answer {
+		machine, _ := v.(string)
+		all[machine] = true
+	}
+	return all
+}
