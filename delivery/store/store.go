@@ -149,7 +149,9 @@ func (s *Store) openDatabase(ctx context.Context) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	dsn := "file:" + (&url.URL{Path: file}).EscapedPath() + "?_busy_timeout=5000"
+	// Without temp_store sqlite writes parts of big changes and sorts, in clear
+	// if need be, to a temporary folder, and fails where a container has none.
+	dsn := "file:" + (&url.URL{Path: file}).EscapedPath() + fmt.Sprintf("?_busy_timeout=%d&_pragma=temp_store(memory)", busyTimeout.Milliseconds())
 	if s.db, err = sql.Open("sqlite", dsn+"&_journal_mode=WAL&_synchronous=FULL&_pragma=secure_delete(1)"); err != nil {
 		return err
 	}
