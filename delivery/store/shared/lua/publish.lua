@@ -43,8 +43,7 @@ for i = FIRST, #ARGV, FIELDS do
   if not j.state then
     j.note, j.thread = note, thread
     become(j, 'queued', {
-      note = note, thread = thread, chain = chain, steps = steps, pos = (i - FIRST) / FIELDS, home = machine,
-      epoch = again == '1' and math.max(epoch, now) or epoch, -- above those of leases that are forgotten
+      note = note, thread = thread, chain = chain, steps = steps, pos = (i - FIRST) / FIELDS, home = machine, epoch = epoch,
       unknown = unknown, step = told.step, attempt = told.attempt, round = told.round, next = told.next,
       first = told.first, memory = again == '1' and '' or memory(),
     })
