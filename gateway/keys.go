@@ -74,7 +74,14 @@ func keysRotateCommand() *cobra.Command {
 			if *noNew {
 				add = os.ReadFile
 			}
-			text, err := add(file)
+			text, err := os.ReadFile(file)
+			if err == nil {
+				_, err = op.RotateKeys(ctx, text, "") // before the file is touched: is it this store's?
+			}
+			if err != nil {
+				return err
+			}
+			text, err = add(file)
 			if err != nil {
 				return err
 			}
