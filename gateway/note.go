@@ -105,7 +105,7 @@ func operateOn(ctx context.Context, o store.Options, do func(context.Context, co
 		return errors.Join(do(ctx, client), client.Close())
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("the store %s is another user's: run this as the gateway's user, with sudo -u: %w", o.Path, err)
+		return fmt.Errorf("the store %s is another user's: run this as the gateway's user, with sudo -u: %w", o.Path, fs.ErrPermission)
 	}
 	if _, err := os.Stat(o.Path); err != nil { // a command that reads makes no store
 		return fmt.Errorf("there is no store at %s: has the gateway run with this file? %w", o.Path, err)
