@@ -98,7 +98,16 @@ func rotate(cmd *cobra.Command, o store.Options, noNew bool) error {
 		add = os.ReadFile
 	}
 	return operateOn(cmd.Context(), o, func(ctx context.Context, op control.Operator) error {
-		text, err := add(o.KeyFile)
+		if err := store.CheckKeyFile(o.KeyFile); err != nil {
+			return err
+		}
+		text, err := os.ReadFile(o.KeyFile)
+		if err == nil {
+			_, err = op.RotateKeys(ctx, text, "") // before the file is touched: is it this store's?
+		}
+		if err == nil {
+			text, err = add(o.KeyFile)
+		}
 		if err != nil {
 			return err
 		}

@@ -29,7 +29,7 @@ const (
 func readKeyFile(file string) ([]byte, error) {
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("store.key_file %s is not there: make one with `afterbeep keys new %s`, or put back the one this store was sealed with", file, file)
+		return nil, fmt.Errorf("store.key_file %s is not there: put back the one this store was sealed with; for a store that was never sealed make one with `afterbeep keys new %s`", file, file)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("store.key_file: %w", err)

@@ -28,8 +28,8 @@ const (
 
 var (
 	errNeedsKeys = errors.New("this store is sealed: set store.key_file to the file that it was sealed with")
-	errIndex     = errors.New("the index line of store.key_file is not the one that this store was sealed with: put that line back")
 	errInUse     = errors.New("another program has the database open: end it")
+	errIndex     = errors.New("store.key_file is not the file that this store was sealed with, its index line is another: put that file back")
 	errHalf      = errors.New("this store is being sealed and that was interrupted: start the gateway, which goes on with it")
 )
 
