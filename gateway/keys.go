@@ -74,6 +74,9 @@ func keysRotateCommand() *cobra.Command {
 			if *noNew {
 				add = os.ReadFile
 			}
+			if err := store.CheckKeyFile(file); err != nil {
+				return err
+			}
 			text, err := os.ReadFile(file)
 			if err == nil {
 				_, err = op.RotateKeys(ctx, text, "") // before the file is touched: is it this store's?
