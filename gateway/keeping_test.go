@@ -128,7 +128,7 @@ func TestOperatorExportsAndErases(t *testing.T) {
 			if err := fails(t, "note", "erase", reception, "--config", path); !strings.Contains(err, "--yes") {
 				t.Errorf("erase that nobody confirms: %s", err)
 			}
-			if said := run(t, "note", "erase", reception, "--config", path, "--yes"); !strings.Contains(said, "erased 1 notes, 2 files") || !strings.Contains(said, id+"  "+heard.Data.Media.SHA256) {
+			if said := run(t, "note", "erase", reception, "--config", path, "--yes"); !strings.Contains(said, "erased 1 note, 2 files") || !strings.Contains(said, id+"  "+heard.Data.Media.SHA256) {
 				t.Errorf("erase said\n%s", said)
 			}
 			nothingLeft(t, dir, audio)
