@@ -2,13 +2,17 @@
 package store
 
 import (
+	"database/sql"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
 )
 
 // second is a record: a second of G.711 in RTP packets of 20 ms.
@@ -28,13 +32,24 @@ func benchAppend(b *testing.B, c composition) {
 	}
 }
 
+// benchCompositions adds the fleet over one Redis.
+func benchCompositions(b *testing.B, bench func(*testing.B, composition)) {
+	b.Helper()
+	benchEverywhere(b, bench)
+	b.Run("fleet", func(b *testing.B) {
+		setup := redistest.Single(b)
+		bench(b, composition{fleet: true, options: func(_ testing.TB, path string) Options { return Options{Path: path, Redis: setup.URL} }})
+	})
+}
+
 // BenchmarkNote is a note's whole way with 20 records, by many calls at once.
-func BenchmarkNote(b *testing.B) { benchEverywhere(b, benchNote) }
+func BenchmarkNote(b *testing.B) { benchCompositions(b, benchNote) }
 
 func benchNote(b *testing.B, c composition) {
-	s := c.openAt(b, b.TempDir())
+	s := c.open(b)
 	record, file := second(), make([]byte, 60<<10)
 	b.SetParallelism(16)
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			n := newNote("101", delivery.NewID())
@@ -51,19 +66,66 @@ func benchNote(b *testing.B, c composition) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "notes/s")
 }
 
-// BenchmarkQueue is a turn of the queue: claim, retry, claim, done.
-func BenchmarkQueue(b *testing.B) { benchEverywhere(b, benchQueue) }
+// BenchmarkQueue is a turn of the queue: claim, done. Beside it, the least that
+// sqlite can do for one: two updates, each with a commit of its own. What bare
+// Redis does is in package shared.
+func BenchmarkQueue(b *testing.B) {
+	b.Run("bare", benchBare)
+	benchCompositions(b, benchQueue)
+}
 
 func benchQueue(b *testing.B, c composition) {
-	s := c.openAt(b, b.TempDir())
-	fill(b, s, b.N)
-	b.SetParallelism(16)
+	s := c.open(b)
+	fill(b, embedded(s), b.N)
+	limit := 1
+	if m, ok := s.(*machine); ok {
+		m.awaitTold(b)
+		limit = 16
+	}
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	b.ResetTimer()
+	var workers sync.WaitGroup
+	for range 32 {
+		workers.Go(func() {
+			for left.Load() > 0 {
+				for _, l := range claim(b, s, limit) {
+					finish(b, s, l, delivery.Result{Outcome: delivery.Done})
+					left.Add(-1)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jobs/s")
+}
+
+// awaitTold waits until all jobs of a machine are shared.
+func (m *machine) awaitTold(b *testing.B) {
+	b.Helper()
+	for own := 1; own > 0; time.Sleep(10 * time.Millisecond) {
+		check(b, m.readers.QueryRowContext(b.Context(), "SELECT count(*) FROM job WHERE shared < 2").Scan(&own))
+	}
+}
+
+func benchBare(b *testing.B) {
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(b.TempDir(), "bare.db")+"?_journal_mode=WAL&_synchronous=FULL&_pragma=secure_delete(1)")
+	check(b, err)
+	defer func() { check(b, db.Close()) }()
+	db.SetMaxOpenConns(1)
+	exec := func(query string, args ...any) {
+		_, err := db.ExecContext(b.Context(), query, args...)
+		check(b, err)
+	}
+	exec("CREATE TABLE job (id INTEGER PRIMARY KEY, state TEXT, body BLOB)")
+	exec("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) INSERT INTO job SELECT i, 'queued', randomblob(500) FROM n", b.N)
+	var next atomic.Int64
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			for _, l := range claim(b, s, 1) {
-				finish(b, s, l, delivery.Result{Outcome: delivery.Done})
-			}
+			id := next.Add(1)
+			exec("UPDATE job SET state = 'sending' WHERE id = ?", id)
+			exec("UPDATE job SET state = 'delivered' WHERE id = ?", id)
 		}
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jobs/s")

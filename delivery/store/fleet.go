@@ -40,7 +40,6 @@ type Fleet struct {
 	machine string // this machine's id
 	log     *slog.Logger
 
-	kick     chan struct{} // holds a value when settling should not wait
 	offering offering
 	settling settling
 	peers    atomic.Int32 // machines that share the work, as last heard
@@ -64,7 +63,7 @@ func openFleet(o Options, with shared.Options, log *slog.Logger) (*Fleet, error)
 	if err != nil {
 		return nil, err
 	}
-	f := &Fleet{Store: s, log: log, kick: make(chan struct{}, 1)}
+	f := &Fleet{Store: s, log: log}
 	if err := f.join(context.Background(), with); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", s.path, err), s.Close())
 	}
@@ -113,7 +112,6 @@ func (f *Fleet) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-time.After(settleEvery):
-		case <-f.kick:
 		}
 	}
 	inTouch.Wait()
@@ -152,12 +150,12 @@ func (f *Fleet) even(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
 	}
-	return t.Add(f.Now().Sub(time.Now())).Round(0)
+	return t.Add(time.Until(f.Now())).Round(0)
 }
 
 func (f *Fleet) uneven(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
 	}
-	return t.Add(time.Until(f.Now()))
+	return t.Add(-time.Until(f.Now()))
 }

@@ -15,7 +15,8 @@ import (
 	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
 )
 
-// pair are two machines that have met. Leases last for the time given.
+// pair are two machines that have met. Leases last for the time given, 0 for
+// as long as ever.
 func pair(t *testing.T, setup *redistest.Setup, lease time.Duration) (a, b *machine) {
 	t.Helper()
 	with := shared.Options{Lease: lease, Patience: 5 * time.Second}
@@ -89,6 +90,21 @@ func (b *books) call(t *testing.T, m *machine, caller string) {
 	}
 }
 
+// calls leaves notes on some machines by turns until the end.
+func (b *books) calls(t *testing.T, end <-chan struct{}, machines ...*machine) {
+	t.Helper()
+	tick := time.NewTicker(30 * time.Millisecond)
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		select {
+		case <-end:
+			return
+		case <-tick.C:
+			b.call(t, machines[i%len(machines)], fmt.Sprint(i%40))
+		}
+	}
+}
+
 // send makes an attempt that arrives.
 func (b *books) send(ctx context.Context, t *testing.T, m *machine, l delivery.Lease) {
 	t.Helper()
@@ -131,8 +147,9 @@ func (b *books) work(ctx context.Context, t *testing.T, machines ...*machine) {
 	workers.Wait()
 }
 
-// balance waits until everything promised has arrived, and nothing twice.
-func (b *books) balance(t *testing.T, machines ...*machine) {
+// balance waits until everything promised has arrived, and nothing twice. marks
+// says that some may have arrived as possible repeats.
+func (b *books) balance(t *testing.T, marks bool, machines ...*machine) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	var working sync.WaitGroup
@@ -156,7 +173,7 @@ func (b *books) balance(t *testing.T, machines ...*machine) {
 			marked++
 		}
 	}
-	if marked > 0 {
+	if marked > 0 && !marks {
 		t.Errorf("%d notes arrived as possible repeats, and were none", marked)
 	}
 }
@@ -352,7 +369,7 @@ func TestFleetWithoutRedis(t *testing.T) {
 		}
 		finish(t, b, l, done())
 	}
-	all.balance(t, a, b)
+	all.balance(t, false, a, b)
 	a.hears(t, before.Note.ID, "recording, recorded, rendered, sending crm, done crm")
 }
 
@@ -362,44 +379,41 @@ func TestFleetForgetfulRedis(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		start func(testing.TB) *redistest.Setup
+		marks bool // leases may run out before Redis can say that it gave them
 		fault func(t *testing.T, s *redistest.Setup)
 	}{
-		"stalled": {redistest.Setups()["single"], func(_ *testing.T, s *redistest.Setup) {
+		"stalled": {redistest.Setups()["single"], false, func(_ *testing.T, s *redistest.Setup) {
 			s.Servers[0].Pause()
 			time.Sleep(6 * time.Second)
 			s.Servers[0].Resume()
 		}},
-		"flushed":   {redistest.Setups()["single"], func(_ *testing.T, s *redistest.Setup) { s.Flush() }},
-		"restarted": {redistest.Setups()["single"], func(_ *testing.T, s *redistest.Setup) { s.Servers[0].Kill(); s.Servers[0].Start() }},
-		"failed over": {redistest.Replicated, func(t *testing.T, s *redistest.Setup) {
+		"flushed":   {redistest.Setups()["single"], false, func(_ *testing.T, s *redistest.Setup) { s.Flush() }},
+		"restarted": {redistest.Setups()["single"], false, func(_ *testing.T, s *redistest.Setup) { s.Servers[0].Kill(); s.Servers[0].Start() }},
+		"failed over": {redistest.Replicated, true, func(t *testing.T, s *redistest.Setup) {
 			t.Helper()
 			s.Servers[1].Pause() // the replica misses what comes now
 			time.Sleep(300 * time.Millisecond)
 			s.Servers[0].Kill()
 			s.Servers[1].Resume()
 			s.Failover(t)
+			s.Servers[0].Start() // as the replica: one must have each write
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			setup := tt.start(t)
-			a, b := pair(t, setup, 5*time.Second)
+			a, b := pair(t, setup, 0)
 			var all books
 			ctx, stop := context.WithCancel(t.Context())
 			var working sync.WaitGroup
 			working.Go(func() { all.work(ctx, t, a, b) })
-			working.Go(func() {
-				for i := 0; ctx.Err() == nil; i++ {
-					all.call(t, []*machine{a, b}[i%2], fmt.Sprint(i%40))
-					time.Sleep(30 * time.Millisecond)
-				}
-			})
+			working.Go(func() { all.calls(t, ctx.Done(), a, b) })
 			time.Sleep(time.Second)
 			tt.fault(t, setup)
 			time.Sleep(time.Second)
 			stop()
 			working.Wait()
-			all.balance(t, a, b)
+			all.balance(t, tt.marks, a, b)
 			t.Logf("%d notes promised, %d arrived", len(all.promised), len(all.arrived))
 		})
 	}

@@ -1,4 +1,3 @@
-//nolint:thelper // the suite's tests run over every composition
 package store
 
 import (

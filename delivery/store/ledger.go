@@ -62,18 +62,15 @@ func (l ledger) ended(ctx context.Context, in shared.Shards, say func(shared.Fac
 // under way, then what nobody knows the outcome of.
 func (l ledger) attempts(ctx context.Context, in shared.Shards, say func(shared.Fact) error) error {
 	for _, of := range []struct {
-		kind  shared.Kind
-		where string
+		kind    shared.Kind
+		outcome delivery.Outcome
 	}{
-		{shared.WasDelivered, "outcome = 'done'"},
-		{shared.WasDead, "outcome = 'dead'"},
-		{shared.IsSending, "outcome = '' AND settled = 0"},
-		{shared.WasInterrupted, "outcome = 'unknown'"},
+		{shared.WasDelivered, delivery.Done}, {shared.WasDead, delivery.Dead}, {shared.IsSending, ""}, {shared.WasInterrupted, delivery.Unknown},
 	} {
 		job, epoch := "", 0
 		for {
-			rows, err := l.f.readers.QueryContext(ctx, "SELECT "+attemptColumns+" FROM attempt WHERE (job, epoch) > (?, ?) AND "+of.where+
-				" ORDER BY job, epoch LIMIT ?", job, epoch, settleBatch)
+			rows, err := l.f.readers.QueryContext(ctx, "SELECT "+attemptColumns+` FROM attempt
+				WHERE (job, epoch) > (?, ?) AND outcome = ? ORDER BY job, epoch LIMIT ?`, job, epoch, of.outcome, settleBatch)
 			page, err := collect(rows, err, scanAttempt)
 			if err != nil {
 				return err
@@ -117,7 +114,7 @@ func (l ledger) erasures(ctx context.Context, in shared.Shards, say func(shared.
 // pending tells of this machine's notes that have jobs to do.
 func (l ledger) pending(ctx context.Context, in shared.Shards, say func(shared.Fact) error) error {
 	for last := ""; ; {
-		notes, err := l.f.notesWith(ctx, "shared > 0 AND state <> 'delivered' AND state <> 'dead'", last, settleBatch)
+		notes, err := l.f.notesAfter(ctx, pendingNotes, last)
 		if err != nil || len(notes) == 0 {
 			return err
 		}
@@ -138,9 +135,16 @@ func (l ledger) pending(ctx context.Context, in shared.Shards, say func(shared.F
 	}
 }
 
-// notesWith returns the next notes after one that have jobs of a kind.
-func (f *Fleet) notesWith(ctx context.Context, jobs, last string, limit int) ([]string, error) {
-	rows, err := f.readers.QueryContext(ctx, "SELECT DISTINCT note FROM job WHERE note > ? AND "+jobs+" ORDER BY note LIMIT ?", last, limit)
+// Notes after one that have jobs that are yet to be told, or to be done.
+const (
+	untoldNotes  = "SELECT DISTINCT note FROM job WHERE note > ? AND shared = 1 ORDER BY note LIMIT ?"
+	pendingNotes = `SELECT DISTINCT note FROM job WHERE note > ? AND shared > 0 AND state <> 'delivered' AND state <> 'dead'
+		ORDER BY note LIMIT ?`
+)
+
+// notesAfter returns the next of these notes.
+func (f *Fleet) notesAfter(ctx context.Context, query, last string) ([]string, error) {
+	rows, err := f.readers.QueryContext(ctx, query, last, settleBatch)
 	return collect(rows, err, func(r scanner) (id string, err error) { return id, r.Scan(&id) })
 }
 

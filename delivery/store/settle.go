@@ -191,9 +191,9 @@ func (f *Fleet) promote(ctx context.Context) error {
 	}
 	const own = "shared = 0 AND state = 'queued' AND steps <= ? AND substr(thread, 1, ?) <> ?"
 	args := []any{shared.MaxSteps, len(operatorThread), []byte(operatorThread)}
-	var any bool
-	err := f.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM job WHERE "+own+")", args...).Scan(&any)
-	if err != nil || !any {
+	var some bool
+	err := f.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM job WHERE "+own+")", args...).Scan(&some)
+	if err != nil || !some {
 		return err
 	}
 	_, err = write(ctx, f.Store, func(tx *txn) (int64, error) {
@@ -207,7 +207,7 @@ func (f *Fleet) promote(ctx context.Context) error {
 // publishAll publishes what is meant for all machines and not known to be there.
 func (f *Fleet) publishAll(ctx context.Context) error {
 	for last := ""; f.shared.Up(); {
-		notes, err := f.notesWith(ctx, "shared = 1", last, settleBatch)
+		notes, err := f.notesAfter(ctx, untoldNotes, last)
 		if err != nil || len(notes) == 0 {
 			return err
 		}
@@ -249,12 +249,4 @@ func (f *Fleet) drain(ctx context.Context) error {
 	}
 	_, err := f.shared.Drain(ctx, f.hear)
 	return err
-}
-
-// poke has the settler go on at once.
-func (f *Fleet) poke() {
-	select {
-	case f.kick <- struct{}{}:
-	default:
-	}
 }

@@ -44,17 +44,18 @@ func (s *Shared) Claim(ctx context.Context, limit int) ([]Lease, error) {
 // shards that may have more.
 func (s *Shared) claimFrom(ctx context.Context, ask []int, share int) (leases []Lease, more []int, err error) {
 	began := time.Now()
-	cmds := make([]command, len(ask))
+	cmds, lost := make([]command, len(ask)), make([]bool, len(ask))
 	for i, shard := range ask {
+		lost[i] = s.lost(shard, false)
 		cmds[i] = command{shard: shard, script: s.scripts.claim, args: []any{
-			s.o.Machine, s.owner, share, s.o.Lease.Milliseconds(), oneIf(s.lost(shard, false)), s.takeTurns(shard, share),
+			s.o.Machine, s.owner, share, s.o.Lease.Milliseconds(), oneIf(lost[i]), s.takeTurns(shard, share),
 		}}
 	}
 	var errs []error
 	for i, r := range s.client.all(ctx, cmds) {
 		shard := ask[i]
 		got, err := s.claimed(shard, r, began)
-		if errors.Is(err, ErrUncertain) {
+		if errors.Is(err, ErrUncertain) || (err != nil && lost[i]) {
 			s.lost(shard, true)
 		}
 		if err != nil {

@@ -19,6 +19,10 @@ type Options struct {
 // Count is how many shards there are.
 const Count = shards
 
+// MaxSteps is how many targets a chain may have that is shared: one bit each in
+// 32, with a sign.
+const MaxSteps = 30
+
 const (
 	shards = 16
 
@@ -31,7 +35,6 @@ const (
 	ioTimeout   = time.Second
 	waitTimeout = 500 * time.Millisecond // for replicas; below ioTimeout
 
-	MaxSteps    = 30  // of a chain that can be shared: one bit each in 32, with a sign
 	recallBatch = 200 // facts in one round trip
 	eraseBatch  = 100 // notes in one script call
 	drainBatch  = 500 // messages read at once
