@@ -42,7 +42,8 @@ type Fleet struct {
 
 	offering offering
 	settling settling
-	peers    atomic.Int32 // machines that share the work, as last heard
+	strays   map[string]int // of dropStrays: leases that nobody used when it looked last
+	peers    atomic.Int32   // machines that share the work, as last heard
 	alone    delivery.LocalLimiter
 
 	common  *box        // of what belongs to all machines: links

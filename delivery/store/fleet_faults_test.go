@@ -407,7 +407,7 @@ func TestFleetForgetfulRedis(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			var working sync.WaitGroup
 			working.Go(func() { all.work(ctx, t, a, b) })
-			working.Go(func() { all.calls(t, ctx.Done(), a, b) })
+			working.Go(func() { all.calls(t, ctx.Done(), a, b) }) //nolint:contextcheck // a call goes on when the test stops calling
 			time.Sleep(time.Second)
 			tt.fault(t, setup)
 			time.Sleep(time.Second)

@@ -119,7 +119,6 @@ func (l ledger) pending(ctx context.Context, in shared.Shards, say func(shared.F
 			return err
 		}
 		last = notes[len(notes)-1]
-		notes = slices.DeleteFunc(notes, l.f.offering.has)
 		all, err := l.f.publications(ctx, notes)
 		if err != nil {
 			return err

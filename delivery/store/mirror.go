@@ -147,9 +147,15 @@ func (f *Fleet) hearOf(tx *txn, n kept, m shared.Message) error {
 	if err != nil {
 		return err
 	}
-	if line == nil {
+	var known bool // the lease ran out, and this machine made the attempt and knows better
+	err = tx.row("SELECT EXISTS (SELECT 1 FROM attempt WHERE job = ? AND epoch = ? AND outcome <> '')", m.Job, m.Epoch).Scan(&known)
+	switch {
+	case err != nil:
+		return err
+	case known && m.Name == string(delivery.Unknown):
+	case line == nil:
 		_, err = tx.exec("DELETE FROM event WHERE job = ? AND epoch = ? AND name = 'sending'", m.Job, m.Epoch)
-	} else {
+	default:
 		err = tx.addEvent(m.Note, m.Job, m.Name, line, m.Epoch)
 	}
 	if err != nil {

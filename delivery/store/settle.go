@@ -20,7 +20,7 @@ const (
 // settle brings this machine and the others together: what they did to its
 // notes, what it did to theirs, and the notes they are yet to get.
 func (f *Fleet) settle(ctx context.Context) {
-	for _, step := range []func(context.Context) error{f.keepSettled, f.drain, f.tellAll, f.promote, f.publishAll} {
+	for _, step := range []func(context.Context) error{f.keepSettled, f.drain, f.tellAll, f.dropStrays, f.promote, f.publishAll} {
 		err := step(ctx)
 		if err != nil && ctx.Err() == nil && !errors.Is(err, shared.ErrAway) && !errors.Is(err, shared.ErrUncertain) {
 			f.log.Error("the other machines and this one cannot be brought together; trying again", "error", err)
@@ -181,6 +181,28 @@ func each[T any](list []T, do func(T) error) error {
 	}
 	calls.Wait()
 	return errors.Join(errs...)
+}
+
+// dropStrays gives leases back that nobody uses: an attempt that ended just
+// while Redis was told that it is under way leaves one. A lease that is just
+// being written down is no stray, hence the second look.
+func (f *Fleet) dropStrays(ctx context.Context) error {
+	strays := map[string]int{} // epochs by job
+	for _, j := range f.shared.Leases() {
+		var used bool
+		err := f.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM attempt WHERE job = ? AND epoch = ? AND settled = 0)", j.ID, j.Epoch).Scan(&used)
+		switch {
+		case err != nil:
+			return err
+		case used:
+		case f.strays[j.ID] == j.Epoch:
+			f.giveUp(ctx, j)
+		default:
+			strays[j.ID] = j.Epoch
+		}
+	}
+	f.strays = strays
+	return nil
 }
 
 // promote gives jobs that were kept here while Redis was away to all machines,

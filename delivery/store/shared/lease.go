@@ -74,6 +74,17 @@ func (s *Shared) Held(job string, epoch int) bool {
 	return h.epoch == epoch && epoch != 0 && time.Until(h.until) > s.o.Lease/heldMargin
 }
 
+// Leases are those that this process holds: ID, Shard and Epoch of each.
+func (s *Shared) Leases() []Job {
+	s.leases.mu.Lock()
+	defer s.leases.mu.Unlock()
+	var all []Job
+	for job, h := range s.leases.byJob {
+		all = append(all, Job{ID: job, Shard: h.shard, Epoch: h.epoch})
+	}
+	return all
+}
+
 // renew keeps every lease from running out, until ctx ends.
 func (s *Shared) renew(ctx context.Context) {
 	tick := time.NewTicker(s.o.Lease / renewParts)
