@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -56,7 +57,7 @@ func until(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// web asks the gateway's HTTP side.
+// ask asks the gateway's HTTP side.
 func (g *gateway) ask(t *testing.T, method, path string) (status int, body []byte) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+g.http.Addr().String()+path, nil)
@@ -157,6 +158,40 @@ func TestMachinesShareTheirNotes(t *testing.T) {
 	hook.none(t, 500*time.Millisecond)
 }
 
+// check tells what of Redis is to be mended, and fails for none of it: the
+// gateway goes on alone.
+func TestCheckLooksAtRedis(t *testing.T) {
+	t.Parallel()
+	replicated := redistest.Replicated(t)
+	cluster := redistest.Cluster(t)
+	evicting := redistest.Single(t, "maxmemory 100mb", "maxmemory-policy allkeys-lru")
+	newer := redistest.Single(t, "appendonly yes")
+	newer.Servers[0].Do("SET afterbeep:{03}:format 2")
+	keys := filepath.Join(t.TempDir(), "keys")
+	run(t, "keys", "new", keys)
+	for name, c := range map[string]struct {
+		url, keys string
+		want      []string
+	}{
+		"a replica":       {replicated.URL, keys, []string{"ok store.redis shared"}},
+		"too few of them": {strings.Replace(replicated.URL, "replicas=1", "replicas=2", 1), keys, []string{"warn store.redis replicas=2, but a server has 1"}},
+		"a cluster":       {cluster.URL, "", []string{"warn store.redis it has neither appendonly nor a replica", "warn store.redis notes lie there in clear"}},
+		"it evicts":       {evicting.URL, keys, []string{"warn store.redis maxmemory-policy is allkeys-lru"}},
+		"a newer format":  {newer.URL, keys, []string{"warn store.redis the shared Redis cannot be used now: a newer version of this program"}},
+		"nobody there":    {"redis://127.0.0.1:1", keys, []string{"connection refused; until that is mended this machine goes on alone"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := fmt.Sprintf("sip: {listen: 'udp://127.0.0.1:0'}\nhttp: {listen: '127.0.0.1:0'}\nstore: {redis: %q, key_file: %q}\n", c.url, c.keys)
+			lines, failed := checked(t, t.TempDir(), text)
+			for _, want := range c.want {
+				if !strings.Contains(lines, want) || failed {
+					t.Errorf("failed %v, want %q:\n%s", failed, want, lines)
+				}
+			}
+		})
+	}
+}
+
 // TestRateHoldsOverMachines sends 200 notes by two machines through a channel
 // that takes 20 a second.
 func TestRateHoldsOverMachines(t *testing.T) {
@@ -195,6 +230,7 @@ func TestRateHoldsOverMachines(t *testing.T) {
 
 // deliverMissed leaves a missed call of a caller and sends it.
 func (g *gateway) deliverMissed(t *testing.T, caller string) {
+	t.Helper()
 	n := delivery.Note{
 		ID: delivery.NewID(), Kind: delivery.Missed, Recipient: delivery.Recipient{Number: reception},
 		Caller: delivery.Caller{Number: caller}, CalledAt: time.Now(),

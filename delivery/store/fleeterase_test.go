@@ -1,3 +1,4 @@
+//nolint:thelper // onDuos runs the tests, on each kind of store
 package store
 
 import (

@@ -170,6 +170,9 @@ func (f *Fleet) SigningKey(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !f.shared.Up() { // it is asked before Run runs
+		_ = f.shared.Reach(ctx)
+	}
 	common, err := f.shared.KeepSetting(ctx, "signing_key", own)
 	if err != nil || string(common) == string(own) {
 		return own, nil //nolint:nilerr // that Redis is away was said once
