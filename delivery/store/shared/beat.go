@@ -22,9 +22,9 @@ func (s *Shared) beat(ctx context.Context) {
 	before := s.whyDown()
 	s.mu.Lock()
 	for i, r := range replies {
-		wasOpen := s.state[i].open
+		before := s.state[i].gives()
 		s.state[i].take(r, met)
-		opened = opened || (s.state[i].open && !wasOpen)
+		opened = opened || (s.state[i].gives() && !before)
 	}
 	s.mu.Unlock()
 	after := s.whyDown()
@@ -40,6 +40,9 @@ func (s *Shared) beat(ctx context.Context) {
 		poke(s.wake)
 	}
 }
+
+// gives says whether leases were given out at the last beat.
+func (st *state) gives() bool { return st.why == nil && st.open }
 
 // take keeps the answer of a beat.
 func (st *state) take(r reply, met map[string]bool) {
