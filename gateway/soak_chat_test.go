@@ -54,7 +54,9 @@ var moods = []struct {
 	share  int
 	answer func(*flaky, *arrival, http.ResponseWriter, *http.Request)
 }{
-	{10, func(_ *flaky, _ *arrival, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }},
+	{10, func(_ *flaky, _ *arrival, w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusInternalServerError)
+	}},
 	{10, func(_ *flaky, _ *arrival, w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "1")
 		w.WriteHeader(http.StatusTooManyRequests)

@@ -66,7 +66,8 @@ type tried struct {
 	mailbox  string
 	member   *member
 	length   time.Duration // of what the caller says
-	answered time.Time     // zero: it was not
+	placed   time.Time
+	answered time.Time // zero: it was not
 	ended    time.Time
 	err      error // of hanging up
 }
@@ -119,6 +120,7 @@ func (c *crowd) place(call *tried, to netip.AddrPort) {
 		defer c.mu.Unlock()
 		c.calls = append(c.calls, call)
 	}()
+	call.placed = time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), answer+call.length)
 	defer cancel()
 	ringing, give := context.WithTimeout(ctx, answer)
@@ -146,7 +148,7 @@ func (c *tried) promise() (p promise, promised bool) {
 	if c.answered.IsZero() {
 		return p, false
 	}
-	died := c.member.death(c.answered, c.ended.Add(time.Second))
+	died := c.member.death(c.placed, c.ended.Add(time.Second))
 	switch {
 	case !died.IsZero():
 		said := min(c.length, died.Sub(c.answered))
