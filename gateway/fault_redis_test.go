@@ -182,7 +182,7 @@ func (s *strait) serve() {
 		if err != nil {
 			return
 		}
-		far, err := net.Dial("tcp", s.to) //nolint:noctx // ends with the test's server
+		far, err := net.Dial("tcp", s.to)
 		if err != nil {
 			_ = near.Close()
 			continue

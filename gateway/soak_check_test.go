@@ -125,16 +125,17 @@ func (c *soakCheck) check(t *testing.T, call *tried) {
 	if len(notes) > 1 || (promised && len(notes) == 0) {
 		c.fault(t, call, "%d notes are kept of it", len(notes))
 	}
+	waits := slices.ContainsFunc(notes, func(k kept) bool { return isPending(k.Summary) })
 	taken := slices.DeleteFunc(slices.Clone(came), func(a arrival) bool { return !a.taken })
 	switch {
 	case len(taken) > 0:
 		if promised {
 			c.delivered++
 		}
-	case promised && !(len(notes) == 1 && isPending(notes[0].Summary)):
+	case promised && !waits:
 		c.lost++
 		c.fault(t, call, "its note is lost")
-	case len(notes) == 1 && !isPending(notes[0].Summary):
+	case len(notes) > 0 && !waits:
 		c.fault(t, call, "its note never arrived, and is not pending")
 	}
 	if len(notes) == 1 && slices.ContainsFunc(notes[0].Jobs, func(j delivery.Job) bool { return j.State == delivery.JobDead }) {

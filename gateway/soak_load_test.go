@@ -99,7 +99,7 @@ func (c *crowd) speak(ctx context.Context, members []*member) {
 			length: 2*time.Second + time.Duration(c.rng.IntN(100))*20*time.Millisecond,
 		}
 		if to := m.sip(); to.IsValid() {
-			c.talks.Go(func() { c.place(call, to) })
+			c.talks.Go(func() { c.place(context.WithoutCancel(ctx), call, to) })
 		}
 		select {
 		case <-ctx.Done():
@@ -113,7 +113,7 @@ func (c *crowd) speak(ctx context.Context, members []*member) {
 // does.
 const answer = 5 * time.Second
 
-func (c *crowd) place(call *tried, to netip.AddrPort) {
+func (c *crowd) place(ctx context.Context, call *tried, to netip.AddrPort) {
 	defer func() {
 		call.ended = time.Now()
 		c.mu.Lock()
@@ -121,7 +121,7 @@ func (c *crowd) place(call *tried, to netip.AddrPort) {
 		c.calls = append(c.calls, call)
 	}()
 	call.placed = time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), answer+call.length)
+	ctx, cancel := context.WithTimeout(ctx, 2*answer+call.length)
 	defer cancel()
 	ringing, give := context.WithTimeout(ctx, answer)
 	defer give()

@@ -99,7 +99,7 @@ func newSoak(t *testing.T) *soak {
 			t.Fatal(err)
 		}
 	}
-	chance := func(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(s.seed, stream)) } //nolint:gosec // to be repeated
+	chance := func(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(s.seed, stream)) }
 	s.rng = chance(1)
 	s.setup = redistest.Replicated(t)
 	s.chat = newFlaky(t, chance(2))
