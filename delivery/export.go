@@ -76,7 +76,7 @@ func (e *export) audio(ctx context.Context, n Note) error {
 	}
 	content, err := e.read(ctx, n.ID)
 	switch {
-	case errors.Is(err, ErrNotFound): // retention took it
+	case err != nil && e.gone(ctx, n.ID):
 		return nil
 	case err != nil:
 		e.lost[n.ID] = err
@@ -89,6 +89,13 @@ func (e *export) audio(ctx context.Context, n Note) error {
 	e.has[n.ID] = true
 	_, err = entry.Write(content)
 	return err
+}
+
+// gone says that a note, or its file, was taken since it was listed: by its
+// retention, or by whoever erased it.
+func (e *export) gone(ctx context.Context, id string) bool {
+	life, err := e.from.Life(ctx, id)
+	return errors.Is(err, ErrNotFound) || (err == nil && life.Note.Media.Gone)
 }
 
 func audioName(id string) string { return "audio/" + id + ".ogg" }

@@ -21,6 +21,7 @@ type shelf struct {
 	lives   []Life
 	files   map[string]string // by note
 	damaged map[string]error
+	retires string // the note whose file is taken as it is opened
 }
 
 // put adds a note whose file holds text; none for "".
@@ -62,6 +63,12 @@ func (s *shelf) Life(_ context.Context, id string) (Life, error) {
 }
 
 func (s *shelf) Open(ctx context.Context, id string) (io.ReadSeekCloser, Note, error) {
+	for i := range s.lives {
+		if s.lives[i].Note.ID == s.retires && id == s.retires {
+			s.lives[i].Note.Media.Gone = true
+			delete(s.files, id)
+		}
+	}
 	l, err := s.Life(ctx, id)
 	if err == nil {
 		err = s.damaged[id]
@@ -104,7 +111,7 @@ func TestExport(t *testing.T) {
 		s.put(fmt.Sprint("voice ", i))
 	}
 	missed, retired := s.put(""), s.put("long ago")
-	delete(s.files, retired)
+	s.retires = retired
 	s.lives[0].Note.Recipient.Number = "102"
 
 	var out bytes.Buffer
@@ -142,7 +149,8 @@ func TestExportOfNothing(t *testing.T) {
 // A damaged file takes nothing from the others.
 func TestExportOfDamage(t *testing.T) {
 	s := &shelf{files: map[string]string{}, damaged: map[string]error{}}
-	flipped, unreadable, whole := s.put("one"), s.put("two"), s.put("three")
+	flipped, unreadable, whole, missing := s.put("one"), s.put("two"), s.put("three"), s.put("four")
+	delete(s.files, missing)
 	s.files[flipped] = "onE"
 	s.damaged[unreadable] = errors.New("the disk says no")
 	var out bytes.Buffer
@@ -153,10 +161,13 @@ func TestExportOfDamage(t *testing.T) {
 	if len(files) != 1 || files[audioName(whole)] != "three" {
 		t.Errorf("files %v", files)
 	}
-	if got := notes[1].Audio.Absent; got != "the disk says no" {
+	if got := notes[0].Audio.Absent; got != ErrNotFound.Error() {
+		t.Errorf("missing: %q", got)
+	}
+	if got := notes[2].Audio.Absent; got != "the disk says no" {
 		t.Errorf("unreadable: %q", got)
 	}
-	if got := notes[2].Audio.Absent; !strings.Contains(got, "damaged") {
+	if got := notes[3].Audio.Absent; !strings.Contains(got, "damaged") {
 		t.Errorf("flipped: %q", got)
 	}
 }

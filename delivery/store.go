@@ -75,7 +75,7 @@ type Lease struct {
 	Step    int       // the target of the chain whose turn it is
 	Attempt int       // 1 for the first attempt at this target
 	Unknown bool      // an earlier attempt's outcome is unknown: this one may be a repeat
-	First   time.Time // when the first attempt at this target began
+	First   time.Time // when the time for this target began: with the note's rendering, or the first attempt at a later target
 	Epoch   int64     // the fencing number of a lease that several machines could hold; 0 for one of this machine's own
 }
 

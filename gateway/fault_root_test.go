@@ -196,6 +196,7 @@ func TestDiskFullAtTheReceipt(t *testing.T) {
 		}
 	})
 	l.leave(t, gateway.sip)
+	l.await(t)
 	reach(t, path, delivery.JobDelivered)
 	gateway.kill()
 	gateway = startChild(t, path)

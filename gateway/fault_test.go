@@ -28,7 +28,7 @@ func faults() []fault {
 		{6, "torn or flipped file", []string{"store.TestDamagedFrames", "store.TestDamagedTape", "store.TestDamagedFile", "store.TestDamagedDatabase"}},
 		{7, "disk full before the answer", []string{"gateway.TestDiskFullBeforeTheAnswer", "store.TestFullDisk"}},
 		{8, "disk full in mid-call", []string{"gateway.TestDiskFullDuringTheCall"}},
-		{9, "disk full when a delivery is to be kept", []string{"gateway.TestDiskFullAtTheReceipt", "store.TestFullDatabase"}},
+		{9, "disk full when a delivery is to be kept", []string{"gateway.TestDiskFullAtTheReceipt", "store.TestBallastKeepsADelivery", "store.TestFullDatabase"}},
 		{10, "fsync error", []string{"store.TestFailedSync"}},
 		{11, "file system turns read-only", []string{"gateway.TestDiskTurnsReadOnly"}},
 		{12, "Redis down", []string{"gateway.TestRedisIsDown", "gateway.TestMachinesShareTheirNotes", "store.TestFleetWithoutRedis"}},
@@ -41,6 +41,9 @@ func faults() []fault {
 		{16, "one-way partition", []string{"gateway.TestOneWayPartition"}},
 		{17, "chat service down for days", []string{"store.TestServiceDownForDays", "delivery.TestServiceDeadForEightDays"}},
 		{18, "answer lost, slow, 429, redirect", []string{"gateway.TestStrangeAnswers", "channel.TestSuiteFailures"}},
+		{19, "clock set a year forth or back", []string{
+			"store.TestClockAtAStart", "store.TestClockWhileRunning", "store.TestRetentionWaitsAfterAJump", "delivery.TestWorkerGoesByTheQueuesClock",
+		}},
 		{20, "upgrade, store of a later program, second process", []string{
 			"store.TestUpgrade", "store.TestSealingIsInterrupted", "store.TestNewerSchemaIsRefused",
 			"store.TestSecondProcessIsRefused", "gateway.TestSecondGatewayIsRefused",

@@ -128,7 +128,7 @@ func TestOperatorExportsAndErases(t *testing.T) {
 			if err := fails(t, "note", "erase", reception, "--config", path); !strings.Contains(err, "--yes") {
 				t.Errorf("erase that nobody confirms: %s", err)
 			}
-			if said := run(t, "note", "erase", reception, "--config", path, "--yes"); !strings.Contains(said, "erased 1 notes, 2 files") || !strings.Contains(said, id+"  "+heard.Data.Media.SHA256) {
+			if said := run(t, "note", "erase", reception, "--config", path, "--yes"); !strings.Contains(said, "erased 1 note, 2 files") || !strings.Contains(said, id+"  "+heard.Data.Media.SHA256) {
 				t.Errorf("erase said\n%s", said)
 			}
 			nothingLeft(t, dir, audio)
@@ -214,5 +214,16 @@ func nothingLeft(t *testing.T, dir string, audio []byte) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+func TestZipName(t *testing.T) {
+	for mailbox, want := range map[string]string{
+		"+4930123456": "+4930123456.zip", "101": "101.zip", "../../etc/passwd": "_.._etc_passwd.zip",
+		"maria.müller": "maria.m_ller.zip", "-rf": "rf.zip", `a\b:c*`: "a_b_c_.zip", "...": "mailbox.zip",
+	} {
+		if got := zipName(mailbox); got != want {
+			t.Errorf("%q: %q, want %q", mailbox, got, want)
+		}
 	}
 }

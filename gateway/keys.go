@@ -69,18 +69,12 @@ func keysRotateCommand() *cobra.Command {
 		if file == "" {
 			return fmt.Errorf("store.key_file is not set in %s: the store is in clear", *path)
 		}
-		err = operateOn(cmd.Context(), cfg.Store, func(ctx context.Context, op control.Operator) error {
-			add := store.AddKey
-			if *noNew {
-				add = os.ReadFile
-			}
-			text, err := add(file)
-			if err != nil {
-				return err
-			}
-			return rewrap(ctx, cmd.OutOrStdout(), op, text)
-		})
+		locked, err := store.LockKeys(file)
 		if err != nil {
+			return err
+		}
+		defer func() { _ = locked.Close() }() // a folder that nothing was written to
+		if err := rotate(cmd, cfg.Store, *noNew); err != nil {
 			return errors.Join(err, errors.New("the key file opens what it did before; run the command again when that is mended"))
 		}
 		if *keepOld {
@@ -94,6 +88,31 @@ func keysRotateCommand() *cobra.Command {
 		return err
 	}
 	return cmd
+}
+
+// rotate puts a new first key into the key file, unless that is to be as it is,
+// and wraps every key with the first one.
+func rotate(cmd *cobra.Command, o store.Options, noNew bool) error {
+	add := store.AddKey
+	if noNew {
+		add = os.ReadFile
+	}
+	return operateOn(cmd.Context(), o, func(ctx context.Context, op control.Operator) error {
+		if err := store.CheckKeyFile(o.KeyFile); err != nil {
+			return err
+		}
+		text, err := os.ReadFile(o.KeyFile)
+		if err == nil {
+			_, err = op.RotateKeys(ctx, text, "") // before the file is touched: is it this store's?
+		}
+		if err == nil {
+			text, err = add(o.KeyFile)
+		}
+		if err != nil {
+			return err
+		}
+		return rewrap(ctx, cmd.OutOrStdout(), op, text)
+	})
 }
 
 // rewrap wraps every key anew, telling of each turn.

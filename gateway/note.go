@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -34,17 +35,33 @@ func noteListCommand(path *string) *cobra.Command {
 		Long: "List the newest notes and how their deliveries stand. Where many machines share\n" +
 			"the work (store.redis), each lists the calls that came in there.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.Limit < 1 {
+				return errors.New("--limit: expected 1 or more")
+			}
+			if err := checkFilter(f); err != nil {
+				return err
+			}
 			return operate(cmd.Context(), *path, func(ctx context.Context, op control.Operator) error {
+				f := f
+				f.Limit++ // one more tells that there are more
 				notes, err := op.List(ctx, f)
 				if err != nil {
 					return err
 				}
-				return printNotes(cmd.OutOrStdout(), notes)
+				more := len(notes) == f.Limit
+				if more {
+					notes = notes[:f.Limit-1]
+				}
+				if err := printNotes(cmd.OutOrStdout(), notes); err != nil || !more {
+					return err
+				}
+				_, err = fmt.Fprintf(cmd.ErrOrStderr(), "there are more: --before %s goes on\n", notes[len(notes)-1].Note.ID)
+				return err
 			})
 		},
 	}
 	filterFlags(cmd.Flags(), &f)
-	cmd.Flags().StringVar(&f.State, "state", "", "only notes or deliveries in this state: recording, recorded, rendered, queued, sending, delivered, dead")
+	cmd.Flags().StringVar(&f.State, "state", "", "only notes or deliveries in this state: "+strings.Join(states(), ", "))
 	cmd.Flags().IntVar(&f.Limit, "limit", 50, "how many at most")
 	cmd.Flags().StringVar(&f.Before, "before", "", "only notes older than this id, to page on")
 	return cmd
@@ -88,6 +105,9 @@ func operateOn(ctx context.Context, o store.Options, do func(context.Context, co
 	client, err := control.Dial(ctx, o.Path)
 	if err == nil {
 		return errors.Join(do(ctx, client), client.Close())
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("the store %s is another user's: run this as the gateway's user, with sudo -u: %w", o.Path, fs.ErrPermission)
 	}
 	if _, err := os.Stat(o.Path); err != nil { // a command that reads makes no store
 		return fmt.Errorf("there is no store at %s: has the gateway run with this file? %w", o.Path, err)

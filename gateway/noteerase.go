@@ -51,18 +51,39 @@ func sure(cmd *cobra.Command, mailbox string, yes bool) error {
 		return errors.New("nobody is here to be asked: confirm with --yes")
 	}
 	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "Every note of mailbox %s will be gone. Type its number to go on: ", mailbox)
-	line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
+	line, err := readLine(cmd.Context(), cmd.InOrStdin())
+	if err != nil {
+		_, _ = fmt.Fprintln(cmd.ErrOrStderr()) // the question's line is open
+		return fmt.Errorf("nothing was erased: %w", err)
 	}
-	if strings.TrimSpace(line) != mailbox {
+	if line != mailbox {
 		return errors.New("that is another number: nothing was erased")
 	}
 	return nil
 }
 
+// readLine reads a line of what a person types, until ctx ends: what waits for
+// the line then ends with the program.
+func readLine(ctx context.Context, in io.Reader) (string, error) {
+	type answer struct {
+		line string
+		err  error
+	}
+	typed := make(chan answer, 1)
+	go func() {
+		line, err := bufio.NewReader(in).ReadString('\n')
+		typed <- answer{strings.TrimSpace(line), err}
+	}()
+	select {
+	case a := <-typed:
+		return a.line, a.err
+	case <-ctx.Done():
+		return "", errors.New("interrupted")
+	}
+}
+
 func printErasure(out io.Writer, e delivery.Erasure) error {
-	_, _ = fmt.Fprintf(out, "erased %d notes, %d files, %s at %s\n", e.Notes, e.Files, size(e.Bytes), e.At.UTC().Format(time.RFC3339))
+	_, _ = fmt.Fprintf(out, "erased %s, %s, %s at %s\n", count(e.Notes, "note", "notes"), count(e.Files, "file", "files"), size(e.Bytes), e.At.UTC().Format(time.RFC3339))
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, n := range e.Proof {
 		_, _ = fmt.Fprintf(w, "%s\t%s\n", n.ID, n.SHA256)
@@ -76,7 +97,7 @@ func printErasure(out io.Writer, e delivery.Erasure) error {
 			count(e.Behind, "machine", "machines"))
 	}
 	if e.InProgress > 0 {
-		_, _ = fmt.Fprintf(w, "not erased: %d calls under way; erase again when they have ended\n", e.InProgress)
+		_, _ = fmt.Fprintf(w, "not erased: %s under way; erase again when none is\n", count(e.InProgress, "call", "calls"))
 	}
 	return w.Flush()
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func zipName(mailbox string) string {
 		}
 		return '_'
 	}, mailbox)
-	return strings.TrimLeft(safe, "-.") + ".zip"
+	return cmp.Or(strings.TrimLeft(safe, "-."), "mailbox") + ".zip"
 }
 
 func mailboxError(mailbox string, err error) error {

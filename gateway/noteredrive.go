@@ -23,7 +23,8 @@ func noteRedriveCommand(path *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "redrive [ID]", Short: "Send notes again where they could not be delivered", Args: cobra.MaximumNArgs(1),
 		Long: "Sends one note again where it could not be delivered, or every such note of a\n" +
-			"channel, a mailbox or a time. It may be interrupted and given again.",
+			"channel, a mailbox or a time. It may be interrupted and given again.\n\n" +
+			"What the operator could not be told goes again with --channel operator alone.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			chosen := f != delivery.Filter{}
 			switch {
@@ -37,6 +38,9 @@ func noteRedriveCommand(path *string) *cobra.Command {
 				return errors.New("say which notes: an ID, --channel, --mailbox, --since, --until, or --all")
 			case chosen && all:
 				return errors.New("--all is every note that could not be delivered: leave it away, or the filters")
+			}
+			if err := checkFilter(f); err != nil {
+				return err
 			}
 			return operate(cmd.Context(), *path, func(ctx context.Context, op control.Operator) error {
 				return redriveMany(ctx, cmd.OutOrStdout(), op, f)
@@ -71,6 +75,10 @@ func redriveMany(ctx context.Context, out io.Writer, op control.Operator, f deli
 	f.State = string(delivery.JobDead)
 	total, err := op.Count(ctx, f)
 	if err != nil {
+		return err
+	}
+	if total == 0 {
+		_, err := fmt.Fprintln(out, "nothing to send again: no delivery that was asked for is dead")
 		return err
 	}
 	r := &redrive{op: op, channel: f.Channel}

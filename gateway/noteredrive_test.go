@@ -71,13 +71,13 @@ func TestRedriveByFilter(t *testing.T) {
 		return run(t, append([]string{"note", "redrive", "--config", path}, args...)...)
 	}
 	for _, step := range []struct{ args, said string }{
-		{"--channel hook --until 1h", "queued again: 0 deliveries of 0 notes\n"},
+		{"--channel hook --until 1h", "nothing to send again: no delivery that was asked for is dead\n"},
 		{"--channel hook --since 1h --mailbox 101", "queued again: 60 deliveries of 60 notes\n"},
 		{"--channel hook", "queued again: 240 deliveries of 240 notes\n"},
-		{"--channel hook", "queued again: 0 deliveries of 0 notes\n"},
+		{"--channel hook", "nothing to send again: no delivery that was asked for is dead\n"},
 		{"--since 2026-01-01 --mailbox 102", "queued again: 60 deliveries of 60 notes\n"},
 		{"--all", "queued again: 240 deliveries of 240 notes\n"},
-		{"--all", "queued again: 0 deliveries of 0 notes\n"},
+		{"--all", "nothing to send again: no delivery that was asked for is dead\n"},
 	} {
 		if said := redrive(strings.Fields(step.args)...); said != step.said {
 			t.Errorf("redrive %s: %q, want %q", step.args, said, step.said)

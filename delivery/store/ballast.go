@@ -26,7 +26,7 @@ type ballast struct {
 	log    *slog.Logger
 
 	aboard atomic.Bool
-	mu     sync.Mutex // guards the file while it is put back
+	mu     sync.Mutex // guards the file while it is dropped or put back
 }
 
 // find looks whether an earlier process left the ballast whole.
@@ -37,6 +37,8 @@ func (b *ballast) find() {
 
 // drop gives the room up. It says whether there was any to give.
 func (b *ballast) drop() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if !b.aboard.Swap(false) {
 		return false
 	}

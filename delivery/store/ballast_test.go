@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
 )
@@ -90,5 +92,47 @@ func TestHalfABallast(t *testing.T) {
 	openStore(t, Options{Path: path})
 	if info, err := os.Stat(filepath.Join(path, "ballast")); err != nil || info.Size() != ballastBytes {
 		t.Error("no ballast:", err)
+	}
+}
+
+// A disk that becomes full while the ballast is put back has it afterwards, or
+// knows that it has not.
+func TestBallastIsDroppedAndPutBackAtOnce(t *testing.T) {
+	var wg sync.WaitGroup
+	b := &ballast{path: filepath.Join(t.TempDir(), "ballast"), log: quiet()}
+	b.remove = func(path string) error {
+		began := make(chan struct{})
+		wg.Go(func() { close(began); _ = b.restore(1 << 40) })
+		<-began
+		time.Sleep(50 * time.Millisecond) // long enough to write it
+		return os.Remove(path)
+	}
+	check(t, b.restore(1<<40))
+	if !b.drop() {
+		t.Fatal("it was not dropped")
+	}
+	wg.Wait()
+	if _, err := os.Stat(b.path); (err == nil) != b.aboard.Load() {
+		t.Errorf("aboard is %t, and the file: %v", b.aboard.Load(), err)
+	}
+}
+
+// The clock is kept by a commit that needed the ballast.
+func TestBallastKeepsTheClock(t *testing.T) {
+	s := openStore(t, Options{Path: t.TempDir()})
+	s.ballast.remove = func(string) error { return s.writer.tx.setPages(1 << 20) } // the writer is who calls
+	_, err := write(t.Context(), s, func(tx *txn) (any, error) {
+		s.writer.clockAt = time.Time{} // the next commit keeps it
+		_, err := tx.exec("DELETE FROM setting WHERE name = ?", settingClock)
+		return nil, errors.Join(err, tx.setPages(1))
+	})
+	check(t, err)
+	_, err = write(t.Context(), s, func(tx *txn) (any, error) {
+		return tx.exec("INSERT INTO setting (name, value) VALUES ('big', zeroblob(100000))")
+	})
+	check(t, err)
+	kept, err := scanTime(s.readers.QueryRowContext(t.Context(), selectSetting, settingClock))
+	if err != nil || kept.IsZero() || s.ballast.aboard.Load() {
+		t.Errorf("kept %v, %v", kept, err)
 	}
 }

@@ -1,4 +1,3 @@
-//nolint:thelper // everywhere runs the benchmarks, over every composition
 package store
 
 import (

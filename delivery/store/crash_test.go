@@ -1,4 +1,3 @@
-//nolint:thelper // everywhere runs the tests, over every composition
 package store
 
 import (

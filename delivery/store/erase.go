@@ -2,7 +2,7 @@ package store
 
 import (
 	"context"
-	"errors"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -35,6 +35,9 @@ func (s *Store) eraseUpTo(ctx context.Context, mailbox, alias, upto string) (del
 	s.wakeUp() // what waited behind its jobs
 	if err == nil {
 		err = s.checkpoint(ctx)
+	}
+	if err == nil {
+		err = s.syncTapes() // a power cut brings no file back that the proof names
 	}
 	if err != nil {
 		return e, fmt.Errorf("erase a mailbox: %w; what is left goes when it is erased again", err)
@@ -117,20 +120,31 @@ func (s *Store) eraseMailbox(ctx context.Context, mailbox, alias, upto string, a
 }
 
 // checkpoint moves the write-ahead log into the database and cuts it to
-// nothing: deleted rows are zeroes there (secure_delete), in the log they are not.
+// nothing: deleted rows are zeroes there (secure_delete), in the log they are
+// not. It waits for readers in short turns: nobody writes during one.
 func (s *Store) checkpoint(ctx context.Context) error {
-	const tries, pause = 20, 100 * time.Millisecond
-	for try := 1; ; try++ {
+	const tries, turn, pause = 100, 20 * time.Millisecond, 100 * time.Millisecond
+	conn, err := s.readers.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	if err := setBusyTimeout(ctx, conn, turn); err != nil {
+		return err
+	}
+	defer func() { _ = setBusyTimeout(context.WithoutCancel(ctx), conn, busyTimeout) }() // fails with its connection
+	for range tries {
 		var busy, frames, moved int
-		err := s.readers.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved)
-		switch {
-		case err != nil:
+		if err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil || busy == 0 {
 			return err
-		case busy == 0:
-			return nil
-		case try == tries:
-			return errors.New("the database's log is in use")
 		}
 		time.Sleep(pause)
 	}
+	return errInUse
+}
+
+// setBusyTimeout is how long statements of a connection wait for others'.
+func setBusyTimeout(ctx context.Context, conn *sql.Conn, wait time.Duration) error {
+	_, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", wait.Milliseconds()))
+	return err
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
 )
@@ -180,5 +181,60 @@ func testEraseDuringACall(t *testing.T, c composition) {
 	}
 	if erased, err = s.Erase(ctx, traces()[0]); err != nil || erased.Notes != 0 || erased.Proof == nil {
 		t.Errorf("again: %+v, %v", erased, err)
+	}
+}
+
+// While a program beside the gateway reads the database, erasing holds no call
+// up, and says what it waits for.
+func TestEraseBesideAReader(t *testing.T) {
+	s := openStore(t, Options{Path: t.TempDir()})
+	rendered(t, s, ofMailbox())
+	reader, err := s.readers.Conn(t.Context())
+	check(t, err)
+	defer func() { check(t, reader.Close()) }()
+	_, err = reader.ExecContext(t.Context(), "BEGIN; SELECT count(*) FROM note")
+	check(t, err)
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Erase(t.Context(), traces()[0])
+		done <- err
+	}()
+	var longest time.Duration
+	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		began := time.Now()
+		check(t, s.Ready(t.Context()))
+		longest = max(longest, time.Since(began))
+	}
+	if longest > 900*time.Millisecond { // without short turns: busyTimeout
+		t.Errorf("a change waited for %v", longest)
+	}
+	_, err = reader.ExecContext(t.Context(), "ROLLBACK")
+	check(t, err)
+	check(t, <-done)
+}
+
+// The files that the proof names are gone for good: a power cut brings none back.
+func TestErasedFilesAreSynced(t *testing.T) {
+	d := realDisk()
+	var s *Store
+	var n delivery.Note
+	synced := "never"
+	d.syncAll = func(*os.File) error {
+		if n.ID != "" {
+			synced = has(t, s, n.ID)
+		}
+		return nil
+	}
+	s, err := open(Options{Path: t.TempDir()}, quiet(), d)
+	check(t, err)
+	defer closeStore(t, s)
+	l := keep(t, s, newNote("101", "201"), chainTo("crm"))[0]
+	s.flusher.close() // no other sync
+	s.flusher = nil
+	n = l.Note
+	_, err = s.Erase(t.Context(), "101")
+	check(t, err)
+	if synced != "" {
+		t.Errorf("as of the last sync: %q", synced)
 	}
 }

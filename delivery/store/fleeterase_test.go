@@ -1,4 +1,3 @@
-//nolint:thelper // onDuos runs the tests, on each kind of store
 package store
 
 import (

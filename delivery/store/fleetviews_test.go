@@ -1,4 +1,3 @@
-//nolint:thelper // onDuos runs the tests, on each kind of store
 package store
 
 import (
@@ -151,9 +150,12 @@ func TestFleetLife(t *testing.T) {
 			_, err := b.shared.Finish(t.Context(), l.Job, shared.Result{Outcome: "dead"})
 			check(t, err)
 		}
-		for channel, want := range map[string]int{"fax": 0, "hook": 1, "": 1} {
-			if again, err := b.Redrive(t.Context(), n.ID, channel); again != want && channel != "" || err != nil {
-				t.Errorf("redriven at %q: %d, %v", channel, again, err)
+		for _, channel := range []struct {
+			name string
+			want int
+		}{{"fax", 0}, {"hook", 1}, {"", 1}} {
+			if again, err := b.Redrive(t.Context(), n.ID, channel.name); again != channel.want || err != nil {
+				t.Errorf("redriven at %q: %d, %v", channel.name, again, err)
 			}
 		}
 		if life, err = b.Life(t.Context(), n.ID); err != nil || life.Jobs[0].State != delivery.JobQueued || life.Jobs[1].State != delivery.JobQueued {

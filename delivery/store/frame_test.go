@@ -1,4 +1,3 @@
-//nolint:thelper // its tests take what they run over
 package store
 
 import (

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
 )
@@ -41,12 +40,11 @@ func (s *Store) Mark(ctx context.Context, mailbox, id string, what delivery.Mark
 		return err
 	}
 	first, err := write(ctx, s, func(tx *txn) (bool, error) {
-		now := time.Now()
-		changed, err := tx.exec(set, micros(now), id)
+		changed, err := tx.exec(set, micros(s.clock.Wall()), id)
 		if err != nil || changed == 0 {
 			return false, err
 		}
-		return true, tx.event(n.box, delivery.Event{At: now, Name: string(what)})
+		return true, tx.event(n.box, delivery.Event{Name: string(what)})
 	})
 	if err != nil {
 		return fmt.Errorf("mark note %s: %w", id, err)

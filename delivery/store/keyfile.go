@@ -4,12 +4,15 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // A key file is text; # begins a comment:
@@ -26,7 +29,7 @@ const (
 func readKeyFile(file string) ([]byte, error) {
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("store.key_file %s is not there: make one with `afterbeep keys new %s`, or put back the one this store was sealed with", file, file)
+		return nil, fmt.Errorf("store.key_file %s is not there: put back the one this store was sealed with; for a store that was never sealed make one with `afterbeep keys new %s`", file, file)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("store.key_file: %w", err)
@@ -104,6 +107,23 @@ func NewKeyFile(file string) error {
 		"# keep a copy elsewhere. The first key seals, those below it still open.\n" +
 		keyLine(indexWord, randomBytes(keySize)) + keyLine(keyWord, randomBytes(keySize)))
 	return errors.Join(err, f.Sync(), f.Close(), syncFolder(file))
+}
+
+// LockKeys keeps every other rotation of a key file away until the lock is
+// closed: of two at once each would drop a key that the other's notes need.
+func LockKeys(file string) (io.Closer, error) {
+	dir, err := os.Open(filepath.Dir(file)) // the file itself is replaced
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = fmt.Errorf("another `keys rotate` is at %s: run this again when it has ended", file)
+	}
+	if err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return dir, nil
 }
 
 // AddKey puts a new first key into a key file and returns the file's text.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -105,3 +106,18 @@ func FuzzKeys(f *testing.F) {
 }
 
 func sameKey(a, b fileKey) bool { return bytes.Equal(a.key, b.key) }
+
+// Of two rotations at once the second one does not begin.
+func TestKeysAreLocked(t *testing.T) {
+	file := writeKeys(t, testIndex+testKey)
+	first, err := LockKeys(file)
+	check(t, err)
+	if _, err := LockKeys(file); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("the second: %v", err)
+	}
+	_, err = AddKey(file)
+	check(t, errors.Join(err, first.Close()))
+	again, err := LockKeys(file)
+	check(t, err)
+	check(t, again.Close())
+}

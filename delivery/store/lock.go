@@ -33,7 +33,7 @@ func acquireLock(path string, wait time.Duration) (*os.File, error) {
 	if err == nil {
 		err = writePID(f)
 	} else if errors.Is(err, unix.EWOULDBLOCK) {
-		err = fmt.Errorf("%w: %s holds %s", delivery.ErrLocked, lockHolder(f), path)
+		err = fmt.Errorf("%w: %s holds %s; stop it, or name another folder in store.path", delivery.ErrLocked, lockHolder(f), path)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

@@ -81,17 +81,25 @@ func (s *Store) each(ctx context.Context, f delivery.Filter, limit int, do func(
 
 // page reads the filter's next notes, as far as indexes know them.
 func (s *Store) page(ctx context.Context, f delivery.Filter, size int) ([]kept, error) {
-	order := "DESC"
+	above, below := f.Range()
+	rows, err := s.readers.QueryContext(ctx, pageQuery(f), s.vault.mailbox(f.Mailbox), above, below, f.State, size)
+	return collect(rows, err, func(r scanner) (kept, error) { return s.vault.scanNote(r) })
+}
+
+// pageQuery takes a mailbox's index, two ids, a state and a limit.
+func pageQuery(f delivery.Filter) string {
+	mailbox, order := "?1 = ''", "DESC"
+	if f.Mailbox != "" {
+		mailbox = "mailbox = ?1" // alone: beside an OR its index is not used
+	}
 	if f.After != "" {
 		order = "ASC"
 	}
-	above, below := f.Range()
-	rows, err := s.readers.QueryContext(ctx, "SELECT "+noteColumns+` FROM note
-		WHERE (?1 = '' OR mailbox = ?1) AND id > ?2 AND (?3 = '' OR id < ?3) AND (?4 = '' OR state = ?4 OR
+	return "SELECT " + noteColumns + ` FROM note
+		WHERE ` + mailbox + ` AND id > ?2 AND (?3 = '' OR id < ?3) AND (?4 = '' OR state = ?4 OR
 			CASE ?4 WHEN 'delivered' THEN EXISTS (SELECT 1 FROM job WHERE job.note = note.id AND job.state = 'delivered')
 			ELSE id IN (SELECT note FROM job WHERE state = ?4 AND state <> 'delivered') END)
-		ORDER BY id `+order+" LIMIT ?5", s.vault.mailbox(f.Mailbox), above, below, f.State, size)
-	return collect(rows, err, func(r scanner) (kept, error) { return s.vault.scanNote(r) })
+		ORDER BY id ` + order + " LIMIT ?5"
 }
 
 // Life implements delivery.Notes.

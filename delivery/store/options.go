@@ -41,6 +41,9 @@ const (
 	// to take them together, few enough to spare threads when 1,000 calls end.
 	maxSyncs = 64
 
+	// busyTimeout is how long a connection waits for another.
+	busyTimeout = 5 * time.Second
+
 	// maxReaders is how many connections read beside the writer.
 	maxReaders = 4
 )

@@ -34,9 +34,12 @@ func (s *Store) takeUp(ctx context.Context) error {
 	return err
 }
 
+// sendingHere is what this machine was sending, in the words of its index.
+const sendingHere = " WHERE state = 'sending' AND state <> 'delivered' AND shared = 0"
+
 // doubt queues again what was being sent: whether it arrived is unknown.
 func (t *txn) doubt(now time.Time) (jobs int, err error) {
-	sending, err := t.ids("SELECT id FROM job WHERE state = 'sending' AND shared = 0 ORDER BY seq")
+	sending, err := t.ids("SELECT id FROM job" + sendingHere + " ORDER BY seq")
 	if err != nil {
 		return 0, err
 	}
@@ -60,7 +63,7 @@ func (t *txn) doubt(now time.Time) (jobs int, err error) {
 			return 0, err
 		}
 	}
-	_, err = t.exec("UPDATE job SET state = 'queued', unknown = unknown | (1 << step), next_at = ? WHERE state = 'sending' AND shared = 0", micros(now))
+	_, err = t.exec("UPDATE job SET state = 'queued', unknown = unknown | (1 << step), next_at = ?"+sendingHere, micros(now))
 	return len(sending), err
 }
 

@@ -143,8 +143,10 @@ func (t *txn) addJob(n kept, c delivery.Chain, now time.Time) (id string, head b
 	}
 	id = delivery.NewID()
 	thread := t.vault.threadOf(n.Note, c[0], id)
-	err = t.row(`INSERT INTO job (id, note, thread, chain, steps, state, next_at, head)
-		VALUES (?1, ?2, ?3, ?4, ?5, 'queued', ?6, NOT EXISTS (SELECT 1 FROM job WHERE thread = ?3 AND head = 1))
+	// The time of trying begins now, not with the turn in the thread: behind a
+	// head that cannot be delivered the week of a second note is the same.
+	err = t.row(`INSERT INTO job (id, note, thread, chain, steps, state, first_at, next_at, head)
+		VALUES (?1, ?2, ?3, ?4, ?5, 'queued', ?6, ?6, NOT EXISTS (SELECT 1 FROM job WHERE thread = ?3 AND head = 1))
 		RETURNING head`, id, n.ID, thread, chain, len(c), micros(now)).Scan(&head)
 	return id, head, err
 }

@@ -84,14 +84,17 @@ type ended struct {
 	whole   bool // its row goes too
 }
 
+// selectEnded goes on where the last page ended: sqlite searches by the first
+// bound that it is given.
+const selectEnded = `SELECT id, mailbox, ended_at, files FROM note
+	WHERE (ended_at, id) > (?, ?) AND ended_at > 0 AND ended_at <= ? ORDER BY ended_at, id LIMIT ?`
+
 // retireNotes looks at every note that has ended, in the order of their ends.
 func (s *Store) retireNotes(ctx context.Context, now time.Time, keep func(string) delivery.Retention, r *delivery.Retired) error {
 	known := map[string]delivery.Retention{} // by the mailbox of the row
 	var last ended
 	for {
-		rows, err := s.readers.QueryContext(ctx, `SELECT id, mailbox, ended_at, files FROM note
-			WHERE ended_at > 0 AND (ended_at, id) > (?, ?) AND ended_at <= ? ORDER BY ended_at, id LIMIT ?`,
-			last.at, last.id, micros(now), retirePage)
+		rows, err := s.readers.QueryContext(ctx, selectEnded, last.at, last.id, micros(now), retirePage)
 		page, err := collect(rows, err, func(r scanner) (e ended, err error) {
 			return e, r.Scan(&e.id, &e.mailbox, &e.at, &e.files)
 		})
@@ -147,15 +150,16 @@ func (s *Store) retireBatch(ctx context.Context, batch []ended, r *delivery.Reti
 	if err != nil {
 		return err
 	}
-	for _, e := range gone {
+	gone = slices.DeleteFunc(gone, func(e ended) bool {
 		if _, _, err := s.unlink(e.id); err != nil {
-			return err
+			s.log.Error("a file of a note cannot be removed; trying again: mend what holds it", "note_id", e.id, "error", err)
+			return true
 		}
 		if e.files && !e.whole {
 			r.Audio++
 		}
-	}
-	gone = slices.DeleteFunc(gone, func(e ended) bool { return !e.whole })
+		return !e.whole
+	})
 	if len(gone) == 0 {
 		return nil
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -233,5 +235,34 @@ func TestRetentionWaitsAfterAJump(t *testing.T) {
 		expect("set forth for good", "row, files")
 		time.Sleep(testDay + time.Hour)
 		expect("after a day of running", "row")
+	})
+}
+
+// A file that cannot be removed keeps its own note, and no other.
+func TestRetentionOfAStuckFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := compositions()[0].openAt(t, t.TempDir())
+		var ids []string
+		for _, caller := range []string{"201", "202"} {
+			l := keep(t, s, newNote("101", caller), chainTo("crm"))[0]
+			finish(t, s, l, delivery.Result{Outcome: delivery.Done})
+			ids = append(ids, l.Note.ID)
+		}
+		stuck := s.notePath(ids[0])
+		check(t, errors.Join(os.Remove(stuck), os.MkdirAll(filepath.Join(stuck, "in the way"), 0o700)))
+		time.Sleep(90 * testDay)
+		orphan, err := s.create(s.notePath(strings.Repeat("z", 26)), 0)
+		check(t, errors.Join(err, orphan.Close(), os.Chtimes(orphan.Name(), time.Time{}, time.Now().Add(-year))))
+		took, err := s.Retire(t.Context(), keepFor)
+		if took.Notes != 1 || took.Orphans != 1 || err == nil || !strings.Contains(err.Error(), stuck) { // the sweep names it
+			t.Errorf("took %+v, %v", took, err)
+		}
+		if left := has(t, s, ids[1]); left != "" {
+			t.Errorf("of the other note %q is left", left)
+		}
+		check(t, os.RemoveAll(stuck))
+		if took := retire(t, s, keepFor); took.Notes != 1 {
+			t.Errorf("mended: took %+v", took)
+		}
 	})
 }

@@ -57,34 +57,53 @@ func (k keyring) holds(key fileKey) bool {
 	return false
 }
 
-// rotate wraps the keys of the next notes, and at first that of the store.
+// wrapped is a row's key.
+type wrapped struct {
+	note string
+	key  []byte
+}
+
+func scanWrapped(r scanner) (w wrapped, err error) { return w, r.Scan(&w.note, &w.key) }
+
+// rotate wraps the keys of the next notes, and at first those of the store and
+// of the attempts under way, whose notes may be another machine's.
 func (t *txn) rotate(house *box, after string) (last string, err error) {
 	if after == "" {
 		if _, err := t.exec("UPDATE setting SET value = ? WHERE name = ?", t.vault.wrap(house), settingKey); err != nil {
 			return "", err
 		}
-	}
-	type row struct {
-		id  string
-		key []byte
-	}
-	rows, err := t.query("SELECT id, key FROM note WHERE id > ? ORDER BY id LIMIT ?", after, rotateBatch)
-	notes, err := collect(rows, err, func(r scanner) (n row, err error) { return n, r.Scan(&n.id, &n.key) })
-	if err != nil || len(notes) == 0 {
-		return "", err
-	}
-	first := t.vault.ring().first()
-	for _, n := range notes {
-		if bytes.HasPrefix(n.key, first.id) {
-			continue
-		}
-		b, err := t.vault.open(n.id, n.key)
+		rows, err := t.query("SELECT DISTINCT note, key FROM attempt WHERE settled = 0")
+		attempts, err := collect(rows, err, scanWrapped)
 		if err != nil {
 			return "", err
 		}
-		if _, err := t.exec("UPDATE note SET key = ? WHERE id = ?", t.vault.wrap(b), n.id); err != nil {
+		if err := t.rewrap(attempts, "UPDATE attempt SET key = ? WHERE note = ? AND settled = 0"); err != nil {
 			return "", err
 		}
 	}
-	return notes[len(notes)-1].id, nil
+	rows, err := t.query("SELECT id, key FROM note WHERE id > ? ORDER BY id LIMIT ?", after, rotateBatch)
+	notes, err := collect(rows, err, scanWrapped)
+	if err != nil || len(notes) == 0 {
+		return "", err
+	}
+	return notes[len(notes)-1].note, t.rewrap(notes, "UPDATE note SET key = ? WHERE id = ?")
+}
+
+// rewrap wraps with the first key what is wrapped with another, and has update
+// keep the key of each note.
+func (t *txn) rewrap(all []wrapped, update string) error {
+	first := t.vault.ring().first()
+	for _, w := range all {
+		if bytes.HasPrefix(w.key, first.id) {
+			continue
+		}
+		b, err := t.vault.open(w.note, w.key)
+		if err != nil {
+			return err
+		}
+		if _, err := t.exec(update, t.vault.wrap(b), w.note); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -49,6 +49,25 @@ func TestRotate(t *testing.T) {
 	}
 }
 
+// An attempt under way at another machine's note is opened after a rotation.
+func TestRotateAttempts(t *testing.T) {
+	s := openStore(t, Options{Path: t.TempDir(), KeyFile: writeKeys(t, testIndex+testKey)})
+	id := delivery.NewID()
+	b := s.vault.mint(id)
+	_, err := write(t.Context(), s, func(tx *txn) (any, error) {
+		return tx.exec("INSERT INTO attempt (job, epoch, note, home, key, body, began_at) VALUES ('j', 1, ?, 'other', ?, x'', 1)", id, tx.vault.wrap(b))
+	})
+	check(t, err)
+	rotateAll(t, s, testIndex+otherKey+testKey)
+	var key []byte
+	check(t, s.readers.QueryRowContext(t.Context(), "SELECT key FROM attempt").Scan(&key))
+	keys, err := parseKeys([]byte(testIndex + otherKey))
+	check(t, err)
+	if _, err := keys.unwrap(id, key); err != nil {
+		t.Errorf("with the new key alone: %v", err)
+	}
+}
+
 // A rotation that ended in the middle leaves a store that opens with the file
 // as it was then, and the next one ends it.
 func TestRotationIsInterrupted(t *testing.T) {

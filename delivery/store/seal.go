@@ -28,7 +28,8 @@ const (
 
 var (
 	errNeedsKeys = errors.New("this store is sealed: set store.key_file to the file that it was sealed with")
-	errIndex     = errors.New("the index line of store.key_file is not the one that this store was sealed with: put that line back")
+	errInUse     = errors.New("another program has the database open: end it")
+	errIndex     = errors.New("store.key_file is not the file that this store was sealed with, its index line is another: put that file back")
 	errHalf      = errors.New("this store is being sealed and that was interrupted: start the gateway, which goes on with it")
 )
 
@@ -132,35 +133,32 @@ func (t *txn) beginSealing(b *box) error {
 
 // sealNotes seals the rows of every note in clear.
 func (s *Store) sealNotes(ctx context.Context) error {
-	last := ""
-	for done := 0; ; {
-		n, err := write(ctx, s, func(tx *txn) (n int, err error) {
-			n, last, err = tx.sealNotes(last)
-			return n, err
-		})
-		if err != nil || n == 0 {
+	done := 0
+	for last := ""; ; {
+		ids, err := write(ctx, s, func(tx *txn) ([]string, error) { return tx.sealNotes(last) })
+		if err != nil || len(ids) == 0 {
 			return err
 		}
-		done += n
+		last = ids[len(ids)-1]
+		done += len(ids)
 		s.log.Info("sealing the store", "notes", done)
 	}
 }
 
-// sealNotes seals the next notes after an id, and says how many those were and
-// which was the last.
-func (t *txn) sealNotes(after string) (n int, last string, err error) {
+// sealNotes seals the next notes after an id, and says which those were.
+func (t *txn) sealNotes(after string) (ids []string, err error) {
 	rows, err := t.query("SELECT "+noteColumns+" FROM note WHERE key = x'' AND id > ? ORDER BY id LIMIT ?", after, sealBatch)
 	notes, err := collect(rows, err, func(r scanner) (kept, error) { return (&vault{}).scanNote(r) })
 	if err != nil {
-		return 0, "", err
+		return nil, err
 	}
 	for _, n := range notes {
 		if err := t.sealNote(n, t.vault.mint(n.ID)); err != nil {
-			return 0, "", err
+			return nil, err
 		}
-		last = n.ID
+		ids = append(ids, n.ID)
 	}
-	return len(notes), last, nil
+	return ids, nil
 }
 
 // sealNote seals with b the rows of a note in clear.
@@ -318,19 +316,21 @@ func sealTape(b *box, tape []byte) []byte {
 func (s *Store) compact(ctx context.Context) error {
 	file := filepath.Join(s.path, databaseName)
 	fresh := file + ".new"
-	if err := os.WriteFile(fresh, nil, 0o600); err != nil {
-		return err
+	if err := s.copyDatabase(ctx, fresh); err != nil {
+		return errors.Join(err, os.Remove(fresh))
 	}
-	if _, err := s.conn.ExecContext(ctx, "VACUUM INTO ?", fresh); err != nil {
-		return fmt.Errorf("rewrite the database, which needs room for a second one beside it: %w", err)
-	}
-	if err := s.fsync(fresh); err != nil {
-		return err
-	}
-	if err := s.closeDatabase(); err != nil { // its log goes too
-		return err
-	}
+	err := s.closeDatabase() // its log goes too
 	s.db, s.conn, s.readers, s.writer = nil, nil, nil, nil
+	if err != nil {
+		return err
+	}
+	// sqlite would take a log that is left for that of the new database.
+	if _, err := os.Stat(file + "-wal"); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(errInUse, err, os.Remove(fresh))
+	}
+	if err := s.fsync(s.path); err != nil { // that it is gone comes before the new name
+		return err
+	}
 	if err := os.Rename(fresh, file); err != nil {
 		return err
 	}
@@ -342,4 +342,16 @@ func (s *Store) compact(ctx context.Context) error {
 	}
 	s.startWriter(ctx)
 	return nil
+}
+
+// copyDatabase writes what the database holds, and nothing of what it held, to
+// a new file.
+func (s *Store) copyDatabase(ctx context.Context, fresh string) error {
+	if err := os.WriteFile(fresh, nil, 0o600); err != nil {
+		return err
+	}
+	if _, err := s.conn.ExecContext(ctx, "VACUUM INTO ?", fresh); err != nil {
+		return fmt.Errorf("rewrite the database, which needs room for a second one beside it: %w", err)
+	}
+	return s.fsync(fresh)
 }

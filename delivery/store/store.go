@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -148,7 +149,9 @@ func (s *Store) openDatabase(ctx context.Context) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	dsn := "file:" + (&url.URL{Path: file}).EscapedPath() + "?_busy_timeout=5000"
+	// Without temp_store sqlite writes parts of big changes and sorts, in clear
+	// if need be, to a temporary folder, and fails where a container has none.
+	dsn := "file:" + (&url.URL{Path: file}).EscapedPath() + fmt.Sprintf("?_busy_timeout=%d&_pragma=temp_store(memory)", busyTimeout.Milliseconds())
 	if s.db, err = sql.Open("sqlite", dsn+"&_journal_mode=WAL&_synchronous=FULL&_pragma=secure_delete(1)"); err != nil {
 		return err
 	}
@@ -209,7 +212,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	_, err := write(ctx, s, func(tx *txn) (int64, error) {
 		return tx.exec("INSERT INTO setting (name, value) VALUES ('ready', x'') ON CONFLICT (name) DO UPDATE SET value = x''")
 	})
-	return err
+	return cmp.Or(s.failure.get(), err) // in the words of what it means, where this write has found it
 }
 
 // checkSpace returns delivery.ErrFull unless bytes more fit above the floor.

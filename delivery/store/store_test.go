@@ -1,4 +1,3 @@
-//nolint:thelper // everywhere runs the tests, over every composition
 package store
 
 import (
@@ -373,4 +372,28 @@ func read(tb testing.TB, r delivery.RecordReader) (records []string, err error) 
 		}
 		records = append(records, string(b))
 	}
+}
+
+// A big change needs no temporary folder: a container has none, and what lies
+// sealed in the store would stand there in clear.
+func TestNoTemporaryFiles(t *testing.T) {
+	const open = "/proc/self/fd"
+	if _, err := os.Stat(open); err != nil {
+		t.Skip("open files are found on Linux only:", err)
+	}
+	s := openStore(t, Options{Path: t.TempDir()})
+	fill(t, s, 500)
+	_, err := write(t.Context(), s, func(tx *txn) (any, error) {
+		if _, err := tx.exec("UPDATE note SET body = randomblob(2000)"); err != nil {
+			return nil, err
+		}
+		files, err := os.ReadDir(open)
+		for _, f := range files {
+			if to, _ := os.Readlink(filepath.Join(open, f.Name())); strings.HasSuffix(to, "(deleted)") {
+				t.Errorf("%s is open", to)
+			}
+		}
+		return nil, err
+	})
+	check(t, err)
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"time"
@@ -10,21 +11,23 @@ import (
 // sweep removes files that a crash left: those of notes whose rows say that
 // they have none, and those without a note once they are old. It counts these.
 func (s *Store) sweep(ctx context.Context, now time.Time) (orphans int, err error) {
+	var stuck []error
 	err = s.strays(ctx, []string{"tapes", "notes"}, func(path string, modified time.Time, known bool) error {
-		switch {
-		case known:
-			return os.Remove(path)
-		case now.Sub(modified) < orphanAge || !modified.Before(s.left.opened):
+		if !known && (now.Sub(modified) < orphanAge || !modified.Before(s.left.opened)) {
 			return nil
 		}
-		orphans++
-		return os.Remove(path)
+		if err := os.Remove(path); err != nil {
+			stuck = append(stuck, err) // the others go
+		} else if !known {
+			orphans++
+		}
+		return nil
 	})
-	return orphans, err
+	return orphans, errors.Join(err, errors.Join(stuck...))
 }
 
-// strays calls do with each file of the trees that no row claims. known: its note has a row,
-// which says that it has no files.
+// strays calls do with each file of the trees that no row claims. known: its
+// note has a row, which says that it has no files.
 func (s *Store) strays(ctx context.Context, trees []string, do func(path string, modified time.Time, known bool) error) error {
 	for _, tree := range trees {
 		folders, err := os.ReadDir(filepath.Join(s.path, tree))

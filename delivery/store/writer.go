@@ -135,6 +135,7 @@ func (w *writer) transact(batch []operation) (err error) {
 	defer func() {
 		if err != nil {
 			_, _ = w.tx.exec("ROLLBACK") // fails when sqlite did it already: as good
+			w.clockAt = time.Time{}      // it took the clock with it
 		}
 	}()
 	if err := w.keepClock(); err != nil {

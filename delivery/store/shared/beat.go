@@ -14,17 +14,19 @@ const knownFormat = 1
 func (s *Shared) beat(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, ioTimeout+waitTimeout)
 	defer cancel()
-	replies := s.client.all(ctx, everywhere(s.scripts.beat, s.o.Machine, s.o.Patience.Milliseconds()))
+	replies := s.client.all(ctx, everywhere(s.scripts.beat, s.o.Machine, s.owner, s.o.Patience.Milliseconds()))
 	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
 		return // the end, not an answer
 	}
-	met, opened := map[string]bool{}, false
+	met, opened, closed := map[string]bool{}, false, false
 	before := s.whyDown()
 	s.mu.Lock()
 	for i, r := range replies {
-		before := s.state[i].gives()
+		gave := s.state[i].gives()
 		s.state[i].take(r, met)
-		opened = opened || (s.state[i].gives() && !before)
+		gives := s.state[i].gives()
+		opened = opened || (gives && !gave)
+		closed = closed || !gives
 	}
 	s.mu.Unlock()
 	after := s.whyDown()
@@ -34,7 +36,7 @@ func (s *Shared) beat(ctx context.Context) {
 	case before != nil && after == nil:
 		s.log.Info("the shared Redis can be used")
 	}
-	s.meet(ctx, met)
+	s.meet(ctx, met, closed)
 	s.sign(ctx, s.closed())
 	if opened {
 		poke(s.wake)
@@ -75,31 +77,33 @@ func (st *state) take(r reply, met map[string]bool) {
 	}
 }
 
-// rememberPeers takes up whom an earlier process knew.
-func (s *Shared) rememberPeers(ctx context.Context) {
+// rememberPeers takes up whom an earlier process knew. Without them, a gate
+// could open that should wait for them: nothing is shared before.
+func (s *Shared) rememberPeers(ctx context.Context) bool {
 	peers, err := s.ledger.Peers(ctx)
-	if err != nil && ctx.Err() == nil {
-		s.log.Error("the machines that share the work cannot be read", "error", err)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.log.Error("the machines that share the work cannot be read; trying again", "error", err)
+		}
+		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range peers {
 		s.peers[p] = true
 	}
+	return true
 }
 
-// meet keeps whom the beats found. While a gate is closed nobody is forgotten:
-// what a machine knows that was there before is waited for.
-func (s *Shared) meet(ctx context.Context, met map[string]bool) {
+// meet keeps whom a beat found. When it found a gate closed nobody is
+// forgotten: what a machine knows that was there before is waited for.
+func (s *Shared) meet(ctx context.Context, met map[string]bool, closed bool) {
 	if len(met) == 0 {
 		return
 	}
 	s.mu.Lock()
-	for _, st := range s.state {
-		if st.why != nil || !st.open {
-			maps.Copy(met, s.peers)
-			break
-		}
+	if closed {
+		maps.Copy(met, s.peers)
 	}
 	changed := !maps.Equal(met, s.peers)
 	s.mu.Unlock()
@@ -161,7 +165,7 @@ func (s *Shared) signed(cmds []command, replies []reply) {
 		st.evicts = r.value == "EVICTS"
 		switch r.value {
 		case "OPEN":
-			st.open = true
+			st.open = st.open || st.era == cmds[i].args[1] // else it has closed again meanwhile
 			poke(s.wake)
 		case "EVICTS":
 			st.why = errEvicts // logged by the next beat

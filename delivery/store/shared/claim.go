@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -43,20 +44,19 @@ func (s *Shared) Claim(ctx context.Context, limit int) ([]Lease, error) {
 // claimFrom claims up to share jobs in each of some shards, and returns the
 // shards that may have more.
 func (s *Shared) claimFrom(ctx context.Context, ask []int, share int) (leases []Lease, more []int, err error) {
-	began := time.Now()
-	cmds, lost := make([]command, len(ask)), make([]bool, len(ask))
+	m := s.leases.now()
+	cmds := make([]command, len(ask))
 	for i, shard := range ask {
-		lost[i] = s.lost(shard, false)
 		cmds[i] = command{shard: shard, script: s.scripts.claim, args: []any{
-			s.o.Machine, s.owner, share, s.o.Lease.Milliseconds(), oneIf(lost[i]), s.takeTurns(shard, share),
+			s.o.Machine, s.owner, share, s.o.Lease.Milliseconds(), oneIf(s.mayBeLost(shard)), s.takeTurns(shard, share),
 		}}
 	}
 	var errs []error
 	for i, r := range s.client.all(ctx, cmds) {
 		shard := ask[i]
-		got, err := s.claimed(shard, r, began)
-		if errors.Is(err, ErrUncertain) || (err != nil && lost[i]) {
-			s.lost(shard, true)
+		got, err := s.claimed(shard, r, m)
+		if errors.Is(err, ErrUncertain) {
+			s.lost(shard, m)
 		}
 		if err != nil {
 			errs = append(errs, err)
@@ -70,13 +70,23 @@ func (s *Shared) claimFrom(ctx context.Context, ask []int, share int) (leases []
 	return leases, more, errors.Join(errs...)
 }
 
-// lost says whether an answer with leases was lost in the shard, and keeps
-// whether one is now.
-func (s *Shared) lost(shard int, now bool) (before bool) {
+// lost keeps that the answer to a request of m was lost, with the leases in it.
+// The server may get to that request later than to those that follow it, so
+// they are asked for until they have run out. After a suspension they do: such
+// a lease may be one that has ended, of which the server forgot the end.
+func (s *Shared) lost(shard int, m moment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before, s.state[shard].lost = s.state[shard].lost, now
-	return before
+	if !s.leases.since(m, shard) {
+		s.state[shard].lost = time.Now().Add(s.o.Lease)
+	}
+}
+
+// mayBeLost says whether an answer with leases may have been lost in the shard.
+func (s *Shared) mayBeLost(shard int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Before(s.state[shard].lost)
 }
 
 // takeTurns says who goes first when share jobs are claimed of a shard, the
@@ -90,9 +100,9 @@ func (s *Shared) takeTurns(shard, share int) int {
 	return first
 }
 
-// claimed reads the answer of a claim. Leases that this process holds already
-// are left out: they come along when an earlier answer was lost.
-func (s *Shared) claimed(shard int, r reply, began time.Time) ([]Lease, error) {
+// claimed reads the answer of a claim. Leases that were handed out already are
+// left out: they come along when an earlier answer was lost.
+func (s *Shared) claimed(shard int, r reply, m moment) ([]Lease, error) {
 	if r.err != nil {
 		return nil, fmt.Errorf("claim jobs: %w", r.err)
 	}
@@ -110,12 +120,8 @@ func (s *Shared) claimed(shard int, r reply, began time.Time) ([]Lease, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.leases.has(j.ID, j.Epoch) {
-			continue
-		}
 		body, _ := pair[1].(string)
-		s.leases.adopt(j, began.Add(s.o.Lease))
 		got = append(got, Lease{j, []byte(body)})
 	}
-	return got, nil
+	return slices.DeleteFunc(got, func(l Lease) bool { return !s.leases.adopt(l.Job, m, s.o.Lease) }), nil
 }

@@ -14,6 +14,7 @@
 //	format                   1; a program that finds a higher one stays away
 //	gate closed              the memory that leases are given from; when it was found to differ
 //	machines roll said missing   who beats; who must assert, who has, who never did
+//	left:OWNER               a process that stopped in order: its late beats do not count
 //	job:ID                   hash of a job, or its tombstone for 10 days
 //	note:ID audio:ID         hash of a note (body, mailbox, home, jobs, read, played), its audio
 //	due fresh leases         sorted sets: heads of threads by their time, those never tried, leases by their end
@@ -34,7 +35,12 @@
 // and signs; when all have signed that any of them has met, the gate opens. A
 // machine that stays away for 30 s is missing: the gate opens without it, and
 // until it comes back, a job from before that is given out as a possible
-// repeat.
+// repeat, and it is waited for again whenever the gate closes. A machine that
+// nobody knew counts from the others' next beat, within a second.
+//
+// A lease's epoch is above all that may have been forgotten of its job: what is
+// said late with a forgotten lease ends none that followed it. Each lease is
+// handed out once, whatever answers are lost or come twice.
 //
 // # Scripts
 //

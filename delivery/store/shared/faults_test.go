@@ -73,17 +73,14 @@ func TestForgetful(t *testing.T) {
 			a, b := join(t, setup.URL, "a"), join(t, setup.URL, "b")
 			eventually(t, "they meet", func() bool { return a.knows("b") && b.knows("a") })
 			knowEachState(t, a, b)
-			hold := make(chan struct{})
-			b.ledger.mu.Lock()
-			b.ledger.hold = hold
-			b.ledger.mu.Unlock()
+			release := b.holdBack()
 			forget(setup)
 			eventually(t, "a has told", func() bool { return a.untold() == 0 && a.Up() && !a.Ready() })
 			a.publish(t, "new", "1", true)
 			if ls, err := a.Claim(t.Context(), 16); len(ls) != 0 {
 				t.Fatalf("claimed behind a closed gate: %+v, %v", ls, err)
 			}
-			close(hold)
+			release()
 			a.awaitOpen(t)
 			expectEachState(t, a, b)
 		})
@@ -157,7 +154,7 @@ func expectEachState(t *testing.T, a, b *machine) {
 func TestMissingMachine(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
-	options := Options{URL: setup.URL, Machine: "a", Patience: 2 * time.Second}
+	options := Options{URL: setup.URL, Machine: "a", Lease: time.Second, Patience: 2 * time.Second}
 	a := enter(t, options, &memoryLedger{})
 	a.awaitOpen(t)
 	b := join(t, setup.URL, "b")
@@ -183,6 +180,10 @@ func TestMissingMachine(t *testing.T) {
 		}
 		a.finish(t, l.Job, "done")
 	}
+	a.beat(t.Context())
+	if !a.knows("b") {
+		t.Error("the missing machine would not be waited for again")
+	}
 	b = enter(t, Options{URL: setup.URL, Machine: "b"}, &memoryLedger{})
 	b.awaitOpen(t)
 	eventually(t, "nobody is missing", func() bool {
@@ -195,7 +196,9 @@ func TestLeaveInOrder(t *testing.T) {
 	setup := redistest.Single(t)
 	a, b := join(t, setup.URL, "a"), join(t, setup.URL, "b")
 	eventually(t, "they meet", func() bool { return a.knows("b") })
+	b.stop()
 	check(t, b.Leave(t.Context()))
+	b.beat(t.Context()) // as one does that was on its way
 	b.end()
 	eventually(t, "it is forgotten", func() bool { return !a.knows("b") })
 	told := a.ledger.told()

@@ -7,59 +7,122 @@ import (
 	"time"
 )
 
-// leases are those that this process holds.
+// leases are those that this process was given.
 type leases struct {
 	mu    sync.Mutex
-	byJob map[string]held
+	byJob map[string]held // the last of each job
+	turns [shards]int     // how often a shard's leases were suspended
 }
 
+// held is a lease. It stays after its end for as long as a late answer may
+// bring it once more: it is handed out but once.
 type held struct {
 	shard, epoch int
-	until        time.Time // reckoned from before the request: Redis keeps it longer
+	until        time.Time // reckoned from before the request: Redis keeps it longer; zero: suspended
+	ended        time.Time // zero until whoever has it has ended it
 }
 
-// adopt takes a lease in that a call returned, or forgets one that it did not.
-func (ls *leases) adopt(j Job, until time.Time) {
+// moment is when a request was made that may return leases.
+type moment struct {
+	at    time.Time
+	turns [shards]int
+}
+
+func (ls *leases) now() moment {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	if j.Leased {
-		ls.byJob[j.ID] = held{j.Shard, j.Epoch, until}
-	} else {
-		delete(ls.byJob, j.ID)
-	}
+	return moment{time.Now(), ls.turns}
 }
 
-// drop forgets a lease, unless a later one has taken its place.
-func (ls *leases) drop(job string, epoch int) {
+// since says whether the shard's leases were suspended since m.
+func (ls *leases) since(m moment, shard int) bool {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	if ls.byJob[job].epoch == epoch {
-		delete(ls.byJob, job)
-	}
+	return ls.turns[shard] != m.turns[shard]
 }
 
-// suspend forgets the leases of some shards: those whose attempts have begun
-// are taken in again as the ledger tells them.
+// adopt takes in a lease that a request returned, and says whether it is to be
+// handed out: one that was already is not, nor one whose answer took so long
+// that nobody remembers. A lease from before a suspension is suspended: Redis
+// may have forgotten it, and the ledger did not know it.
+func (ls *leases) adopt(j Job, m moment, ttl time.Duration) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if !j.Leased || ls.byJob[j.ID].epoch >= j.Epoch || time.Since(m.at) >= ttl {
+		return false
+	}
+	h := held{shard: j.Shard, epoch: j.Epoch}
+	if ls.turns[j.Shard] == m.turns[j.Shard] {
+		h.until = m.at.Add(ttl)
+	}
+	ls.byJob[j.ID] = h
+	return true
+}
+
+// suspend has the leases of some shards not be begun: those whose attempts have
+// begun are taken in again as the ledger tells them.
 func (ls *leases) suspend(in Shards) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	maps.DeleteFunc(ls.byJob, func(_ string, h held) bool { return in.Has(h.shard) })
+	for i := range ls.turns {
+		if in.Has(i) {
+			ls.turns[i]++
+		}
+	}
+	for job, h := range ls.byJob {
+		if in.Has(h.shard) {
+			h.until = time.Time{}
+			ls.byJob[job] = h
+		}
+	}
 }
 
-// extend makes a lease last longer, if it is still held.
-func (ls *leases) extend(job string, epoch int, until time.Time) {
+// resume takes a suspended lease in again, which Redis was told of.
+func (ls *leases) resume(j Job, m moment, ttl time.Duration) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	h := ls.byJob[j.ID]
+	if j.Leased && h.epoch == j.Epoch && h.ended.IsZero() && ls.turns[h.shard] == m.turns[h.shard] {
+		h.until = m.at.Add(ttl)
+		ls.byJob[j.ID] = h
+	}
+}
+
+// renewed takes in what became of a renewal that was asked for at m: the lease
+// lasts until then, or with the zero time it is no longer had.
+func (ls *leases) renewed(l lease, m moment, until time.Time) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	h := ls.byJob[l.job]
+	if h.epoch == l.epoch && !h.until.IsZero() && ls.turns[h.shard] == m.turns[h.shard] {
+		h.until = until
+		ls.byJob[l.job] = h
+	}
+}
+
+// drop ends a lease, unless a later one has taken its place.
+func (ls *leases) drop(job string, epoch int) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if h := ls.byJob[job]; h.epoch == epoch && epoch != 0 {
-		h.until = until
+		h.until, h.ended = time.Time{}, time.Now()
 		ls.byJob[job] = h
 	}
 }
 
-func (ls *leases) has(job string, epoch int) bool {
+// sweep forgets leases that ended so long ago that adopt refuses an answer from
+// before, and returns those that are to be renewed, by shard.
+func (ls *leases) sweep(ttl time.Duration) (byShard map[int][]lease) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	return epoch != 0 && ls.byJob[job].epoch == epoch
+	maps.DeleteFunc(ls.byJob, func(_ string, h held) bool { return !h.ended.IsZero() && time.Since(h.ended) > ttl })
+	byShard = map[int][]lease{}
+	for job, h := range ls.byJob {
+		if !h.until.IsZero() {
+			byShard[h.shard] = append(byShard[h.shard], lease{h, job})
+		}
+	}
+	return byShard
 }
 
 // Held says, from the local clock alone, whether a lease is certain to last
@@ -106,12 +169,7 @@ type lease struct {
 }
 
 func (s *Shared) renewAll(ctx context.Context) {
-	byShard := map[int][]lease{}
-	s.leases.mu.Lock()
-	for job, h := range s.leases.byJob {
-		byShard[h.shard] = append(byShard[h.shard], lease{h, job})
-	}
-	s.leases.mu.Unlock()
+	byShard := s.leases.sweep(s.o.Lease)
 	var cmds []command
 	for shard, ls := range byShard {
 		if s.usable(shard) != nil {
@@ -123,7 +181,7 @@ func (s *Shared) renewAll(ctx context.Context) {
 		}
 		cmds = append(cmds, command{shard: shard, script: s.scripts.renew, args: args})
 	}
-	until := time.Now().Add(s.o.Lease)
+	m := s.leases.now()
 	for i, r := range s.client.all(ctx, cmds) {
 		answers, _ := r.value.([]any)
 		ls := byShard[cmds[i].shard]
@@ -132,9 +190,9 @@ func (s *Shared) renewAll(ctx context.Context) {
 		}
 		for k, answer := range answers {
 			if answer == int64(1) {
-				s.leases.extend(ls[k].job, ls[k].epoch, until)
+				s.leases.renewed(ls[k], m, m.at.Add(s.o.Lease))
 			} else if s.opened(ls[k].shard) {
-				s.leases.drop(ls[k].job, ls[k].epoch)
+				s.leases.renewed(ls[k], m, time.Time{})
 			}
 		}
 	}

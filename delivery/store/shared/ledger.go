@@ -7,7 +7,7 @@ import "context"
 type Ledger interface {
 	// Recall says all that this machine knows of jobs and notes in the shards,
 	// in this order: results of its attempts (10 days back), attempts that are
-	// under way, attempts that an earlier process left, erasures, and its own
+	// under way, attempts of which nobody knows the outcome, erasures, and its own
 	// notes with jobs that have not ended. say keeps nothing of the fact; its
 	// error ends the recall.
 	Recall(ctx context.Context, in Shards, say func(Fact) error) error
@@ -41,7 +41,7 @@ const (
 	WasDelivered   Kind = "delivered"   // this machine delivered the job
 	WasDead        Kind = "dead"        // this machine's attempt was the last
 	IsSending      Kind = "sending"     // an attempt of this process is under way
-	WasInterrupted Kind = "interrupted" // an attempt of an earlier process: whether it arrived is unknown
+	WasInterrupted Kind = "interrupted" // an attempt of an earlier process, or one that ended so: whether it arrived is unknown
 	WasErased      Kind = "erased"
 	IsPending      Kind = "pending" // a note of this machine has jobs to do
 )

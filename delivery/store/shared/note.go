@@ -114,14 +114,16 @@ func (s *Shared) Thread(ctx context.Context, mailbox, before string, limit int) 
 	ids, _ := value.([]any)
 	cmds := make([]command, len(ids))
 	for i, id := range ids {
-		cmds[i] = noteFields(shard, id.(string))
+		text, _ := id.(string)
+		cmds[i] = noteFields(shard, text)
 	}
 	var notes []Note
 	for i, r := range s.client.all(ctx, cmds) {
 		if r.err != nil {
 			return nil, fmt.Errorf("read a thread: %w", r.err)
 		}
-		if n, ok := parseNote(ids[i].(string), r.value); ok { // else it went meanwhile
+		id, _ := ids[i].(string)
+		if n, ok := parseNote(id, r.value); ok { // else it went meanwhile
 			notes = append(notes, n)
 		}
 	}

@@ -16,20 +16,19 @@ type Options struct {
 	Patience time.Duration // how long a closed gate waits for a missing machine; 0 for 30 s
 }
 
-// Count is how many shards there are.
-const Count = shards
-
 // MaxSteps is how many targets a chain may have that is shared: one bit each in
 // 32, with a sign.
 const MaxSteps = 30
+
+// Count is how many shards there are.
+const Count = shards
 
 const (
 	shards = 16
 
 	beatEvery  = time.Second
-	silentFor  = 3 * time.Second // without an answer, a shard counts as away
-	renewParts = 3               // renewals in a lease's time
-	heldMargin = 5               // a lease in its last fifth is not started
+	renewParts = 3 // renewals in a lease's time
+	heldMargin = 5 // a lease in its last fifth is not started
 
 	dialTimeout = 500 * time.Millisecond
 	ioTimeout   = time.Second

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 )
 
 // Publication is a note for all machines to deliver.
@@ -12,7 +11,7 @@ type Publication struct {
 	ID      string
 	Mailbox string // its index: letters and digits, nothing that tells the number
 	Body    []byte // opaque
-	Jobs    []Job  // ID, Thread, Chain, Steps; Step, Attempt, Unknown, Round, First, Next where it was tried
+	Jobs    []Job  // ID, Thread, Chain, Steps; Step, Attempt, Unknown, Round, First, Next, Epoch where it was tried
 
 	// Audio reads the note's file, opaque; nil for a note without one. It is
 	// called when Redis does not have it.
@@ -23,8 +22,9 @@ type Publication struct {
 // the note's home. again says that it may have been published before. With
 // lease wanted, each job that is due and heads its thread is leased to the
 // caller (Job.Leased). Published twice, nothing happens but that the jobs come
-// back as they stand, leases included: after ErrUncertain, ask again. The jobs
-// come in the order given.
+// back as they stand. After ErrUncertain, ask again: a lease whose answer was
+// lost comes with the next answer, be it that or a Claim's, and but once. The
+// jobs come in the order given.
 func (s *Shared) Publish(ctx context.Context, p Publication, again, lease bool) ([]Job, error) {
 	if err := s.usable(ShardOf(p.Mailbox)); err != nil {
 		return nil, err
@@ -40,22 +40,20 @@ func (s *Shared) Publish(ctx context.Context, p Publication, again, lease bool) 
 	if err != nil {
 		return nil, err
 	}
-	began := time.Now()
+	m := s.leases.now()
 	value, err := s.client.do(ctx, cmd)
+	var jobs []Job
+	if err == nil {
+		jobs, err = s.published(ctx, p, cmd, value)
+	}
 	if lease && errors.Is(err, ErrUncertain) {
-		s.lost(cmd.shard, true) // what was leased comes with the next claim
+		s.lost(cmd.shard, m)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("publish note %s: %w", p.ID, err)
 	}
-	jobs, err := s.published(ctx, p, cmd, value)
-	if err != nil {
-		return nil, fmt.Errorf("publish note %s: %w", p.ID, err)
-	}
-	for _, j := range jobs {
-		if lease {
-			s.leases.adopt(j, began.Add(s.o.Lease))
-		}
+	for i, j := range jobs {
+		jobs[i].Leased = lease && s.leases.adopt(j, m, s.o.Lease)
 	}
 	return jobs, nil
 }
@@ -74,7 +72,8 @@ func (s *Shared) publishing(p Publication, again, lease bool, audio []byte) (com
 		if j.Steps < 1 || j.Steps > MaxSteps {
 			return command{}, fmt.Errorf("publish note %s: a chain has %d targets: 1 to %d can be shared", p.ID, j.Steps, MaxSteps)
 		}
-		args = append(args, j.ID, j.Thread, j.Chain, j.Steps, j.Step, j.Attempt, j.Unknown, j.Round, age(j.First), wait(j.Next))
+		args = append(args, j.ID, j.Thread, j.Chain, j.Steps, j.Step, j.Attempt, j.Unknown, j.Round,
+			age(j.First), wait(j.Next), j.Epoch)
 	}
 	return command{shard: ShardOf(p.Mailbox), script: s.scripts.publish, args: args}, nil
 }

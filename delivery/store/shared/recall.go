@@ -15,7 +15,7 @@ func (s *Shared) recall(ctx context.Context, in Shards) {
 		r.eras[i] = st.era
 	}
 	s.mu.Unlock()
-	s.leases.suspend(in)
+	s.suspend(in)
 	err := s.ledger.Recall(ctx, in, func(f Fact) error { return r.say(ctx, f) })
 	if err == nil {
 		err = r.flush(ctx)
@@ -39,6 +39,20 @@ func (s *Shared) recall(ctx context.Context, in Shards) {
 	poke(s.wake)
 }
 
+// suspend keeps leases of shards from being begun, and from being asked for
+// again. The eras that are told are read before: what is given out after the
+// reading and forgotten in another era must not count as told.
+func (s *Shared) suspend(in Shards) {
+	s.leases.suspend(in)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.state {
+		if in.Has(i) {
+			s.state[i].lost = time.Time{}
+		}
+	}
+}
+
 // recall is one telling, in batches.
 type recall struct {
 	s     *Shared
@@ -56,6 +70,13 @@ func (r *recall) say(ctx context.Context, f Fact) error {
 	}
 	if !r.in.Has(cmd.shard) {
 		return nil
+	}
+	// A server that lacks one of a batch's scripts runs it later than the
+	// others: nothing is published before the results are told.
+	if f.Kind == IsPending && len(r.said) > 0 && r.said[0].Kind != IsPending {
+		if err := r.flush(ctx); err != nil {
+			return err
+		}
 	}
 	r.facts++
 	r.cmds, r.said = append(r.cmds, cmd), append(r.said, f)
@@ -87,14 +108,14 @@ func (s *Shared) telling(f Fact) (command, error) {
 
 // flush says what has gathered and takes in the answers.
 func (r *recall) flush(ctx context.Context) error {
-	began := time.Now()
+	m := r.s.leases.now()
 	replies := r.s.client.all(ctx, r.cmds)
 	var news []Job
 	for i, reply := range replies {
 		if reply.err != nil {
 			return reply.err
 		}
-		jobs, err := r.answered(ctx, began, r.said[i], r.cmds[i], reply.value)
+		jobs, err := r.answered(ctx, m, r.said[i], r.cmds[i], reply.value)
 		if err != nil {
 			return err
 		}
@@ -109,12 +130,12 @@ func (r *recall) flush(ctx context.Context) error {
 
 // answered takes in the answer to a fact, and returns the jobs of this machine
 // that stand otherwise than it said.
-func (r *recall) answered(ctx context.Context, began time.Time, f Fact, cmd command, value any) ([]Job, error) {
+func (r *recall) answered(ctx context.Context, m moment, f Fact, cmd command, value any) ([]Job, error) {
 	switch f.Kind {
 	case IsSending:
 		j, err := parseJob(cmd.shard, value)
 		if err == nil {
-			r.s.leases.adopt(j, began.Add(r.s.o.Lease))
+			r.s.leases.resume(j, m, r.s.o.Lease)
 		}
 		return nil, err
 	case WasErased:

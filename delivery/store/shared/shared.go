@@ -36,14 +36,14 @@ type Shared struct {
 
 // state is how a shard stood at the last beat.
 type state struct {
-	why     error  // it cannot be used; nil when it can
-	era     string // what Redis remembers, see lua/common.lua
-	open    bool   // leases are given out
-	evicts  bool   // it would drop keys when its memory is full
-	told    string // the era that this process has told all it knows
-	erasing int64  // the version of the erasures
-	lost    bool   // an answer with leases was lost
-	turn    int    // jobs asked for: the newest and the oldest take turns
+	why     error     // it cannot be used; nil when it can
+	era     string    // what Redis remembers, see lua/common.lua
+	open    bool      // leases are given out
+	evicts  bool      // it would drop keys when its memory is full
+	told    string    // the era that this process has told all it knows
+	erasing int64     // the version of the erasures
+	lost    time.Time // until when leases may stand whose answer was lost
+	turn    int       // jobs asked for: the newest and the oldest take turns
 }
 
 // Open prepares the shared side. Nothing is connected before Run, and an error
@@ -55,6 +55,9 @@ func Open(o Options, ledger Ledger, log *slog.Logger) (*Shared, error) {
 	}
 	if !regexp.MustCompile(`^[\w-]+$`).MatchString(o.Machine) {
 		return nil, errors.New("the machine's id is not of letters, digits, - and _")
+	}
+	if o = o.withDefaults(); o.Patience <= o.Lease {
+		return nil, errors.New("a missing machine must be waited for until its leases have run out: Patience must exceed Lease")
 	}
 	all, err := loadScripts()
 	if err != nil {
@@ -77,7 +80,13 @@ func Open(o Options, ledger Ledger, log *slog.Logger) (*Shared, error) {
 // Run keeps in touch with Redis until ctx ends: it beats, asserts the ledger
 // when that is called for, and renews leases.
 func (s *Shared) Run(ctx context.Context) {
-	s.rememberPeers(ctx)
+	for !s.rememberPeers(ctx) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(beatEvery):
+		}
+	}
 	var tasks sync.WaitGroup
 	tasks.Go(func() { s.renew(ctx) })
 	for ctx.Err() == nil {
@@ -101,7 +110,7 @@ func (s *Shared) Run(ctx context.Context) {
 // its knowledge. To be called after Run, when no lease is held.
 func (s *Shared) Leave(ctx context.Context) error {
 	var errs []error
-	for _, r := range s.client.all(ctx, everywhere(s.scripts.leave, s.o.Machine)) {
+	for _, r := range s.client.all(ctx, everywhere(s.scripts.leave, s.o.Machine, s.owner)) {
 		errs = append(errs, r.err)
 	}
 	return errors.Join(errs...)

@@ -87,6 +87,7 @@ func (l *memoryLedger) know(facts ...Fact) {
 type machine struct {
 	*Shared
 	ledger *memoryLedger
+	stop   func() // ends Run
 	end    func() // stops it as a crash would
 }
 
@@ -98,19 +99,26 @@ func join(tb testing.TB, url, name string) *machine {
 	return m
 }
 
-// enter starts a machine.
-func enter(tb testing.TB, o Options, ledger *memoryLedger) *machine {
+// open prepares a machine that is not run.
+func open(tb testing.TB, o Options, ledger Ledger) *Shared {
 	tb.Helper()
 	s, err := Open(o, ledger, slog.New(slog.NewTextHandler(tb.Output(), nil)))
 	check(tb, err)
+	return s
+}
+
+// enter starts a machine.
+func enter(tb testing.TB, o Options, ledger *memoryLedger) *machine {
+	tb.Helper()
+	s := open(tb, o, ledger)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { s.Run(ctx) })
-	m := &machine{s, ledger, sync.OnceFunc(func() {
-		cancel()
-		running.Wait()
+	m := &machine{Shared: s, ledger: ledger, stop: func() { cancel(); running.Wait() }}
+	m.end = sync.OnceFunc(func() {
+		m.stop()
 		check(tb, s.Close())
-	})}
+	})
 	tb.Cleanup(m.end)
 	return m
 }
@@ -127,12 +135,15 @@ func (m *machine) awaitOpen(tb testing.TB) {
 	eventually(tb, "the gates open", m.Ready)
 }
 
+// patience is how long anything may take on a slow machine.
+const patience = time.Minute
+
 // eventually waits for something that other processes do.
 func eventually(tb testing.TB, what string, is func() bool) {
 	tb.Helper()
-	for end := time.Now().Add(15 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			tb.Fatalf("%s: not within 15 s", what)
+			tb.Fatalf("%s: not within %v", what, patience)
 		}
 	}
 }

@@ -1,12 +1,14 @@
 -- claim leases jobs whose time has come: by turns the newest that was never
 -- tried and the one that has been due for longest. Leases that ran out are
--- taken back before: nobody knows what became of their attempts.
+-- taken back before, but not behind a closed gate, where who holds them could
+-- not renew them: nobody knows what became of their attempts.
 -- ARGV: machine, owner, limit, ttl in ms, lost (1: an earlier answer to this
 -- owner was lost, and the leases in it are given again), turn (1: the newest
 -- goes first, 2: the oldest).
 -- Answers: GATE, or for each lease the job and its note's body.
 local machine, owner, limit, ttl, lost, turn = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], tonumber(ARGV[6])
-for _, id in ipairs(redis.call('ZRANGE', P .. 'leases', '-inf', now, 'BYSCORE', 'LIMIT', 0, 100)) do
+local over = redis.call('ZRANGE', P .. 'leases', '-inf', now, 'BYSCORE', 'LIMIT', 0, 100)
+for _, id in ipairs(#over > 0 and gate() and over or {}) do
   local j = read(id)
   requeue(j, { unknown = doubted(j), next = now })
   tell(j, '', j.state == 'delivered' and 'done' or 'unknown')
@@ -18,7 +20,7 @@ local function give(j)
   answers[#answers + 1] = { standing(j, true), body or '' }
 end
 
-if lost == '1' then
+if lost == '1' and gate() then
   for _, id in ipairs(redis.call('ZRANGE', P .. 'leases', 0, -1)) do
     local j = read(id)
     if j.owner == owner then

@@ -170,15 +170,19 @@ local function requeue(j, fields)
   end
 end
 
--- attempt leases a queued head. While a machine is missing whose last results
--- this server may have forgotten, a job from before that may be a repeat.
+-- attempt leases a queued head. What this server may have forgotten of a job
+-- from before had lower epochs than its next one: who still holds such a lease
+-- cannot end another with it. While a machine is missing whose last results are
+-- among that, the job may be a repeat.
 local function attempt(j, owner, ttl, remembered)
   unschedule(j)
-  if j.memory ~= remembered and redis.call('EXISTS', P .. 'missing') == 1 then
-    set(j, { unknown = doubted(j) })
+  local epoch = j.epoch + 1
+  if j.memory ~= remembered then
+    epoch = math.max(epoch, now)
+    if redis.call('EXISTS', P .. 'missing') == 1 then set(j, { unknown = doubted(j) }) end
   end
   become(j, 'sending', {
-    owner = owner, epoch = j.epoch + 1, attempt = j.attempt + 1, memory = remembered,
+    owner = owner, epoch = epoch, attempt = j.attempt + 1, memory = remembered,
     first = j.first == '0' and now or j.first, ['until'] = now + ttl,
   })
   redis.call('ZADD', P .. 'leases', j['until'], j.id)

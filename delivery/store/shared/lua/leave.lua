@@ -1,5 +1,7 @@
--- leave takes a machine that stops in order out of those that are waited for.
--- ARGV: machine.
+-- leave takes a machine that stops in order out of those that are waited for,
+-- unless the gate is closed and it may have something to tell. Beats of its
+-- that are still on their way do not count any more.
+-- ARGV: machine, owner.
 redis.call('ZREM', P .. 'machines', ARGV[1])
-redis.call('SREM', P .. 'roll', ARGV[1])
+redis.call('SET', P .. 'left:' .. ARGV[2], 1, 'EX', 60)
 return 'OK'

@@ -3,15 +3,17 @@
 -- ARGV: machine, owner, ttl in ms (0: no lease wanted), again (1: it was
 -- published before), note, mailbox, body, sounds (1: it has audio), audio,
 -- then for each job: id, thread, chain, steps, step, attempt, unknown, round,
--- ms since the first attempt (-1: none), ms until the next.
+-- ms since the first attempt (-1: none), ms until the next, the last epoch that
+-- its home knows.
 -- Answers: AUDIO when the audio must be sent along, else the jobs.
 local machine, owner, ttl, again, note, mailbox, body, sounds, audio = unpack(ARGV, 1, 9)
+local FIRST, FIELDS = 10, 11 -- of the jobs in ARGV
 local N, A = P .. 'note:' .. note, P .. 'audio:' .. note
 local answers = {}
 
 local upto = redis.call('HGET', P .. 'erasures', mailbox)
 if (upto and note <= upto) or redis.call('HEXISTS', N, 'erased') == 1 then
-  for i = 10, #ARGV, 10 do
+  for i = FIRST, #ARGV, FIELDS do
     answers[#answers + 1] = standing({ id = ARGV[i], note = note, state = 'erased' })
   end
   return answers
@@ -20,7 +22,7 @@ end
 if sounds == '1' and audio == '' and redis.call('EXISTS', A) == 0 then return 'AUDIO' end
 if audio ~= '' then redis.call('SET', A, audio, 'NX') end
 local ids = {}
-for i = 10, #ARGV, 10 do
+for i = FIRST, #ARGV, FIELDS do
   ids[#ids + 1] = ARGV[i]
 end
 if redis.call('EXISTS', N) == 0 then
@@ -32,8 +34,8 @@ elseif #ids > 0 and redis.call('HGET', N, 'jobs') == '' then -- it was there to 
 end
 
 local open = tonumber(ttl) > 0 and gate()
-for i = 10, #ARGV, 10 do
-  local id, thread, chain, steps, step, tried, unknown, round, age, wait = unpack(ARGV, i, i + 9)
+for i = FIRST, #ARGV, FIELDS do
+  local id, thread, chain, steps, step, tried, unknown, round, age, wait, epoch = unpack(ARGV, i, i + FIELDS - 1)
   local told = {
     step = step, attempt = tried, round = round, next = now + wait, first = age == '-1' and 0 or now - age,
   }
@@ -41,8 +43,7 @@ for i = 10, #ARGV, 10 do
   if not j.state then
     j.note, j.thread = note, thread
     become(j, 'queued', {
-      note = note, thread = thread, chain = chain, steps = steps, pos = (i - 10) / 10, home = machine,
-      epoch = again == '1' and now or 0, -- above those of leases that are forgotten
+      note = note, thread = thread, chain = chain, steps = steps, pos = (i - FIRST) / FIELDS, home = machine, epoch = epoch,
       unknown = unknown, step = told.step, attempt = told.attempt, round = told.round, next = told.next,
       first = told.first, memory = again == '1' and '' or memory(),
     })

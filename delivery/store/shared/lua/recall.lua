@@ -14,7 +14,7 @@ if not j.state then
   j.note, j.thread, j.pos = note, thread, pos
   set(j, {
     note = note, thread = thread, chain = chain, steps = steps, step = step, attempt = tried, unknown = unknown,
-    round = round, epoch = kind == 'sending' and epoch or math.max(epoch, now), pos = pos, home = home, next = now + wait, memory = '',
+    round = round, epoch = epoch, pos = pos, home = home, next = now + wait, memory = '',
     first = age == '-1' and 0 or now - age,
   })
 elseif not counted[j.state] then
@@ -34,11 +34,15 @@ elseif kind == 'dead' then
     tell(j, machine, 'dead')
   end
 elseif kind == 'sending' then
-  if j.state == 'sending' and j.owner ~= owner and tonumber(j['until']) > now then return standing(j) end
+  -- A lease that has ended here, or that a later one has followed, stays so: it
+  -- ended while it was being told. One that is not remembered is made anew.
+  local held = j.state == 'sending' and j.owner == owner and j.epoch == epoch
+  local forgotten = not j.state or tonumber(epoch) > tonumber(j.epoch) or (epoch == j.epoch and j.memory == '')
+  if not held and not forgotten then return standing(j) end
   unschedule(j)
   if not lead(j) then redis.call('ZREM', P .. 'thread:' .. thread, place(j)) end
   become(j, 'sending', {
-    owner = owner, epoch = j.memory == '' and epoch or math.max(epoch, j.epoch), step = step, attempt = tried, memory = memory(),
+    owner = owner, epoch = epoch, step = step, attempt = tried, memory = held and j.memory or 'told',
     unknown = bit.bor(j.unknown, unknown), first = j.first == '0' and now or j.first, ['until'] = now + ttl,
   })
   redis.call('ZADD', P .. 'leases', j['until'], id)

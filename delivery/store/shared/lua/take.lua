@@ -5,7 +5,8 @@ local key, rate, wanted = P .. 'limit:' .. ARGV[1], tonumber(ARGV[2]), tonumber(
 local us = clock[1] * 1000000 + clock[2]
 local each = 1000000 / rate
 local full = math.max(1, rate) * each
-local free = math.max(us, tonumber(redis.call('GET', key) or 0)) -- when all that was granted is paid for
+local free = tonumber(redis.call('GET', key) or 0) -- when all that was granted is paid for
+free = math.max(us, math.min(free, us + full)) -- never later than that, unless the clock was set back
 local granted = math.max(0, math.min(wanted, math.floor((us + full - free) / each + 1e-6)))
 if granted > 0 then
   free = free + granted * each

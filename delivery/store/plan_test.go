@@ -1,0 +1,30 @@
+package store
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// What runs often, at a start or beside calls finds its rows by an index: a
+// store holds a million notes.
+func TestQueriesUseTheirIndexes(t *testing.T) {
+	s := openStore(t, Options{Path: t.TempDir()})
+	for _, q := range []struct{ query, index string }{
+		{selectEnded, "note_ended ((ended_at,id)>(?,?)"},
+		{pageQuery(delivery.Filter{Mailbox: "101"}), "note_mailbox (mailbox=? AND id>?"},
+		{"SELECT id FROM job" + sendingHere, "job_state (state=?)"},
+	} {
+		args := make([]any, strings.Count(q.query, "?"))
+		rows, err := s.readers.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+q.query, args...)
+		plan, err := collect(rows, err, func(r scanner) (detail string, err error) {
+			var skip int
+			return detail, r.Scan(&skip, &skip, &skip, &detail)
+		})
+		check(t, err)
+		if !strings.Contains(strings.Join(plan, "; "), q.index) {
+			t.Errorf("%s\n%q, want %s", q.query, plan, q.index)
+		}
+	}
+}
