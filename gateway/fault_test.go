@@ -31,9 +31,14 @@ func faults() []fault {
 		{9, "disk full when a delivery is to be kept", []string{"gateway.TestDiskFullAtTheReceipt", "store.TestBallastKeepsADelivery", "store.TestFullDatabase"}},
 		{10, "fsync error", []string{"store.TestFailedSync"}},
 		{11, "file system turns read-only", []string{"gateway.TestDiskTurnsReadOnly"}},
-		{13, "Redis stalled", []string{"shared.TestStallLeavesOneEntry", "shared.TestLostClaim"}},
-		{14, "failover that loses writes", []string{"shared.TestFailoverLosesWrites", "shared.TestTooFewReplicas"}},
-		{15, "Redis flushed, restarted or full", []string{"shared.TestForgetful", "shared.TestMissingMachine", "shared.TestFull"}},
+		{12, "Redis down", []string{"gateway.TestRedisIsDown", "gateway.TestMachinesShareTheirNotes", "store.TestFleetWithoutRedis"}},
+		{13, "Redis stalled", []string{"gateway.TestRedisStandsStill", "gateway.TestSoak", "store.TestFleetForgetfulRedis", "shared.TestStallLeavesOneEntry", "shared.TestLostClaim"}},
+		{14, "failover that loses writes", []string{"gateway.TestSoak", "store.TestFleetForgetfulRedis", "shared.TestFailoverLosesWrites", "shared.TestTooFewReplicas"}},
+		{15, "Redis flushed, restarted or full", []string{
+			"gateway.TestSoak", "store.TestFleetForgetfulRedis", "store.TestFleetForgottenFile",
+			"shared.TestForgetful", "shared.TestMissingMachine", "shared.TestFull",
+		}},
+		{16, "one-way partition", []string{"gateway.TestOneWayPartition"}},
 		{17, "chat service down for days", []string{"store.TestServiceDownForDays", "delivery.TestServiceDeadForEightDays"}},
 		{18, "answer lost, slow, 429, redirect", []string{"gateway.TestStrangeAnswers", "channel.TestSuiteFailures"}},
 		{19, "clock set a year forth or back", []string{

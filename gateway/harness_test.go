@@ -64,14 +64,7 @@ func newReceiver(t *testing.T) *receiver {
 	}
 	r := &receiver{notes: make(chan received, 1000)}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		body, err := io.ReadAll(req.Body)
-		if err == nil {
-			err = hook.Verify(body, req.Header)
-		}
-		var n received
-		if err == nil {
-			n, err = readNote(req.Header, body)
-		}
+		n, err := receive(hook, req)
 		if err != nil {
 			t.Errorf("the webhook's request: %v", err)
 			w.WriteHeader(http.StatusBadRequest)
@@ -81,6 +74,18 @@ func newReceiver(t *testing.T) *receiver {
 	}))
 	t.Cleanup(r.Close)
 	return r
+}
+
+// receive reads a request and checks its signature.
+func receive(hook *webhooks.Webhook, req *http.Request) (received, error) {
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return received{}, err
+	}
+	if err := hook.Verify(body, req.Header); err != nil {
+		return received{}, err
+	}
+	return readNote(req.Header, body)
 }
 
 // readNote reads multipart/form-data with the parts note and media.

@@ -82,12 +82,15 @@ func (f *Fleet) Open(ctx context.Context, id string) (io.ReadSeekCloser, deliver
 		return file, own, err
 	}
 	n, from, err := f.foreign(ctx, id)
+	if errors.Is(err, delivery.ErrNotFound) {
+		return nil, n.Note, f.missing(ctx, id)
+	}
 	if err != nil {
 		return nil, n.Note, err
 	}
 	sealed, err := f.shared.Audio(ctx, from.Mailbox, id)
 	if errors.Is(err, shared.ErrNotFound) {
-		return nil, n.Note, fmt.Errorf("note %s has no file: %w", id, delivery.ErrNotFound)
+		return nil, n.Note, f.missing(ctx, id)
 	}
 	if err != nil {
 		return nil, n.Note, err
@@ -100,6 +103,21 @@ func (f *Fleet) Open(ctx context.Context, id string) (io.ReadSeekCloser, deliver
 		return nil, n.Note, err
 	}
 	return openFile{bytes.NewReader(audio)}, n.Note, nil
+}
+
+// missing is the error for a file that Redis does not have: delivery.ErrNotFound,
+// but not for a note that this machine is just sending. That one Redis forgot
+// after the lease, and its home publishes it again.
+func (f *Fleet) missing(ctx context.Context, id string) error {
+	var sending bool
+	err := f.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM attempt WHERE note = ? AND outcome = '')", id).Scan(&sending)
+	switch {
+	case err != nil:
+		return fmt.Errorf("note %s: %w", id, err)
+	case sending:
+		return fmt.Errorf("note %s: Redis has forgotten its file", id)
+	}
+	return fmt.Errorf("note %s has no file: %w", id, delivery.ErrNotFound)
 }
 
 // foreign reads a note that this machine has no row of. delivery.ErrNotFound.

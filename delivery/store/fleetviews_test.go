@@ -165,3 +165,33 @@ func TestFleetLife(t *testing.T) {
 		expect(t, err, delivery.ErrNotFound)
 	})
 }
+
+// TestFleetForgottenFile: a file that Redis forgot after the lease is not gone
+// for the machine that is sending it: the note is not dead.
+func TestFleetForgottenFile(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a, b := pair(t, setup, 0)
+	l := keep(t, a, newNote("101", "201"), chainTo("crm"))[0]
+	finish(t, a, l, delivery.Result{Outcome: delivery.Retry})
+	l = claimOne(t, b)
+	setup.Flush()
+	if _, _, err := b.Open(t.Context(), l.Note.ID); err == nil || errors.Is(err, delivery.ErrNotFound) {
+		t.Errorf("the file of a note that is being sent: %v", err)
+	}
+	eventually(t, "its home publishes it again", func() bool {
+		file, _, err := b.Open(t.Context(), l.Note.ID)
+		if err != nil {
+			return false
+		}
+		check(t, file.Close())
+		return true
+	})
+	if err := b.Finish(t.Context(), l, done()); err != nil {
+		t.Error(err)
+	}
+	a.settledUp(t)
+	if _, _, err := b.Open(t.Context(), delivery.NewID()); !errors.Is(err, delivery.ErrNotFound) {
+		t.Errorf("the file of a note that nobody has: %v", err)
+	}
+}

@@ -22,10 +22,11 @@ func (s *Shared) beat(ctx context.Context) {
 	before := s.whyDown()
 	s.mu.Lock()
 	for i, r := range replies {
-		wasOpen := s.state[i].open
+		gave := s.state[i].gives()
 		s.state[i].take(r, met)
-		opened = opened || (s.state[i].open && !wasOpen)
-		closed = closed || s.state[i].why != nil || !s.state[i].open
+		gives := s.state[i].gives()
+		opened = opened || (gives && !gave)
+		closed = closed || !gives
 	}
 	s.mu.Unlock()
 	after := s.whyDown()
@@ -41,6 +42,9 @@ func (s *Shared) beat(ctx context.Context) {
 		poke(s.wake)
 	}
 }
+
+// gives says whether leases were given out at the last beat.
+func (st *state) gives() bool { return st.why == nil && st.open }
 
 // take keeps the answer of a beat.
 func (st *state) take(r reply, met map[string]bool) {

@@ -3,7 +3,11 @@ package redistest
 import (
 	"fmt"
 	"testing"
+	"time"
 )
+
+// downAfter is how long Sentinel waits for a master that is silent.
+const downAfter = 500 * time.Millisecond
 
 // Setup is what a URL leads to.
 type Setup struct {
@@ -38,7 +42,7 @@ func Replicated(tb testing.TB) *Setup {
 	replica.Wait("INFO replication", Has("master_link_status:up"))
 	sentinel := start(tb,
 		fmt.Sprintf("sentinel monitor main 127.0.0.1 %d 1", master.Port),
-		"sentinel down-after-milliseconds main 500",
+		fmt.Sprintf("sentinel down-after-milliseconds main %d", downAfter.Milliseconds()),
 		"sentinel failover-timeout main 3000",
 	)
 	sentinel.Wait("SENTINEL REPLICAS main", func(v any) bool { list, _ := v.([]any); return len(list) == 1 })
@@ -47,18 +51,6 @@ func Replicated(tb testing.TB) *Setup {
 		URL:     fmt.Sprintf("redis+sentinel://%s/main?replicas=1", sentinel.Addr()),
 		Servers: []*Server{master, replica}, sentinel: sentinel,
 	}
-}
-
-// Failover kills the master and waits until the replica has its place.
-func (s *Setup) Failover(tb testing.TB) {
-	tb.Helper()
-	s.Servers[0].Kill()
-	s.Servers[1].Wait("INFO replication", Has("role:master"))
-	port := fmt.Sprint(s.Servers[1].Port)
-	s.sentinel.Wait("SENTINEL GET-MASTER-ADDR-BY-NAME main", func(v any) bool {
-		at, _ := v.([]any)
-		return len(at) == 2 && at[1] == port
-	})
 }
 
 // Cluster is three masters without replicas.

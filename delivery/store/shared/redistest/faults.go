@@ -1,0 +1,51 @@
+package redistest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// What follows is done to a Replicated set-up.
+
+// Failover kills the master and waits until the replica has its place.
+func (s *Setup) Failover(tb testing.TB) {
+	tb.Helper()
+	s.Servers[0].Kill()
+	s.Promoted(tb)
+}
+
+// Promoted waits until the replica has the master's place, and Sentinel says so.
+func (s *Setup) Promoted(tb testing.TB) {
+	tb.Helper()
+	s.Servers[1].Wait("INFO replication", Has("role:master"))
+	port := fmt.Sprint(s.Servers[1].Port)
+	s.sentinel.Wait("SENTINEL GET-MASTER-ADDR-BY-NAME main", func(v any) bool {
+		at, _ := v.([]any)
+		return len(at) == 2 && at[1] == port
+	})
+}
+
+// Return has the old master, killed or paused before, come back as a replica of
+// the new one, which is the first of Servers then.
+func (s *Setup) Return(tb testing.TB) {
+	tb.Helper()
+	old, master := s.Servers[0], s.Servers[1]
+	if old.cmd == nil {
+		old.Start()
+	} else {
+		old.Resume()
+	}
+	old.Do(fmt.Sprintf("REPLICAOF 127.0.0.1 %d", master.Port))
+	old.Wait("INFO replication", Has("master_link_status:up"))
+	s.Servers[0], s.Servers[1] = master, old
+}
+
+// Patience sets how long a master may be silent before its replica takes over;
+// 0 for as long as at first.
+func (s *Setup) Patience(d time.Duration) {
+	if d == 0 {
+		d = downAfter
+	}
+	s.sentinel.Do(fmt.Sprintf("SENTINEL SET main down-after-milliseconds %d", d.Milliseconds()))
+}
