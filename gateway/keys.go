@@ -23,7 +23,7 @@ func keysCommand() *cobra.Command {
 
 func keysNewCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "new FILE", Short: "Write a file with new keys", Args: cobra.ExactArgs(1),
+		Use: "new FILE", Short: "Write a file with new keys", Args: arguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, err := filepath.Abs(args[0])
 			if err != nil {
@@ -59,7 +59,7 @@ type turning struct{ onlyAdd, keepOld, noNew bool }
 
 func keysRotateCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "rotate", Short: "Put a new key into the key file and take the old ones out", Args: cobra.NoArgs,
+		Use: "rotate", Short: "Put a new key into the key file and take the old ones out", Args: arguments,
 		Long: "Put a new first key into store.key_file, wrap every note's key with it, and take\n" +
 			"the old keys out of the file once nothing needs them. Interrupted, it is run again.\n\n" +
 			"Where the file cannot be replaced, as a container's secret: put a new first key line\n" +
