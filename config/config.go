@@ -117,6 +117,7 @@ func Parse(path string, text []byte, getenv func(string) (string, bool)) (*Confi
 	}
 	if d.document(text, &c) {
 		c.fill(dir)
+		c.Store.Fleet = d.at["store.redis"] != position{}
 		d.check(&c)
 	}
 	if err := d.problems(); err != nil {

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"time"
 )
 
 // ErrIncomplete says that an export is whole but for files that could not be
@@ -79,7 +81,7 @@ func (e *export) audio(ctx context.Context, n Note) error {
 	case err != nil && e.gone(ctx, n.ID):
 		return nil
 	case err != nil:
-		e.lost[n.ID] = err
+		e.lost[n.ID] = unnamed(err)
 		return context.Cause(ctx)
 	}
 	entry, err := e.zip.CreateHeader(&zip.FileHeader{Name: audioName(n.ID), Modified: n.CalledAt, Method: zip.Store}) // Opus is dense already
@@ -88,6 +90,15 @@ func (e *export) audio(ctx context.Context, n Note) error {
 	}
 	e.has[n.ID] = true
 	_, err = entry.Write(content)
+	return err
+}
+
+// unnamed is an error without the path that it names: whoever gets the export
+// has no business with this machine's folders.
+func unnamed(err error) error {
+	if failed := (*fs.PathError)(nil); errors.As(err, &failed) {
+		return fmt.Errorf("the file cannot be read: %w", failed.Err)
+	}
 	return err
 }
 
@@ -119,7 +130,7 @@ func (e *export) read(ctx context.Context, id string) ([]byte, error) {
 
 // notes adds notes.json. A note that is gone meanwhile is left out.
 func (e *export) notes(ctx context.Context) error {
-	out, err := e.zip.Create("notes.json")
+	out, err := e.zip.CreateHeader(&zip.FileHeader{Name: "notes.json", Modified: time.Now(), Method: zip.Deflate})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -97,6 +98,9 @@ func unpack(t *testing.T, b []byte) (notes []exportedNote, files map[string]stri
 			t.Fatal(err)
 		}
 		files[f.Name] = string(content)
+		if time.Since(f.Modified).Abs() > time.Minute {
+			t.Errorf("%s was modified at %v", f.Name, f.Modified)
+		}
 	}
 	if err := json.Unmarshal([]byte(files["notes.json"]), &notes); err != nil {
 		t.Fatal(err)
@@ -152,7 +156,7 @@ func TestExportOfDamage(t *testing.T) {
 	flipped, unreadable, whole, missing := s.put("one"), s.put("two"), s.put("three"), s.put("four")
 	delete(s.files, missing)
 	s.files[flipped] = "onE"
-	s.damaged[unreadable] = errors.New("the disk says no")
+	s.damaged[unreadable] = fmt.Errorf("note: %w", &fs.PathError{Op: "open", Path: "/srv/notes/two", Err: errors.New("the disk says no")})
 	var out bytes.Buffer
 	if err := Export(t.Context(), s, "101", &out); !errors.Is(err, ErrIncomplete) {
 		t.Errorf("Export: %v", err)
@@ -164,7 +168,7 @@ func TestExportOfDamage(t *testing.T) {
 	if got := notes[0].Audio.Absent; got != ErrNotFound.Error() {
 		t.Errorf("missing: %q", got)
 	}
-	if got := notes[2].Audio.Absent; got != "the disk says no" {
+	if got := notes[2].Audio.Absent; got != "the file cannot be read: the disk says no" {
 		t.Errorf("unreadable: %q", got)
 	}
 	if got := notes[3].Audio.Absent; !strings.Contains(got, "damaged") {

@@ -31,7 +31,7 @@ func benchCommand() *cobra.Command {
 	var l load
 	var codecName string
 	cmd := &cobra.Command{
-		Use: "bench SIP-URI", Short: "Place many calls and print how they were answered and how long it took", Args: cobra.ExactArgs(1),
+		Use: "bench SIP-URI", Short: "Place many calls and print how they were answered and how long it took", Args: arguments,
 		Example: "  afterbeep bench sip:+4930123456@127.0.0.1:5060 --calls 200 --rate 20 --duration 20s",
 	}
 	l.who.flags(cmd)

@@ -63,7 +63,7 @@ func callCommand() *cobra.Command {
 	var who identity
 	var audio, codecName string
 	cmd := &cobra.Command{
-		Use: "call SIP-URI", Short: "Place one test call, play a WAV file and print what happens", Args: cobra.ExactArgs(1),
+		Use: "call SIP-URI", Short: "Place one test call, play a WAV file and print what happens", Args: arguments,
 		Example: "  afterbeep call sip:+4930123456@127.0.0.1:5060 --audio message.wav",
 	}
 	who.flags(cmd)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -26,7 +27,7 @@ import (
 
 func checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "check", Short: "Check the file, ports, store and channels, and say what to mend", Args: cobra.NoArgs,
+		Use: "check", Short: "Check the file, ports, store and channels, and say what to mend", Args: arguments,
 	}
 	path := configFlag(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -114,11 +115,18 @@ func (c *checker) gateway(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	defer func() { _ = client.Close() }() // it was only asked
 	c.running = true
-	if c.held, err = client.Addresses(ctx); err != nil {
-		c.say(markWarn, "gateway", "one is running, but does not say where it listens: %v", err)
+	status, err := client.Status(ctx)
+	c.held = status.Addresses
+	switch {
+	case err != nil:
+		c.say(markWarn, "gateway", "one is running, but does not say how it stands: %v", err)
+	case status.Fault != "":
+		c.say(markFail, "gateway", "one is running, and takes no call: %s", strings.ReplaceAll(status.Fault, "\n", "; "))
+	default:
+		c.say(markOK, "gateway", "running, and takes calls")
 	}
-	_ = client.Close()
 }
 
 func (c *checker) store(ctx context.Context) {

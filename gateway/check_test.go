@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/afterbeep/afterbeep/config"
+	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/gateway/control"
 )
 
@@ -138,12 +140,39 @@ func TestCheckBesideARunningGateway(t *testing.T) {
 	held := fmt.Sprintf("udp://%s, tcp://%s", g.address("udp"), g.address("tcp"))
 	own := strings.Replace(string(text), "udp://127.0.0.1:0, tcp://127.0.0.1:0", held, 1)
 	lines, failed := checked(t, dir, own)
-	if failed || !strings.Contains(lines, "ok udp://"+g.address("udp").String()+" held by the running gateway") || !strings.Contains(lines, "data, held by the running gateway") {
+	if failed || !strings.Contains(lines, "ok gateway running, and takes calls") || !strings.Contains(lines, "ok udp://"+g.address("udp").String()+" held by the running gateway") || !strings.Contains(lines, "data, held by the running gateway") {
 		t.Errorf("failed %v:\n%s", failed, lines)
 	}
 	lines, failed = checked(t, dir, strings.Replace(own, `"127.0.0.1:0"`, `"`+other.Addr().String()+`"`, 1))
 	if !failed || !strings.Contains(lines, "FAIL http://"+other.Addr().String()+" another program") {
 		t.Errorf("failed %v:\n%s", failed, lines)
+	}
+}
+
+// What keeps a running gateway from taking calls is said, as a full disk.
+func TestCheckBesideAFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	listener, err := control.Listen(ctx, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() {
+		served <- control.Serve(ctx, listener, nil, nil, func(context.Context) error { return delivery.ErrFull })
+	}()
+	lines, failed := checked(t, dir, "sip: {listen: 'udp://127.0.0.1:0'}\nhttp: {listen: '127.0.0.1:0'}\nstore: {path: data}")
+	if want := "FAIL gateway one is running, and takes no call: " + delivery.ErrFull.Error(); !failed || !strings.Contains(lines, want) {
+		t.Errorf("failed %v, want %q:\n%s", failed, want, lines)
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -23,7 +23,7 @@ func keysCommand() *cobra.Command {
 
 func keysNewCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "new FILE", Short: "Write a file with new keys", Args: cobra.ExactArgs(1),
+		Use: "new FILE", Short: "Write a file with new keys", Args: arguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, err := filepath.Abs(args[0])
 			if err != nil {
@@ -45,49 +45,81 @@ and not beside the store's backup: without it the store cannot be read.
 	}
 }
 
+// inFleet is the order in which machines that share their work turn a key.
+const inFleet = "Where several machines share the work (store.redis), all with one key file, and with\n" +
+	"their gateways running:\n" +
+	"  1. `keys rotate --only-add` on one, and copy the file to every other machine;\n" +
+	"  2. `keys rotate --no-new --keep-old` on every machine: each wraps its own notes\n" +
+	"     anew, and what Redis has of them;\n" +
+	"  3. `keys rotate --no-new` on every machine, which takes the old keys out.\n" +
+	"Each step is done on every machine before the next begins."
+
+// turning is how a key is to be turned.
+type turning struct{ onlyAdd, keepOld, noNew bool }
+
 func keysRotateCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "rotate", Short: "Put a new key into the key file and take the old ones out", Args: cobra.NoArgs,
+		Use: "rotate", Short: "Put a new key into the key file and take the old ones out", Args: arguments,
 		Long: "Put a new first key into store.key_file, wrap every note's key with it, and take\n" +
 			"the old keys out of the file once nothing needs them. Interrupted, it is run again.\n\n" +
 			"Where the file cannot be replaced, as a container's secret: put a new first key line\n" +
 			"into it by hand, start the gateway anew, run this with --keep-old --no-new, and take\n" +
-			"the old key lines out.\n\n" +
-			"Where several machines share one key file: run it with --keep-old on one, copy\n" +
-			"the file to the others, run it with --keep-old --no-new there, and at last with\n" +
-			"--no-new, before the file is copied for the last time.",
+			"the old key lines out.\n\n" + inFleet,
 	}
 	path := configFlag(cmd.Flags())
-	keepOld := cmd.Flags().Bool("keep-old", false, "leave the old keys in the file")
-	noNew := cmd.Flags().Bool("no-new", false, "wrap with the file's first key as it is")
+	var how turning
+	cmd.Flags().BoolVar(&how.onlyAdd, "only-add", false, "put a new first key into the file, and wrap nothing yet")
+	cmd.Flags().BoolVar(&how.keepOld, "keep-old", false, "leave the old keys in the file")
+	cmd.Flags().BoolVar(&how.noNew, "no-new", false, "wrap with the file's first key as it is")
+	cmd.MarkFlagsMutuallyExclusive("only-add", "no-new")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := config.LoadWithoutSecrets(*path)
 		if err != nil {
 			return err
 		}
 		file := cfg.Store.KeyFile
-		if file == "" {
+		switch {
+		case file == "":
 			return fmt.Errorf("store.key_file is not set in %s: the store is in clear", *path)
+		case cfg.Store.Fleet && !how.onlyAdd && !how.noNew:
+			return fmt.Errorf("other machines need to open what this one would wrap anew. %s", inFleet)
 		}
 		locked, err := store.LockKeys(file)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = locked.Close() }() // a folder that nothing was written to
-		if err := rotate(cmd, cfg.Store, *noNew); err != nil {
-			return errors.Join(err, errors.New("the key file opens what it did before; run the command again when that is mended"))
-		}
-		if *keepOld {
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "nothing on this machine needs the old keys in %s\n", file)
-			return err
-		}
-		if err := store.DropKeys(file); err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "the old keys are gone from %s: keep a copy of it elsewhere\n", file)
-		return err
+		return turn(cmd, cfg.Store, how)
 	}
 	return cmd
+}
+
+// turn turns the key of a store, and says how the file stands then.
+func turn(cmd *cobra.Command, o store.Options, how turning) error {
+	out, file := cmd.OutOrStdout(), o.KeyFile
+	if how.onlyAdd {
+		if _, err := store.AddKey(file); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(out, "a new key is in %s, and seals nothing yet: copy the file to every other machine, then run `keys rotate --no-new --keep-old` on each\n", file)
+		return err
+	}
+	if err := rotate(cmd, o, how.noNew); err != nil {
+		return errors.Join(err, errors.New("the key file opens what it did before; run the command again when that is mended"))
+	}
+	if how.keepOld {
+		next := ""
+		if o.Fleet {
+			next = "; when every other machine says so too, run `keys rotate --no-new` on each"
+		}
+		_, err := fmt.Fprintf(out, "nothing on this machine needs the old keys in %s%s\n", file, next)
+		return err
+	}
+	if err := store.DropKeys(file); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "the old keys are gone from %s: keep a copy of it elsewhere\n", file)
+	return err
 }
 
 // rotate puts a new first key into the key file, unless that is to be as it is,
@@ -98,6 +130,9 @@ func rotate(cmd *cobra.Command, o store.Options, noNew bool) error {
 		add = os.ReadFile
 	}
 	return operateOn(cmd.Context(), o, func(ctx context.Context, op control.Operator) error {
+		if _, running := op.(*control.Client); o.Fleet && !running {
+			return errors.New("start the gateway first: it alone wraps anew what Redis has of its notes")
+		}
 		if err := store.CheckKeyFile(o.KeyFile); err != nil {
 			return err
 		}

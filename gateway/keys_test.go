@@ -95,3 +95,43 @@ func TestCommandsDoNotSeal(t *testing.T) {
 		t.Errorf("check without keys: %s", lines)
 	}
 }
+
+// Where machines share the work, a key is turned in steps, beside the gateway.
+func TestKeysInAFleet(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	keys := filepath.Join(dir, "keys")
+	run(t, "keys", "new", keys)
+	path := configFile(t, dir, "http://127.0.0.1:1/", "")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("{path: data}"), []byte("{path: data, key_file: keys, redis: 'redis://127.0.0.1:1'}"), 1)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "data"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for args, want := range map[string]string{
+		"":                       "1. `keys rotate --only-add` on one",
+		"--keep-old":             "1. `keys rotate --only-add` on one",
+		"--no-new --keep-old":    "start the gateway first",
+		"--no-new":               "start the gateway first",
+		"--only-add --no-new":    "[no-new only-add] were all set",
+		"--only-add --keep-olds": "unknown flag",
+	} {
+		cmd := root()
+		cmd.SetArgs(append([]string{"keys", "rotate", "--config", path}, strings.Fields(args)...))
+		if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+	if said := run(t, "keys", "rotate", "--config", path, "--only-add"); !strings.Contains(said, "copy the file to every other machine") {
+		t.Errorf("--only-add says %q", said)
+	}
+	if both, err := os.ReadFile(keys); err != nil || bytes.Count(both, []byte("\nkey ")) != 2 {
+		t.Errorf("the file holds %d keys, %v", bytes.Count(both, []byte("\nkey ")), err)
+	}
+}

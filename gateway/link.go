@@ -17,7 +17,7 @@ func configFlag(flags *pflag.FlagSet) *string {
 }
 
 func linkCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "link MAILBOX", Short: "Print the secret link to a mailbox's inbox page", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: "link MAILBOX", Short: "Print the secret link to a mailbox's inbox page", Args: arguments}
 	path := configFlag(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cfg, err := config.LoadWithoutSecrets(*path)

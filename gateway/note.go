@@ -31,7 +31,7 @@ func noteCommand() *cobra.Command {
 func noteListCommand(path *string) *cobra.Command {
 	var f delivery.Filter
 	cmd := &cobra.Command{
-		Use: "list", Short: "List the newest notes and how their deliveries stand", Args: cobra.NoArgs,
+		Use: "list", Short: "List the newest notes and how their deliveries stand", Args: arguments,
 		Long: "List the newest notes and how their deliveries stand. Where many machines share\n" +
 			"the work (store.redis), each lists the calls that came in there.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -69,7 +69,7 @@ func noteListCommand(path *string) *cobra.Command {
 
 func noteShowCommand(path *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "show ID", Short: "Show a note's whole life, each attempt with its answer", Args: cobra.ExactArgs(1),
+		Use: "show ID", Short: "Show a note's whole life, each attempt with its answer", Args: arguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return operate(cmd.Context(), *path, func(ctx context.Context, op control.Operator) error {
 				life, err := op.Life(ctx, args[0])

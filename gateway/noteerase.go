@@ -21,7 +21,7 @@ import (
 func noteEraseCommand(path *string) *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
-		Use: "erase MAILBOX", Short: "Erase every note of a mailbox, and print the proof", Args: cobra.ExactArgs(1),
+		Use: "erase MAILBOX", Short: "Erase every note of a mailbox, and print the proof", Args: arguments,
 		Long: "Erase every note of a mailbox: its recordings, files, deliveries, and the link to\n" +
 			"its inbox page. Nothing brings them back; `note export` writes them out before.\n" +
 			"Copies that were delivered stay where they are.",
@@ -83,7 +83,11 @@ func readLine(ctx context.Context, in io.Reader) (string, error) {
 }
 
 func printErasure(out io.Writer, e delivery.Erasure) error {
-	_, _ = fmt.Fprintf(out, "erased %s, %s, %s at %s\n", count(e.Notes, "note", "notes"), count(e.Files, "file", "files"), size(e.Bytes), e.At.UTC().Format(time.RFC3339))
+	if e.Notes+e.Elsewhere+e.InProgress == 0 {
+		_, _ = fmt.Fprintln(out, "there were no notes of this mailbox; the link to its inbox page, if it had one, is erased")
+	} else {
+		_, _ = fmt.Fprintf(out, "erased %s, %s, %s at %s\n", count(e.Notes, "note", "notes"), count(e.Files, "file", "files"), size(e.Bytes), e.At.UTC().Format(time.RFC3339))
+	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, n := range e.Proof {
 		_, _ = fmt.Fprintf(w, "%s\t%s\n", n.ID, n.SHA256)

@@ -19,7 +19,7 @@ import (
 func noteExportCommand(path *string) *cobra.Command {
 	var to string
 	cmd := &cobra.Command{
-		Use: "export MAILBOX", Short: "Write a mailbox's notes and their audio into a zip", Args: cobra.ExactArgs(1),
+		Use: "export MAILBOX", Short: "Write a mailbox's notes and their audio into a zip", Args: arguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if to == "" {
 				to = zipName(args[0])

@@ -21,7 +21,7 @@ func noteRedriveCommand(path *string) *cobra.Command {
 		all bool
 	)
 	cmd := &cobra.Command{
-		Use: "redrive [ID]", Short: "Send notes again where they could not be delivered", Args: cobra.MaximumNArgs(1),
+		Use: "redrive [ID]", Short: "Send notes again where they could not be delivered", Args: arguments,
 		Long: "Sends one note again where it could not be delivered, or every such note of a\n" +
 			"channel, a mailbox or a time. It may be interrupted and given again.\n\n" +
 			"What the operator could not be told goes again with --channel operator alone.",

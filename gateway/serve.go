@@ -15,7 +15,7 @@ import (
 )
 
 func serveCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "serve", Short: "Run the gateway", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "serve", Short: "Run the gateway", Args: arguments}
 	path := configFlag(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := config.Load(*path)

@@ -16,7 +16,7 @@ var version = ""
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Use: "version", Short: "Print the version", Args: arguments,
 		Run: func(cmd *cobra.Command, _ []string) {
 			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "afterbeep %s, %s, %s/%s\n", versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		},
@@ -41,7 +41,7 @@ func versionText() string {
 
 func exampleCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "example-config", Short: "Print a commented configuration file", Args: cobra.NoArgs,
+		Use: "example-config", Short: "Print a commented configuration file", Args: arguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := cmd.OutOrStdout().Write(config.Example())
 			return err

@@ -60,6 +60,15 @@ func OpenFleet(o Options, log *slog.Logger) (*Fleet, error) {
 }
 
 func openFleet(o Options, with shared.Options, log *slog.Logger) (*Fleet, error) {
+	if err := withdrawFleet(o, with, log); err != nil {
+		return nil, err
+	}
+	return openAsIs(o, with, log)
+}
+
+// openAsIs opens a store whose part in Redis is as its rows are: in clear or
+// sealed.
+func openAsIs(o Options, with shared.Options, log *slog.Logger) (*Fleet, error) {
 	s, err := Open(o, log)
 	if err != nil {
 		return nil, err

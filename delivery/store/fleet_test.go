@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -33,8 +34,13 @@ func (m *machine) crash(tb testing.TB) {
 // startFleet starts a machine.
 func startFleet(tb testing.TB, o Options, with shared.Options) *machine {
 	tb.Helper()
+	return startFleetLogging(tb, o, with, quiet())
+}
+
+func startFleetLogging(tb testing.TB, o Options, with shared.Options, log *slog.Logger) *machine {
+	tb.Helper()
 	with.URL = o.Redis
-	f, err := openFleet(o, with, quiet())
+	f, err := openFleet(o, with, log)
 	check(tb, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

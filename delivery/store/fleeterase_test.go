@@ -3,6 +3,9 @@ package store
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +77,73 @@ func TestFleetErase(t *testing.T) {
 		_, err = a.Erase(t.Context(), "102")
 		expect(t, err, shared.ErrAway)
 	})
+}
+
+// After an erasure nothing of the mailbox is found by its bytes: on the disks of
+// both machines, in their logs, in Redis' dump, its append-only file and its log.
+func TestFleetEraseLeavesNoBytes(t *testing.T) {
+	t.Parallel()
+	for _, keys := range []string{"", testIndex + testKey} {
+		t.Run(map[bool]string{true: "clear", false: "sealed"}[keys == ""], func(t *testing.T) {
+			t.Parallel()
+			setup := redistest.Single(t, "appendonly yes")
+			logs := t.TempDir()
+			start := func(name string) *machine {
+				file, err := os.Create(filepath.Join(logs, name))
+				check(t, err)
+				t.Cleanup(func() { _ = file.Close() })
+				o := Options{Path: t.TempDir(), Redis: setup.URL}
+				if keys != "" {
+					o.KeyFile = writeKeys(t, keys)
+				}
+				m := startFleetLogging(t, o, shared.Options{}, slog.New(slog.NewJSONHandler(file, &slog.HandlerOptions{Level: slog.LevelDebug})))
+				m.awaitReady(t)
+				return m
+			}
+			a, b := start("a"), start("b")
+			eraseBytes(t, setup, a, b, logs)
+		})
+	}
+}
+
+func eraseBytes(t *testing.T, setup *redistest.Setup, a, b *machine, logs string) {
+	t.Helper()
+	notes := []delivery.Note{a.speak(t), b.speak(t), a.speak(t)}
+	for range 2 { // one that each machine took, sent by b
+		finish(t, b, claimOne(t, b), done())
+	}
+	own, err := b.Store.LinkFor(t.Context(), fleetMailbox) // as while Redis is away
+	check(t, err)
+	common, err := a.LinkFor(t.Context(), fleetMailbox)
+	check(t, err)
+	check(t, b.shareLinks(t.Context()))
+	check(t, b.Mark(t.Context(), fleetMailbox, notes[0].ID, delivery.MarkRead))
+	words := append(fleetWords(), own, common)
+	if found := leftOver(t, setup, words, a.path, b.path, logs); !b.Sealed() && len(found) < len(fleetWords()) {
+		t.Fatalf("before, the search finds only %q", found)
+	}
+	erased, err := a.Erase(t.Context(), fleetMailbox)
+	check(t, err)
+	if erased.Notes != 2 || erased.Elsewhere != 1 || erased.Machines != 1 || erased.Behind != 0 {
+		t.Errorf("erased %+v", erased)
+	}
+	for _, m := range []*machine{a, b} {
+		for _, n := range notes {
+			m.gone(t, n)
+		}
+		var attempts int
+		check(t, m.readers.QueryRowContext(t.Context(), "SELECT count(*) FROM attempt").Scan(&attempts))
+		if attempts > 0 {
+			t.Errorf("%d attempts are left", attempts)
+		}
+		for _, token := range []string{own, common} {
+			_, err := m.LinkOwner(t.Context(), token)
+			expect(t, err, delivery.ErrNotFound)
+		}
+	}
+	if found := leftOver(t, setup, words, a.path, b.path, logs); len(found) > 0 {
+		t.Errorf("left behind: %q", found)
+	}
 }
 
 func TestFleetRetire(t *testing.T) {

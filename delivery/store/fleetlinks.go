@@ -49,11 +49,16 @@ func (f *Fleet) LinkFor(ctx context.Context, mailbox string) (string, error) {
 // keptLink is the token of a mailbox's link, if this machine has one.
 // delivery.ErrNotFound.
 func (f *Fleet) keptLink(ctx context.Context, mailbox string) (string, error) {
+	return f.linkOf(ctx, f.vault.mailbox(mailbox))
+}
+
+// linkOf is keptLink of a mailbox as its rows have it.
+func (f *Fleet) linkOf(ctx context.Context, mailbox string) (string, error) {
 	var (
 		body []byte
 		l    linkBody
 	)
-	err := f.readers.QueryRowContext(ctx, "SELECT body FROM link WHERE mailbox = ?", f.vault.mailbox(mailbox)).Scan(&body)
+	err := f.readers.QueryRowContext(ctx, "SELECT body FROM link WHERE mailbox = ?", mailbox).Scan(&body)
 	if err != nil {
 		return "", found(err)
 	}
@@ -126,6 +131,19 @@ func (f *Fleet) LinkOwner(ctx context.Context, token string) (string, error) {
 		return "", err
 	}
 	return l.Mailbox, f.adoptLink(ctx, l) // it opens while Redis is away as well
+}
+
+// dropLink forgets in Redis the link that this machine has of a mailbox, as its
+// rows have it: it may not be the one that all have.
+func (f *Fleet) dropLink(ctx context.Context, mailbox, alias string) error {
+	token, err := f.linkOf(ctx, mailbox)
+	if errors.Is(err, delivery.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.shared.DropLink(ctx, alias, hex.EncodeToString(tokenHash(token)))
 }
 
 // dropLinks forgets a mailbox's link in Redis, and the one that this machine

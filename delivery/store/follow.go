@@ -63,7 +63,10 @@ func (f *Fleet) catchUp(ctx context.Context, done *followed) error {
 		}
 		from = delivery.FirstID(done.away.Add(-longestCall))
 	}
-	err := f.shareLinks(ctx) // after the erasures: a link that is erased is not told again
+	err := f.sealedHere(ctx)
+	if err == nil {
+		err = f.shareLinks(ctx) // after the erasures: a link that is erased is not told again
+	}
 	if err == nil {
 		err = f.showNotes(ctx, from)
 	}

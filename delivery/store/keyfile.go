@@ -28,11 +28,8 @@ const (
 // hand to a service they guard themselves, under modes of their own.
 func readKeyFile(file string) ([]byte, error) {
 	text, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("store.key_file %s is not there: put back the one this store was sealed with; for a store that was never sealed make one with `afterbeep keys new %s`", file, file)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("store.key_file: %w", err)
+		return nil, unreadable(file, err)
 	}
 	st, err := os.Stat(file)
 	if err != nil {
@@ -42,6 +39,17 @@ func readKeyFile(file string) ([]byte, error) {
 		return nil, fmt.Errorf("store.key_file %s is open to others (mode %#o): chmod 600 %s", file, st.Mode().Perm(), file)
 	}
 	return text, nil
+}
+
+// unreadable says what to do about a key file that could not be read.
+func unreadable(file string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("store.key_file %s is not there: put back the one this store was sealed with; for a store that was never sealed make one with `afterbeep keys new %s`", file, file)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("store.key_file %s may not be read by this user: run this as the gateway's user, with sudo -u, or if this is the gateway's user, give it the file with chown: %w", file, fs.ErrPermission)
+	}
+	return fmt.Errorf("store.key_file: %w", err)
 }
 
 func guarded(file string) bool {

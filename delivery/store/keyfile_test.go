@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -120,4 +121,18 @@ func TestKeysAreLocked(t *testing.T) {
 	again, err := LockKeys(file)
 	check(t, err)
 	check(t, again.Close())
+}
+
+// A key file of another user names the way out. Root may read all: there the
+// words alone are checked.
+func TestKeyFileOfAnotherUser(t *testing.T) {
+	file := writeKeys(t, testIndex+testKey)
+	err := unreadable(file, &fs.PathError{Op: "open", Path: file, Err: fs.ErrPermission})
+	if os.Geteuid() != 0 {
+		check(t, os.Chmod(file, 0))
+		err = CheckKeyFile(file)
+	}
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), file+" may not be read by this user") || !strings.Contains(err.Error(), "sudo -u") {
+		t.Errorf("%v", err)
+	}
 }

@@ -13,6 +13,9 @@ type Options struct {
 	KeyFile string `yaml:"key_file" path:"true" help:"seals what lies on disk; make one with 'afterbeep keys new FILE' and keep a copy elsewhere; empty keeps it in clear"`
 	Redis   string `yaml:"redis" secret:"true" help:"where many machines share the work, like redis://10.0.0.5:6379/0, redis+sentinel://10.0.0.5,10.0.0.6/mymaster?replicas=1 or redis+cluster://10.0.0.5,10.0.0.6; empty for one machine"`
 
+	// Fleet says that Redis is set, also where the secret itself was not read.
+	Fleet bool `yaml:"-"`
+
 	// AsIs leaves a store in clear as it is for this time: an operator's command
 	// does not seal in passing what the gateway has not yet.
 	AsIs bool `yaml:"-"`

@@ -30,6 +30,7 @@ var (
 	errNeedsKeys = errors.New("this store is sealed: set store.key_file to the file that it was sealed with")
 	errInUse     = errors.New("another program has the database open: end it")
 	errIndex     = errors.New("store.key_file is not the file that this store was sealed with, its index line is another: put that file back")
+	errUntold    = errors.New("what this machine did for others was not told them yet: start it once with store.redis and without store.key_file")
 	errHalf      = errors.New("this store is being sealed and that was interrupted: start the gateway, which goes on with it")
 )
 
@@ -100,6 +101,9 @@ func (t *txn) beginSealing(b *box) error {
 		if _, err := t.exec("INSERT INTO setting (name, value) VALUES (?, ?)", name, value); err != nil {
 			return err
 		}
+	}
+	if err := t.sealFleet(); err != nil {
+		return err
 	}
 	var key []byte
 	err := found(t.row("SELECT value FROM setting WHERE name = 'signing_key'").Scan(&key))

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -19,6 +20,7 @@ const maxBoxes = 4096
 // box of a row again with the key that the row names. The zero value has no
 // keys: its boxes pass everything through.
 type vault struct {
+	file  string
 	mu    sync.Mutex
 	keys  keyring
 	boxes map[string]*box // by wrapped key: an entry cannot go stale
@@ -29,15 +31,22 @@ func openVault(file string) (*vault, error) {
 	if file == "" {
 		return &vault{}, nil
 	}
-	text, err := readKeyFile(file)
+	keys, err := readKeys(file)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := parseKeys(text)
+	return &vault{file: file, keys: keys, boxes: map[string]*box{}}, nil
+}
+
+func readKeys(file string) (keys keyring, err error) {
+	text, err := readKeyFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("store.key_file %s: %w", file, err)
+		return keys, err
 	}
-	return &vault{keys: keys, boxes: map[string]*box{}}, nil
+	if keys, err = parseKeys(text); err != nil {
+		return keys, fmt.Errorf("store.key_file %s: %w", file, err)
+	}
+	return keys, nil
 }
 
 // seals says whether the vault has keys, which it has from the start or never.
@@ -78,6 +87,9 @@ func (v *vault) open(owner string, wrapped []byte) (*box, error) {
 		return b, nil
 	}
 	key, err := v.keys.unwrap(owner, wrapped)
+	if errors.Is(err, errForeign) && v.reread() {
+		key, err = v.keys.unwrap(owner, wrapped)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the key of %s: %w", owner, err)
 	}
@@ -87,6 +99,23 @@ func (v *vault) open(owner string, wrapped []byte) (*box, error) {
 	b := newBox(owner, key)
 	v.boxes[string(wrapped)] = b
 	return b, nil
+}
+
+// reread takes up the keys that were put into the key file since, to open with:
+// another machine may seal with them already. True when there are any. The lock
+// is the caller's.
+func (v *vault) reread() bool {
+	fresh, err := readKeys(v.file)
+	if err != nil || !bytes.Equal(fresh.index, v.keys.index) {
+		return false // the keys that are known go on
+	}
+	known := len(v.keys.keys)
+	for _, key := range fresh.keys {
+		if !v.keys.holds(key) {
+			v.keys.keys = append(slices.Clip(v.keys.keys), key)
+		}
+	}
+	return len(v.keys.keys) > known
 }
 
 // forget drops the boxes that it has opened.

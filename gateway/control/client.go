@@ -107,11 +107,10 @@ func (c *Client) RotateKeys(ctx context.Context, keys []byte, after string) (str
 	return r.After, err
 }
 
-// Addresses are where the running gateway listens, as it told Serve.
-func (c *Client) Addresses(ctx context.Context) ([]string, error) {
-	var s status
-	err := c.ask(ctx, http.MethodGet, "/status", nil, &s)
-	return s.Addresses, err
+// Status says how the running gateway stands.
+func (c *Client) Status(ctx context.Context) (s Status, err error) {
+	err = c.ask(ctx, http.MethodGet, "/status", nil, &s)
+	return s, err
 }
 
 func (c *Client) ask(ctx context.Context, method, path string, question, answer any) error {

@@ -89,7 +89,9 @@ func TestClientAnswersAsTheStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { served <- Serve(ctx, listener, op, []string{"udp://127.0.0.1:5060"}) }()
+	go func() {
+		served <- Serve(ctx, listener, op, []string{"udp://127.0.0.1:5060"}, func(context.Context) error { return errors.New("the disk is full") })
+	}()
 	client := connect(t, dir)
 
 	if info, err := os.Stat(filepath.Join(dir, Socket)); err != nil || info.Mode().Perm() != 0o600 {
@@ -125,8 +127,8 @@ func TestClientAnswersAsTheStore(t *testing.T) {
 	if last, err := client.RotateKeys(ctx, []byte("keys"), "n"); last != "keys after n" || err != nil {
 		t.Errorf("RotateKeys: %q, %v", last, err)
 	}
-	if held, err := client.Addresses(ctx); err != nil || !slices.Equal(held, []string{"udp://127.0.0.1:5060"}) {
-		t.Errorf("Addresses: %v, %v", held, err)
+	if s, err := client.Status(ctx); err != nil || !slices.Equal(s.Addresses, []string{"udp://127.0.0.1:5060"}) || s.Fault != "the disk is full" {
+		t.Errorf("Status: %+v, %v", s, err)
 	}
 	if err := client.Close(); err != nil {
 		t.Error(err)

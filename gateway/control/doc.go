@@ -53,6 +53,10 @@ const (
 	exportIncomplete = "Export-Incomplete"
 )
 
-type status struct{ Addresses []string }
+// Status is how a running gateway stands.
+type Status struct {
+	Addresses []string // where it listens
+	Fault     string   // why it takes no call; "" when it does
+}
 
 type failure struct{ Error string }

@@ -33,9 +33,10 @@ func Listen(ctx context.Context, dir string) (net.Listener, error) {
 const maxPath = 107
 
 // Serve answers operators until ctx ends. addresses are where the gateway
-// listens, for whoever asks what is taken.
-func Serve(ctx context.Context, listener net.Listener, op Operator, addresses []string) error {
-	server := &http.Server{Handler: routes(op, addresses), ReadHeaderTimeout: 5 * time.Second}
+// listens, for whoever asks what is taken; ready says why it takes no call, if
+// it takes none.
+func Serve(ctx context.Context, listener net.Listener, op Operator, addresses []string, ready func(context.Context) error) error {
+	server := &http.Server{Handler: routes(op, addresses, ready), ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -61,10 +62,14 @@ func listen(ctx context.Context, path string) (net.Listener, error) {
 	return listener, nil
 }
 
-func routes(op Operator, addresses []string) http.Handler {
+func routes(op Operator, addresses []string, ready func(context.Context) error) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		respond(w, status{addresses}, nil)
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+		s := Status{Addresses: addresses}
+		if err := ready(r.Context()); err != nil {
+			s.Fault = err.Error()
+		}
+		respond(w, s, nil)
 	})
 	mux.HandleFunc("POST /notes/list", func(w http.ResponseWriter, r *http.Request) {
 		var f delivery.Filter

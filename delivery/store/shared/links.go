@@ -2,6 +2,7 @@ package shared
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -37,11 +38,7 @@ func (s *Shared) DropLink(ctx context.Context, mailbox, hash string) error {
 		shard int
 		key   string
 	}{{ShardOf(hash), "owner:" + hash}, {ShardOf(mailbox), "link:" + mailbox}} {
-		if err := s.usable(drop.shard); err != nil {
-			return err
-		}
-		_, err := s.client.do(ctx, command{shard: drop.shard, writes: true, args: []any{"DEL", prefix(drop.shard) + drop.key}})
-		if err != nil {
+		if err := s.drop(ctx, drop.shard, drop.key); err != nil {
 			return fmt.Errorf("drop the link of a mailbox: %w", err)
 		}
 	}
@@ -56,6 +53,31 @@ func (s *Shared) KeepSetting(ctx context.Context, name string, value []byte) ([]
 		return nil, fmt.Errorf("keep the setting %s: %w", name, err)
 	}
 	return kept, nil
+}
+
+// HasSetting says whether there is a value under a name.
+func (s *Shared) HasSetting(ctx context.Context, name string) (bool, error) {
+	_, err := s.get(ctx, ShardOf(name), "setting:"+name)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// DropSetting forgets a value.
+func (s *Shared) DropSetting(ctx context.Context, name string) error {
+	if err := s.drop(ctx, ShardOf(name), "setting:"+name); err != nil {
+		return fmt.Errorf("drop the setting %s: %w", name, err)
+	}
+	return nil
+}
+
+func (s *Shared) drop(ctx context.Context, shard int, key string) error {
+	if err := s.usable(shard); err != nil {
+		return err
+	}
+	_, err := s.client.do(ctx, command{shard: shard, writes: true, args: []any{"DEL", prefix(shard) + key}})
+	return err
 }
 
 // keep sets a value unless there is one, and returns the one that stands.

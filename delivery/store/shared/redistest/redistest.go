@@ -64,7 +64,7 @@ func (s *Server) Start() {
 	s.tb.Helper()
 	conf := filepath.Join(s.dir, "redis.conf") // Sentinel rewrites its own
 	if _, err := os.Stat(conf); err != nil {
-		text := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %s\nsave \"\"\nlogfile %s\n%s\n",
+		text := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %s\nsave \"\"\nrdbcompression no\nlogfile %s\n%s\n",
 			s.Port, s.dir, filepath.Join(s.dir, "log"), strings.Join(s.args, "\n"))
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 			s.tb.Fatal(err)
@@ -147,6 +147,20 @@ func (s *Server) Wait(line string, good func(any) bool) {
 		}
 	}
 	s.tb.Fatalf("%s still answers %v, %v", line, v, err)
+}
+
+// Dump has the server write down all it holds, and returns its folder: the
+// dump, the append-only file where that is on, rewritten, and the log.
+func (s *Server) Dump() string {
+	s.tb.Helper()
+	s.Do("SAVE")
+	if list, _ := s.Do("CONFIG GET appendonly").([]any); len(list) == 2 && list[1] == "yes" {
+		s.Do("BGREWRITEAOF")
+		s.Wait("INFO persistence", func(v any) bool {
+			return Has("aof_rewrite_in_progress:0")(v) && Has("aof_rewrite_scheduled:0")(v) && Has("aof_last_bgrewrite_status:ok")(v)
+		})
+	}
+	return s.dir
 }
 
 // Has says whether a line of a text answer, as INFO's, is among v.
