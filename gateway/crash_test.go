@@ -31,7 +31,13 @@ const childLog = "serve.log"
 // startChild runs `serve` and waits until it listens.
 func startChild(t *testing.T, path string) *child {
 	t.Helper()
-	cmd := exec.CommandContext(context.Background(), os.Args[0], "serve", "--config", path) // the test kills it itself
+	return startProgram(t, os.Args[0], path)
+}
+
+// startProgram does so with the program of another build.
+func startProgram(t *testing.T, program, path string) *child {
+	t.Helper()
+	cmd := exec.CommandContext(context.Background(), program, "serve", "--config", path) //nolint:gosec // the test's own; it kills it itself
 	cmd.Env = append(os.Environ(), "AFTERBEEP_TEST_MAIN=1")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {

@@ -118,16 +118,18 @@ func (l *ledger) missing() (numbers []string) {
 	return numbers
 }
 
-// settle makes the standing checks against the store of the configuration file
-// at path: all that was promised is delivered and nothing is pending; nothing
+// settle makes the standing checks against the stores of the configuration
+// files at paths: all that was promised is delivered and nothing is pending; nothing
 // came under two keys, nor again under its own but after an attempt whose
 // outcome is unknown; the sound is what the store says.
-func (l *ledger) settle(t *testing.T, path string) {
+func (l *ledger) settle(t *testing.T, paths ...string) {
 	t.Helper()
 	l.take()
 	kept := map[string][]delivery.Life{}
-	for _, life := range lives(t, path) {
-		kept[life.Note.Caller.Number] = append(kept[life.Note.Caller.Number], life)
+	for _, path := range paths {
+		for _, life := range lives(t, path) {
+			kept[life.Note.Caller.Number] = append(kept[life.Note.Caller.Number], life)
+		}
 	}
 	delivered, pending, repeated := 0, 0, 0
 	for number, promised := range l.promised {

@@ -23,6 +23,15 @@ import (
 // the others do too. settings are more of the channel.
 func startMember(t *testing.T, hook, redis, settings string) (g *gateway, path string) {
 	t.Helper()
+	path = memberFile(t, hook, redis, settings)
+	g = startGateway(t, path)
+	g.awaitGate(t)
+	return g, path
+}
+
+// memberFile writes the configuration of such a gateway.
+func memberFile(t *testing.T, hook, redis, settings string) (path string) {
+	t.Helper()
 	path = configFile(t, t.TempDir(), hook, "")
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -33,9 +42,7 @@ func startMember(t *testing.T, hook, redis, settings string) (g *gateway, path s
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g = startGateway(t, path)
-	g.awaitGate(t)
-	return g, path
+	return path
 }
 
 // awaitGate waits until the gateway shares its work.

@@ -3,6 +3,7 @@ package shared
 import (
 	"embed"
 	"fmt"
+	"io/fs"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -19,8 +20,8 @@ type scripts struct {
 }
 
 // loadScripts puts lua/common.lua before each of the others.
-func loadScripts() (s scripts, err error) {
-	common, err := sources.ReadFile("lua/common.lua")
+func loadScripts(from fs.ReadFileFS) (s scripts, err error) {
+	common, err := from.ReadFile("lua/common.lua")
 	if err != nil {
 		return s, err
 	}
@@ -30,7 +31,7 @@ func loadScripts() (s scripts, err error) {
 		"redrive": &s.redrive, "mark": &s.mark, "erase": &s.erase, "retire": &s.retire, "take": &s.take, "due": &s.nextDue,
 		"jobs": &s.jobs, "rebody": &s.rebody, "withdraw": &s.withdraw,
 	} {
-		body, err := sources.ReadFile("lua/" + name + ".lua")
+		body, err := from.ReadFile("lua/" + name + ".lua")
 		if err != nil {
 			return s, fmt.Errorf("the script %s: %w", name, err)
 		}

@@ -59,7 +59,7 @@ func Open(o Options, ledger Ledger, log *slog.Logger) (*Shared, error) {
 	if o = o.withDefaults(); o.Patience <= o.Lease {
 		return nil, errors.New("a missing machine must be waited for until its leases have run out: Patience must exceed Lease")
 	}
-	all, err := loadScripts()
+	all, err := loadScripts(sources)
 	if err != nil {
 		return nil, err
 	}

@@ -110,7 +110,11 @@ func open(tb testing.TB, o Options, ledger Ledger) *Shared {
 // enter starts a machine.
 func enter(tb testing.TB, o Options, ledger *memoryLedger) *machine {
 	tb.Helper()
-	s := open(tb, o, ledger)
+	return run(tb, open(tb, o, ledger), ledger)
+}
+
+func run(tb testing.TB, s *Shared, ledger *memoryLedger) *machine {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { s.Run(ctx) })
