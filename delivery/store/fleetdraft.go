@@ -63,14 +63,21 @@ func (d fleetDraft) Rendered(ctx context.Context, n delivery.Note, file []byte, 
 	return o.leases, nil
 }
 
-// offering are the notes that Rendered is about to publish: nobody else does
-// meanwhile. The zero value is ready.
+// offering are the notes that are being published, from before their rows are
+// read: what Rendered is at nobody else publishes meanwhile. The zero value is
+// ready.
 type offering struct{ notes sync.Map }
 
-// add adds a note and returns what takes it out again.
-func (o *offering) add(note string) (done func()) {
-	o.notes.Store(note, nil)
-	return func() { o.notes.Delete(note) }
+// add adds notes and returns what takes them out again.
+func (o *offering) add(notes ...string) (done func()) {
+	for _, note := range notes {
+		o.notes.Store(note, nil)
+	}
+	return func() {
+		for _, note := range notes {
+			o.notes.Delete(note)
+		}
+	}
 }
 
 func (o *offering) has(note string) bool {

@@ -40,6 +40,7 @@ func (f *Fleet) showNotes(ctx context.Context, from string) error {
 
 // show has every machine see a note, and how far its recipient is with it.
 func (f *Fleet) show(ctx context.Context, id string) error {
+	defer f.offering.add(id)()
 	p, err := f.publication(ctx, id)
 	if err != nil || p.ID == "" || len(p.Jobs) > 0 { // erased, or redriven, meanwhile
 		return err

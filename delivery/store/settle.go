@@ -245,6 +245,7 @@ func (f *Fleet) publishAll(ctx context.Context) error {
 // publish publishes notes of this machine anew, and takes in how their jobs
 // stand.
 func (f *Fleet) publish(ctx context.Context, notes []string) error {
+	defer f.offering.add(notes...)()
 	all, err := f.publications(ctx, notes)
 	if err != nil {
 		return err
