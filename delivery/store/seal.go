@@ -109,6 +109,9 @@ func (t *txn) beginSealing(b *box) error {
 	if err != nil && !errors.Is(err, delivery.ErrNotFound) {
 		return err
 	}
+	if err := t.dropAttempts(); err != nil {
+		return err
+	}
 	rows, err := t.query("SELECT body FROM link")
 	links, err := collect(rows, err, func(r scanner) (l linkBody, err error) {
 		var body []byte
@@ -129,6 +132,16 @@ func (t *txn) beginSealing(b *box) error {
 		}
 	}
 	return nil
+}
+
+// dropAttempts drops the attempts at shared jobs, which lie in clear: what was
+// under way has an unknown outcome, here and where its lease runs out.
+func (t *txn) dropAttempts() error {
+	if _, err := t.exec("UPDATE job SET state = 'queued', unknown = unknown | (1 << step) WHERE state = 'sending' AND shared > 0"); err != nil {
+		return err
+	}
+	_, err := t.exec("DELETE FROM attempt")
+	return err
 }
 
 // sealNotes seals the rows of every note in clear.
