@@ -17,7 +17,7 @@ func (l Lease) more() bool { return l.Step+1 < len(l.Chain) }
 // left is what is left of the lease's time at its target.
 func (ln *lane) left(l Lease) time.Duration {
 	spent := ln.now().Sub(l.First)
-	if l.more() {
+	if l.more() && !ln.lacks(l) {
 		return ln.within - spent
 	}
 	return giveUpAfter - spent
@@ -149,6 +149,15 @@ func (ln *lane) judge(l Lease, receipt Receipt, failed *SendError) Result {
 	r.Wait = wait
 	return r
 }
+
+// leaveFor is how long a note is not claimed whose channel this machine lacks:
+// long enough for one that has the channel to come first.
+const leaveFor = 5 * time.Second
+
+// lacks says that the configuration does not have the channel of another
+// machine's note. While a change of the configuration goes from machine to
+// machine, the note waits for one that has it; its home's own word ends it.
+func (ln *lane) lacks(l Lease) bool { return ln.name == "" && l.Foreign }
 
 // unconfigured stands for the channels that jobs name and the configuration
 // does not have.

@@ -100,7 +100,7 @@ func (s *lanes) offer(l Lease, fresh bool) bool {
 	defer s.mu.Unlock()
 	lane, h := s.of(l), held{l, time.Now()}
 	switch {
-	case s.closed:
+	case s.closed || lane.lacks(l):
 		return false
 	case fresh && len(lane.fresh) < maxFresh:
 		lane.fresh = append(lane.fresh, h)

@@ -22,6 +22,7 @@ type memoryQueue struct {
 	putOff  int
 	broken  []error       // what Finish fails with
 	unsure  bool          // Start fails
+	foreign bool          // the notes are other machines'
 	ahead   time.Duration // of the machine's clock
 }
 
@@ -92,6 +93,7 @@ func (q *memoryQueue) blocked(j *memoryJob) bool {
 func (q *memoryQueue) lease(j *memoryJob) Lease {
 	j.state = JobSending
 	j.Attempt++
+	j.Foreign = q.foreign
 	if j.First.IsZero() {
 		j.First = q.now()
 	}

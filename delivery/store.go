@@ -76,6 +76,7 @@ type Lease struct {
 	Attempt int       // 1 for the first attempt at this target
 	Unknown bool      // an earlier attempt's outcome is unknown: this one may be a repeat
 	First   time.Time // when the time for this target began: with the note's rendering, or the first attempt at a later target
+	Foreign bool      // the note is another machine's, whose configuration made the chain
 	Epoch   int64     // the fencing number of a lease that several machines could hold; 0 for one of this machine's own
 }
 

@@ -51,7 +51,8 @@ type Worker struct {
 	o     WorkerOptions
 	log   *slog.Logger
 	lanes *lanes
-	kick  chan struct{} // a job may be due earlier than the queue last said
+	kick  chan struct{}   // a job may be due earlier than the queue last said
+	lacks map[string]bool // channels of other machines' notes that this configuration does not have, as far as claim met them
 }
 
 // NewWorker is a worker for the channels of the configuration file, by their
@@ -78,7 +79,7 @@ func NewWorker(q Queue, files Opener, channels map[string]Channel, o WorkerOptio
 	if o.Link == nil {
 		o.Link = func(string, time.Time) string { return "" }
 	}
-	w := &Worker{queue: q, files: files, o: o, log: log, lanes: newLanes(o.Sends), kick: make(chan struct{}, 1)}
+	w := &Worker{queue: q, files: files, o: o, log: log, lanes: newLanes(o.Sends), kick: make(chan struct{}, 1), lacks: map[string]bool{}}
 	for name, channel := range channels {
 		w.addLane(name, channel)
 	}
@@ -192,6 +193,10 @@ func (w *Worker) claim(ctx context.Context, limit int) (more bool, err error) {
 	}
 	var full sync.WaitGroup
 	for _, l := range leases {
+		if name := l.Target().Channel; w.lanes.of(l).lacks(l) && !w.lacks[name] {
+			w.lacks[name] = true
+			w.log.Warn("other machines' notes name a channel that this configuration does not have; they are left to machines that have it", "channel", name)
+		}
 		if !w.lanes.offer(l, false) {
 			full.Go(func() { w.refuse(ctx, l) }) // side by side: the store commits them together
 		}
@@ -222,6 +227,9 @@ func (w *Worker) refuse(ctx context.Context, l Lease) {
 	lane := w.lanes.of(l)
 	wait, credentials := w.lanes.putOff(lane)
 	left := lane.left(l)
+	if lane.lacks(l) {
+		wait = leaveFor
+	}
 	switch {
 	case credentials && l.more():
 		w.finish(ctx, l, Result{Outcome: Dead, Detail: "the channel is paused: " + errCredentials.Error()})

@@ -234,6 +234,28 @@ func TestChain(t *testing.T) {
 	}
 }
 
+// A channel that this machine does not have yet, or no longer, is no reason to
+// end another machine's note: it goes back for one that has it.
+func TestForeignNoteOfAnotherConfiguration(t *testing.T) {
+	for name, chain := range map[string][]string{"last target": {"new"}, "a target after it": {"new", "last"}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := start(t, map[string]Channel{"last": channelFunc(healthy)})
+				r.queue.foreign = true
+				id := r.queue.put("101", chain...)
+				pass(giveUpAfter - time.Minute)
+				if j := r.queue.look(id); j.Step != 0 || len(j.results) != 0 || j.Attempt != 0 {
+					t.Fatalf("job %+v", j)
+				}
+				pass(2 * time.Minute) // nobody had the channel
+				if j := r.queue.look(id); len(j.results) == 0 || j.results[0].Outcome != Dead {
+					t.Errorf("job %+v", j)
+				}
+			})
+		})
+	}
+}
+
 type patient struct{ Channel }
 
 func (patient) Within() time.Duration { return time.Minute }

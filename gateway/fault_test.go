@@ -47,6 +47,7 @@ func faults() []fault {
 		{20, "upgrade, store of a later program, second process", []string{
 			"store.TestUpgrade", "store.TestSealingIsInterrupted", "store.TestNewerSchemaIsRefused",
 			"store.TestSecondProcessIsRefused", "gateway.TestSecondGatewayIsRefused",
+			"gateway.TestRollingUpgrade", "shared.TestRollingUpgrade", "shared.TestNewerFormat",
 		}},
 	}
 }
@@ -56,7 +57,13 @@ func TestEveryFaultHasItsTest(t *testing.T) {
 	for _, folder := range []string{".", "../delivery", "../delivery/store", "../delivery/store/shared", "../delivery/channel"} {
 		tests = append(tests, testsIn(t, folder)...)
 	}
-	for _, f := range faults() {
+	if len(faults()) != 20 {
+		t.Errorf("%d faults stand in the table, want 20", len(faults()))
+	}
+	for i, f := range faults() {
+		if f.number != i+1 {
+			t.Errorf("fault %d stands in the place of fault %d", f.number, i+1)
+		}
 		for _, proof := range f.proofs {
 			if !slices.Contains(tests, proof) {
 				t.Errorf("fault %d, %s: there is no test %s", f.number, f.what, proof)

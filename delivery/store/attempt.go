@@ -28,22 +28,16 @@ const returned = "returned"
 // leased writes down a lease of a shared job before it is handed out: its
 // attempt, and where this machine is the job's home, how the job stands.
 func (t *txn) leased(j shared.Job, n kept, now time.Time) (l delivery.Lease, err error) {
-	l = delivery.Lease{
-		Job: j.ID, Note: n.Note, Step: j.Step, Attempt: j.Attempt, Unknown: j.Unknown>>j.Step&1 == 1, First: j.First, Epoch: int64(j.Epoch),
-	}
-	if err := n.box.openJSON("chain", bytes.Clone(j.Chain), &l.Chain); err != nil { // it stays sealed where it goes
+	if l, err = n.lease(j); err != nil {
 		return l, err
-	}
-	if l.Step >= len(l.Chain) {
-		return l, fmt.Errorf("job %s stands at target %d of %d", j.ID, l.Step+1, len(l.Chain))
 	}
 	body, err := json.Marshal(j)
 	if err != nil {
 		return l, err
 	}
-	_, err = t.exec(`INSERT INTO attempt (job, epoch, note, home, key, body, began_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+	_, err = t.exec(`INSERT INTO attempt (job, epoch, note, mailbox, home, key, body, began_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (job, epoch) DO UPDATE SET began_at = excluded.began_at, outcome = '', settled = 0`,
-		j.ID, j.Epoch, j.Note, j.Home, t.vault.wrap(n.box), body, micros(now))
+		j.ID, j.Epoch, j.Note, t.vault.alias(n.Recipient.Number), j.Home, t.vault.wrap(n.box), body, micros(now))
 	if err != nil {
 		return l, err
 	}
@@ -55,6 +49,20 @@ func (t *txn) leased(j shared.Job, n kept, now time.Time) (l delivery.Lease, err
 	return l, t.eventOf(n.box, j.Epoch, delivery.Event{
 		Job: j.ID, Name: string(delivery.JobSending), Target: l.Target().String(), Detail: fmt.Sprintf("attempt %d", j.Attempt),
 	})
+}
+
+// lease is the lease of a shared job of the note.
+func (n kept) lease(j shared.Job) (delivery.Lease, error) {
+	l := delivery.Lease{
+		Job: j.ID, Note: n.Note, Step: j.Step, Attempt: j.Attempt, Unknown: j.Unknown>>j.Step&1 == 1, First: j.First, Epoch: int64(j.Epoch),
+	}
+	if err := n.box.openJSON("chain", bytes.Clone(j.Chain), &l.Chain); err != nil { // it stays sealed where it goes
+		return l, err
+	}
+	if l.Step >= len(l.Chain) {
+		return l, fmt.Errorf("job %s stands at target %d of %d", j.ID, l.Step+1, len(l.Chain))
+	}
+	return l, nil
 }
 
 // eventOf adds a line that is about a lease.
@@ -129,6 +137,12 @@ func (f *Fleet) unsettled(ctx context.Context, limit int) ([]attempt, error) {
 	rows, err := f.readers.QueryContext(ctx,
 		"SELECT "+attemptColumns+" FROM attempt WHERE settled = 0 AND outcome <> '' ORDER BY began_at LIMIT ?", limit)
 	return collect(rows, err, scanAttempt)
+}
+
+// allSettled says that Redis knows what became of every attempt of this machine.
+func (f *Fleet) allSettled(ctx context.Context) (all bool, err error) {
+	err = f.readers.QueryRowContext(ctx, "SELECT NOT EXISTS (SELECT 1 FROM attempt WHERE settled = 0)").Scan(&all)
+	return all, err
 }
 
 // doubtAttempts ends the attempts that an earlier process left: whether they

@@ -93,7 +93,7 @@ func (s *Store) settleClock(ctx context.Context, kept time.Time) error {
 // shift moves what is unfinished: to an earlier clock with all its times, to a
 // later one with when it began, since the time between was none of trying.
 func (t *txn) shift(by time.Duration) error {
-	const unfinished = " WHERE state IN ('queued', 'sending') AND state <> 'delivered' AND shared = 0" // as the index has it
+	const unfinished = " WHERE state IN ('queued', 'sending') AND state <> 'delivered'" // as the index has it
 	const first = "first_at = CASE first_at WHEN 0 THEN 0 ELSE first_at + ?1 END"
 	query := "UPDATE job SET " + first + unfinished + " AND first_at > 0"
 	if by < 0 {

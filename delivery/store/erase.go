@@ -106,11 +106,15 @@ func (s *Store) eraseBatch(ctx context.Context, batch []string, e *delivery.Eras
 	return nil
 }
 
-// eraseMailbox removes the link and keeps that the mailbox was erased, under a
-// name that does not tell which it was.
+// eraseMailbox removes the link and the attempts at other machines' notes, and
+// keeps that the mailbox was erased, under a name that does not tell which it
+// was.
 func (s *Store) eraseMailbox(ctx context.Context, mailbox, alias, upto string, at time.Time) error {
 	_, err := write(ctx, s, func(tx *txn) (any, error) {
 		if _, err := tx.exec("DELETE FROM link WHERE mailbox = ?", mailbox); err != nil {
+			return nil, err
+		}
+		if _, err := tx.exec("DELETE FROM attempt WHERE mailbox = ?1 AND (?2 = '' OR note <= ?2)", alias, upto); err != nil { // other machines' notes
 			return nil, err
 		}
 		return tx.exec(`INSERT INTO erasure (mailbox, upto, at) VALUES (?1, ?2, ?3)

@@ -41,6 +41,7 @@ type Fleet struct {
 	log     *slog.Logger
 
 	offering offering
+	draining sync.Mutex // of drain
 	settling settling
 	strays   map[string]int // of dropStrays: leases that nobody used when it looked last
 	peers    atomic.Int32   // machines that share the work, as last heard
@@ -135,7 +136,7 @@ func (f *Fleet) Run(ctx context.Context) {
 func (f *Fleet) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 	defer cancel()
-	if unsettled, err := f.unsettled(ctx, 1); err == nil && len(unsettled) == 0 && f.shared.Up() {
+	if all, err := f.allSettled(ctx); err == nil && all && f.shared.Up() {
 		if err := f.shared.Leave(ctx); err != nil {
 			f.log.Warn("the other machines could not be told that this one stops", "error", err)
 		}

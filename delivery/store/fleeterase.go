@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
-	"github.com/afterbeep/afterbeep/delivery/store/shared"
 )
 
 // eraseWithin is how long Erase waits for the other machines.
@@ -49,38 +48,7 @@ func (f *Fleet) eraseEverywhere(ctx context.Context, mailbox, alias string) (del
 		return e, err
 	}
 	e.Elsewhere = elsewhere
-	if err := f.keepErasure(ctx, alias, upto, e.At); err != nil {
-		return e, err
-	}
-	return e, f.eraseAttempts(ctx, shared.ShardOf(alias))
-}
-
-// eraseAttempts takes out this machine's attempts at other machines' notes that
-// were erased in a shard. Redis knows which those were for as long as attempts
-// are kept.
-func (f *Fleet) eraseAttempts(ctx context.Context, shard int) error {
-	rows, err := f.readers.QueryContext(ctx, "SELECT DISTINCT note FROM attempt WHERE home <> ? AND json_extract(body, '$.Shard') = ?", f.machine, shard)
-	notes, err := collect(rows, err, func(r scanner) (id string, err error) { return id, r.Scan(&id) })
-	if err != nil {
-		return err
-	}
-	erased, err := f.shared.Erased(ctx, shard, notes)
-	if err != nil || len(erased) == 0 {
-		return err
-	}
-	_, err = write(ctx, f.Store, func(tx *txn) (any, error) {
-		for _, id := range erased {
-			if _, err := tx.exec("DELETE FROM attempt WHERE note = ?", id); err != nil {
-				return nil, err
-			}
-		}
-		return nil, nil
-	})
-	f.vault.forget()
-	if err != nil {
-		return err
-	}
-	return f.checkpoint(ctx)
+	return e, f.keepErasure(ctx, alias, upto, e.At)
 }
 
 // eraseShared erases a mailbox's notes in Redis up to the newest that this
@@ -152,9 +120,6 @@ func (f *Fleet) applyErasures(ctx context.Context, shard int, version string) er
 		if _, err := f.eraseUpTo(ctx, rows[alias], alias, upto); err != nil {
 			return err
 		}
-	}
-	if err := f.eraseAttempts(ctx, shard); err != nil {
-		return err
 	}
 	return f.shared.EraseApplied(ctx, shard, version)
 }

@@ -151,12 +151,6 @@ func TestFleetRetire(t *testing.T) {
 	onDuos(t, func(t *testing.T, p duo) {
 		a, b := p.a, p.b
 		busy, over := a.put(t, "101", chainTo("inbox")), a.put(t, "102", chainTo("inbox"))
-		for n, at := range map[string]time.Duration{busy.ID: 2 * time.Hour, over.ID: 2 * time.Hour} {
-			_, err := write(t.Context(), a.Store, func(tx *txn) (int64, error) {
-				return tx.exec("UPDATE note SET ended_at = ? WHERE id = ?", micros(a.Now().Add(-at)), n)
-			})
-			check(t, err)
-		}
 		leases, err := b.shared.Claim(t.Context(), 10)
 		check(t, err)
 		for _, l := range leases {
@@ -165,6 +159,8 @@ func TestFleetRetire(t *testing.T) {
 				check(t, err)
 			}
 		}
+		eventually(t, "its home hears", func() bool { return life(t, a, over.ID).Jobs[0].State == delivery.JobDelivered })
+		a.change(t, "UPDATE note SET ended_at = ?", micros(a.Now().Add(-2*time.Hour)))
 		keep := delivery.Retention{Audio: time.Hour}
 		took, err := a.Retire(t.Context(), func(string) delivery.Retention { return keep })
 		check(t, err)

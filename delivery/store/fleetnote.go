@@ -11,3 +11,10 @@ func (f *Fleet) takeIn(from shared.Note) (kept, error) {
 	n.State, n.ReadAt, n.PlayedAt = delivery.Rendered, from.Read, from.Played
 	return n, err
 }
+
+// cannotRead says once that notes of other machines cannot be read.
+func (f *Fleet) cannotRead(note string, err error) {
+	f.strange.Do(func() {
+		f.log.Error("a note of another machine cannot be read and is left to the others: give every machine the same store.key_file", "note_id", note, "error", err)
+	})
+}

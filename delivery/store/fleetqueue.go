@@ -27,9 +27,12 @@ func (f *Fleet) Claim(ctx context.Context, limit int) ([]delivery.Lease, error) 
 		for _, g := range granted {
 			f.giveUp(ctx, g.Job)
 		}
-		f.log.Error("leases of shared jobs could not be kept; they are given back", "leases", len(granted), "error", err)
+		err = fmt.Errorf("leases of shared jobs could not be kept and are given back: %w", err)
 	}
-	return append(leases, taken...), nil
+	if leases = append(leases, taken...); len(leases) > 0 {
+		return leases, nil
+	}
+	return nil, err
 }
 
 // take writes leases down, in one commit, and returns those to be used.
@@ -37,8 +40,11 @@ func (f *Fleet) take(ctx context.Context, granted []shared.Lease) ([]delivery.Le
 	notes := make([]kept, len(granted))
 	for i, g := range granted {
 		n, err := f.vault.unpack(g.Note, g.Body)
+		if err == nil {
+			_, err = n.lease(g.Job)
+		}
 		if err != nil {
-			f.log.Error("a job of another machine cannot be read and is left to the others; all need the same keys", "note_id", g.Note, "job_id", g.ID, "error", err)
+			f.cannotRead(g.Note, err)
 			f.leave(ctx, g.Job)
 			continue
 		}
@@ -64,6 +70,7 @@ func (f *Fleet) take(ctx context.Context, granted []shared.Lease) ([]delivery.Le
 			if err != nil {
 				return nil, err
 			}
+			l.Foreign = j.Home != f.machine
 			leases = append(leases, l)
 		}
 		return leases, nil

@@ -37,9 +37,7 @@ func (f *Fleet) Thread(ctx context.Context, mailbox, before string, limit int) (
 		}
 		n, err := f.takeIn(from)
 		if err != nil {
-			f.strange.Do(func() {
-				f.log.Error("notes of another machine cannot be opened: give every machine the same store.key_file", "note_id", from.ID, "error", err)
-			})
+			f.cannotRead(from.ID, err)
 			continue
 		}
 		own = append(own, n.Note)

@@ -5,7 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 
@@ -18,6 +18,9 @@ type ledger struct{ f *Fleet }
 
 // Recall implements shared.Ledger.
 func (l ledger) Recall(ctx context.Context, in shared.Shards, say func(shared.Fact) error) error {
+	if err := l.f.drain(ctx); err != nil { // what Redis does remember
+		return err
+	}
 	for _, tell := range []func(context.Context, shared.Shards, func(shared.Fact) error) error{l.ended, l.attempts, l.erasures, l.pending} {
 		if err := tell(ctx, in, say); err != nil {
 			return err
@@ -32,7 +35,7 @@ func (l ledger) ended(ctx context.Context, in shared.Shards, say func(shared.Fac
 	since := delivery.FirstID(l.f.Now().Add(-keepLedger))
 	for last := since; ; {
 		rows, err := l.f.readers.QueryContext(ctx, `SELECT note.mailbox, job.state, `+homeColumns+` FROM job JOIN note ON note.id = job.note
-			WHERE job.note > ? AND job.shared > 0 AND job.state IN ('delivered', 'dead') ORDER BY job.note LIMIT ?`, last, settleBatch)
+			WHERE job.note > ? AND (job.shared > 0 OR job.epoch > 0) AND job.state IN ('delivered', 'dead') ORDER BY job.note LIMIT ?`, last, settleBatch)
 		page, err := collect(rows, err, func(r scanner) (shared.Fact, error) {
 			var mailbox, state string
 			j, err := l.f.scanHome(r, &mailbox, &state)
@@ -119,11 +122,7 @@ func (l ledger) pending(ctx context.Context, in shared.Shards, say func(shared.F
 			return err
 		}
 		last = notes[len(notes)-1]
-		all, err := l.f.publications(ctx, notes)
-		if err != nil {
-			return err
-		}
-		for _, p := range all {
+		for _, p := range l.f.publications(ctx, notes) {
 			if !in.Has(shared.ShardOf(p.Mailbox)) {
 				continue
 			}
@@ -136,7 +135,7 @@ func (l ledger) pending(ctx context.Context, in shared.Shards, say func(shared.F
 
 // Notes after one that have jobs that are yet to be told, or to be done.
 const (
-	untoldNotes  = "SELECT DISTINCT note FROM job WHERE note > ? AND shared = 1 ORDER BY note LIMIT ?"
+	untoldNotes  = "SELECT DISTINCT note FROM job WHERE note > ? AND shared = 1 AND state IN ('queued', 'sending') ORDER BY note LIMIT ?"
 	pendingNotes = `SELECT DISTINCT note FROM job WHERE note > ? AND shared > 0 AND state <> 'delivered' AND state <> 'dead'
 		ORDER BY note LIMIT ?`
 )
@@ -148,18 +147,18 @@ func (f *Fleet) notesAfter(ctx context.Context, query, last string) ([]string, e
 }
 
 // publications are the shared jobs of notes that have not ended, as other
-// machines get them.
-func (f *Fleet) publications(ctx context.Context, notes []string) (all []shared.Publication, err error) {
+// machines get them. A note that cannot be read keeps no other one back.
+func (f *Fleet) publications(ctx context.Context, notes []string) (all []shared.Publication) {
 	for _, id := range notes {
 		p, err := f.publication(ctx, id)
 		if err != nil {
-			return nil, fmt.Errorf("note %s: %w", id, err)
+			f.log.Error("a note cannot be read, and no other machine gets it", "note_id", id, "error", err)
 		}
 		if len(p.Jobs) > 0 {
 			all = append(all, p)
 		}
 	}
-	return all, nil
+	return all
 }
 
 func (f *Fleet) publication(ctx context.Context, id string) (p shared.Publication, err error) {
@@ -176,13 +175,20 @@ func (f *Fleet) publication(ctx context.Context, id string) (p shared.Publicatio
 	if p.Body, err = json.Marshal(own); err != nil {
 		return p, err
 	}
-	if n.Media.Bytes > 0 && !n.Media.Gone {
+	if n.Media.Bytes > 0 && !n.Media.Gone && exists(f.notePath(id)) {
 		p.Audio = func(context.Context) ([]byte, error) { return os.ReadFile(f.notePath(id)) }
 	}
 	rows, err := f.readers.QueryContext(ctx, "SELECT "+homeColumns+` FROM job
 		WHERE note = ? AND shared > 0 AND state IN ('queued', 'sending') ORDER BY seq`, id)
 	p.Jobs, err = collect(rows, err, func(r scanner) (shared.Job, error) { return f.scanHome(r) })
 	return p, err
+}
+
+// exists says that a file is there, or that it is not known: a note that has
+// lost its file is told without.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // homeColumns are what scanHome reads, after what it is given.

@@ -33,7 +33,7 @@ func (f *Fleet) mirror(ctx context.Context, jobs []shared.Job) error {
 
 // stands brings the row of a job to how it stands in Redis, unless the row
 // knows more: a delivery, a later lease or redrive, or an outcome that Redis is
-// yet to hear.
+// yet to hear. What is heard again, late, brings no dead job back.
 func (f *Fleet) stands(tx *txn, j shared.Job, receipt string) error {
 	state := j.State
 	if state == shared.Erased { // the erasure itself comes on its own way
@@ -53,7 +53,11 @@ func (f *Fleet) stands(tx *txn, j shared.Job, receipt string) error {
 	}
 	switch state {
 	case shared.Queued, shared.Sending, shared.Erased:
-		return nil
+		if was != string(shared.Dead) {
+			return nil
+		}
+		_, err := tx.exec("UPDATE note SET ended_at = 0 WHERE id = (SELECT note FROM job WHERE id = ?)", j.ID)
+		return err
 	case shared.Delivered, shared.Dead:
 	}
 	l, err := tx.leaseOf(j)
@@ -69,7 +73,8 @@ func (t *txn) mirror(j shared.Job, state shared.State, receipt string) (changed 
 			WHERE id = ?5 AND shared > 0 AND state <> ?1`, state, j.Step, j.Epoch, receipt, j.ID)
 	}
 	return t.exec(`UPDATE job SET shared = 2, state = ?1, step = ?2, attempt = ?3, unknown = unknown | ?4, round = ?5, epoch = ?6, first_at = ?7, next_at = ?8
-		WHERE id = ?9 AND shared > 0 AND state <> 'delivered' AND (round, epoch) <= (?5, ?6) AND NOT EXISTS (
+		WHERE id = ?9 AND shared > 0 AND state <> 'delivered' AND (round, epoch) <= (?5, ?6)
+		AND (state <> 'dead' OR (round, epoch) < (?5, ?6)) AND NOT EXISTS (
 		SELECT 1 FROM attempt WHERE attempt.job = job.id AND attempt.epoch = ?6 AND outcome <> '' AND settled = 0)`,
 		state, j.Step, j.Attempt, j.Unknown, j.Round, j.Epoch, micros(j.First), micros(j.Next), j.ID)
 }
@@ -102,7 +107,9 @@ func (f *Fleet) hear(ctx context.Context, messages []shared.Message) error {
 				return nil, err
 			}
 			if m.Job != "" {
-				err = f.hearOf(tx, n, m)
+				if err = f.hearOf(tx, n, m); errors.Is(err, delivery.ErrNotFound) {
+					err = nil // the store was put back from a copy that knew other jobs of the note
+				}
 			} else if err = tx.hearMark(n, m); err == nil {
 				marked = append(marked, n.Note)
 			}

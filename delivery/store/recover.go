@@ -67,6 +67,27 @@ func (t *txn) doubt(now time.Time) (jobs int, err error) {
 	return len(sending), err
 }
 
+// takeHome makes the jobs that this store shared with other machines its own
+// again: its configuration names no Redis any more, and nobody else would send
+// them. What Redis knew of them is not known here: each may have arrived.
+func (s *Store) takeHome(ctx context.Context) error {
+	jobs, err := write(ctx, s, func(tx *txn) (int64, error) {
+		jobs, err := tx.exec(`UPDATE job SET shared = 0, state = 'queued', unknown = unknown | (1 << step), epoch = max(epoch, 1)
+			WHERE shared > 0 AND state IN ('queued', 'sending')`)
+		if err != nil || jobs == 0 {
+			return 0, err
+		}
+		_, err = tx.exec(`UPDATE job SET head = 1 WHERE seq IN (SELECT seq FROM (
+			SELECT seq, row_number() OVER (PARTITION BY thread ORDER BY note, seq) AS place, max(head) OVER (PARTITION BY thread) AS headed
+			FROM job WHERE state IN ('queued', 'sending')) WHERE place = 1 AND headed = 0)`)
+		return jobs, err
+	})
+	if jobs > 0 {
+		s.log.Warn("store.redis is gone from the configuration: this machine sends what it shared, as possible repeats", "jobs", jobs)
+	}
+	return err
+}
+
 // Unfinished implements delivery.Drafts. Each draft is handed out once. One
 // whose tape cannot be read now is logged and left for the next start.
 func (s *Store) Unfinished(ctx context.Context) ([]delivery.Draft, error) {

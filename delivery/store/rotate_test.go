@@ -55,7 +55,7 @@ func TestRotateAttempts(t *testing.T) {
 	id := delivery.NewID()
 	b := s.vault.mint(id)
 	_, err := write(t.Context(), s, func(tx *txn) (any, error) {
-		return tx.exec("INSERT INTO attempt (job, epoch, note, home, key, body, began_at) VALUES ('j', 1, ?, 'other', ?, x'', 1)", id, tx.vault.wrap(b))
+		return tx.exec("INSERT INTO attempt (job, epoch, note, mailbox, home, key, body, began_at) VALUES ('j', 1, ?, 'm', 'other', ?, x'', 1)", id, tx.vault.wrap(b))
 	})
 	check(t, err)
 	rotateAll(t, s, testIndex+otherKey+testKey)

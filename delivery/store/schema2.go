@@ -64,7 +64,7 @@ CREATE INDEX job_behind ON job (thread, note) WHERE state = 'queued' AND head = 
 CREATE INDEX job_due ON job (next_at) WHERE state = 'queued' AND head = 1;
 CREATE INDEX job_fresh ON job (next_at) WHERE state = 'queued' AND head = 1 AND attempt = 0;
 CREATE INDEX job_shared ON job (note) WHERE shared > 0 AND state <> 'delivered';
-CREATE INDEX job_untold ON job (note) WHERE shared = 1;
+CREATE INDEX job_untold ON job (note) WHERE shared = 1 AND state IN ('queued', 'sending');
 CREATE INDEX job_thread ON job (thread) WHERE state IN ('queued', 'sending');
 
 CREATE TABLE event2 (
@@ -94,6 +94,7 @@ CREATE TABLE attempt (
 	job      TEXT NOT NULL,
 	epoch    INTEGER NOT NULL,
 	note     TEXT NOT NULL,
+	mailbox  TEXT NOT NULL,                 -- vault.alias of the note's
 	home     TEXT NOT NULL,                 -- the machine that keeps the note
 	key      BLOB NOT NULL,                 -- the note's, wrapped
 	body     BLOB NOT NULL,                 -- shared.Job as JSON, as it was leased
@@ -108,6 +109,7 @@ CREATE TABLE attempt (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX attempt_settled ON attempt (settled, began_at);
 CREATE INDEX attempt_note ON attempt (note);
+CREATE INDEX attempt_mailbox ON attempt (mailbox, note);
 
 -- What was erased is not taken back from elsewhere.
 CREATE TABLE erasure (

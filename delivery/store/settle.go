@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/delivery/store/shared"
@@ -14,7 +15,15 @@ import (
 const (
 	settleBatch = 512 // attempts or notes told at once
 	sideBySide  = 8   // round trips under way
-	keepLedger  = delivery.LeastMetadata
+
+	// promoteBatch is how many threads become all machines' with one commit: few
+	// enough that no call waits for it.
+	promoteBatch = 64
+
+	// publishFor is how long notes are published before the other steps have a
+	// turn.
+	publishFor = 5 * time.Second
+	keepLedger = delivery.LeastMetadata
 )
 
 // settle brings this machine and the others together: what they did to its
@@ -85,8 +94,14 @@ func (s *settling) take() (attempts []attempt, jobs []shared.Job) {
 // keepSettled writes down what Redis knows, and forgets attempts that are too
 // old to be told.
 func (f *Fleet) keepSettled(ctx context.Context) error {
+	const old = "FROM attempt WHERE settled = 1 AND began_at < ?"
+	before := micros(f.Now().Add(-keepLedger))
+	var some bool
+	if err := f.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 "+old+")", before).Scan(&some); err != nil {
+		return err
+	}
 	attempts, jobs := f.settling.take()
-	if len(attempts)+len(jobs) == 0 {
+	if len(attempts)+len(jobs) == 0 && !some {
 		return nil
 	}
 	_, err := write(ctx, f.Store, func(tx *txn) (any, error) {
@@ -104,7 +119,7 @@ func (f *Fleet) keepSettled(ctx context.Context) error {
 				return nil, err
 			}
 		}
-		return tx.exec("DELETE FROM attempt WHERE settled = 1 AND began_at < ?", micros(f.Now().Add(-keepLedger)))
+		return tx.exec("DELETE "+old, before)
 	})
 	return err
 }
@@ -206,37 +221,59 @@ func (f *Fleet) dropStrays(ctx context.Context) error {
 }
 
 // promote gives jobs that were kept here while Redis was away to all machines,
-// by whole threads, none of which is just being sent.
+// by whole threads, none of which is just being sent. A full Redis would refuse
+// them, and then nobody would send them.
 func (f *Fleet) promote(ctx context.Context) error {
-	if !f.shared.Up() {
+	if !f.shared.Up() || f.shared.Full() {
 		return nil
 	}
-	const own = "shared = 0 AND state = 'queued' AND steps <= ? AND substr(thread, 1, ?) <> ?"
-	args := []any{shared.MaxSteps, len(operatorThread), []byte(operatorThread)}
-	var some bool
-	err := f.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM job WHERE "+own+")", args...).Scan(&some)
-	if err != nil || !some {
-		return err
+	for last := ""; ; {
+		rows, err := f.readers.QueryContext(ctx, `SELECT note, thread FROM job
+			WHERE state = 'queued' AND state <> 'delivered' AND note > ? AND shared = 0 AND substr(thread, 1, ?) <> ? ORDER BY note LIMIT ?`,
+			last, len(operatorThread), []byte(operatorThread), promoteBatch)
+		threads, err := collect(rows, err, func(r scanner) (thread []byte, err error) { return thread, r.Scan(&last, &thread) })
+		if err != nil || len(threads) == 0 {
+			return err
+		}
+		_, err = write(ctx, f.Store, func(tx *txn) (any, error) {
+			for _, thread := range threads {
+				if err := tx.promote(thread); err != nil {
+					return nil, err
+				}
+			}
+			return nil, nil
+		})
+		if err != nil {
+			return err
+		}
 	}
-	_, err = write(ctx, f.Store, func(tx *txn) (int64, error) {
-		return tx.exec("UPDATE job SET shared = 1, head = 0 WHERE "+own+` AND NOT EXISTS (
-			SELECT 1 FROM job AS other WHERE other.thread = job.thread AND other.shared = 0 AND other.state IN ('queued', 'sending')
-			AND (other.state = 'sending' OR other.steps > ?1))`, args...)
-	})
+}
+
+// promote makes the jobs of a thread those of all machines, unless one of them
+// is being sent or has more targets than can be shared.
+func (t *txn) promote(thread []byte) error {
+	_, err := t.exec(`UPDATE job SET shared = 1, head = 0 WHERE thread = ?1 AND shared = 0 AND state = 'queued' AND NOT EXISTS (
+		SELECT 1 FROM job AS other WHERE other.thread = ?1 AND other.shared = 0 AND other.state IN ('queued', 'sending')
+		AND (other.state = 'sending' OR other.steps > ?2))`, thread, shared.MaxSteps)
 	return err
 }
 
-// publishAll publishes what is meant for all machines and not known to be there.
+// publishAll publishes what is meant for all machines and not known to be
+// there, oldest first.
 func (f *Fleet) publishAll(ctx context.Context) error {
-	for last := ""; f.shared.Up(); {
+	for last, began := "", time.Now(); f.shared.Up() && time.Since(began) < publishFor; {
 		notes, err := f.notesAfter(ctx, untoldNotes, last)
 		if err != nil || len(notes) == 0 {
 			return err
 		}
 		last = notes[len(notes)-1]
 		notes = slices.DeleteFunc(notes, f.offering.has)
-		if err := f.publish(ctx, notes); err != nil {
+		err = f.publish(ctx, notes)
+		if errors.Is(err, shared.ErrAway) || errors.Is(err, shared.ErrUncertain) {
 			return err
+		}
+		if err != nil { // of a note alone
+			f.log.Error("a note of this machine cannot be published; trying again", "error", err)
 		}
 	}
 	return nil
@@ -246,13 +283,9 @@ func (f *Fleet) publishAll(ctx context.Context) error {
 // stand.
 func (f *Fleet) publish(ctx context.Context, notes []string) error {
 	defer f.offering.add(notes...)()
-	all, err := f.publications(ctx, notes)
-	if err != nil {
-		return err
-	}
 	var mu sync.Mutex
 	var standing []shared.Job
-	err = each(all, func(p shared.Publication) error {
+	err := each(f.publications(ctx, notes), func(p shared.Publication) error {
 		jobs, err := f.shared.Publish(ctx, p, true, false)
 		mu.Lock()
 		defer mu.Unlock()
@@ -267,9 +300,12 @@ func (f *Fleet) publish(ctx context.Context, notes []string) error {
 
 // drain takes in what other machines did to notes of this one.
 func (f *Fleet) drain(ctx context.Context) error {
-	if !f.shared.Up() {
-		return nil
+	f.draining.Lock() // two at once would take out of Redis what neither has heard
+	defer f.draining.Unlock()
+	for f.shared.Up() {
+		if n, err := f.shared.Drain(ctx, f.hear); err != nil || n == 0 {
+			return err
+		}
 	}
-	_, err := f.shared.Drain(ctx, f.hear)
-	return err
+	return nil
 }

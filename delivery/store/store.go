@@ -133,6 +133,11 @@ func (s *Store) start(ctx context.Context, o Options) (err error) {
 	if err := s.takeUp(ctx); err != nil {
 		return err
 	}
+	if o.Redis == "" && !o.AsIs {
+		if err := s.takeHome(ctx); err != nil {
+			return err
+		}
+	}
 	if err := s.checkSpace(0); err != nil { // as the first call will hear
 		s.log.Warn("no call can be taken now", "error", err)
 	}

@@ -14,12 +14,12 @@ const knownFormat = 1
 func (s *Shared) beat(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, ioTimeout+waitTimeout)
 	defer cancel()
-	replies := s.client.all(ctx, everywhere(s.scripts.beat, s.o.Machine, s.owner, s.o.Patience.Milliseconds()))
+	replies := s.client.all(ctx, everywhere(s.scripts.beat, s.o.Machine, s.owner, s.o.Patience.Milliseconds(), oneIf(s.beaten)))
 	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
 		return // the end, not an answer
 	}
 	met, opened, closed := map[string]bool{}, false, false
-	before := s.whyDown()
+	before, wasFull := s.whyDown(), s.Full()
 	s.mu.Lock()
 	for i, r := range replies {
 		gave := s.state[i].gives()
@@ -35,7 +35,16 @@ func (s *Shared) beat(ctx context.Context) {
 		s.log.Warn("the shared Redis cannot be used; this machine goes on alone", "error", after)
 	case before != nil && after == nil:
 		s.log.Info("the shared Redis can be used")
+	case errors.Is(after, errClone) && !errors.Is(before, errClone):
+		s.log.Error("this machine shares nothing more", "error", after)
 	}
+	switch full := s.Full(); {
+	case full && !wasFull:
+		s.log.Warn("the shared Redis is full; new notes go out from the machine they came in on: raise its maxmemory")
+	case wasFull && !full:
+		s.log.Info("the shared Redis has room again")
+	}
+	s.beaten = s.beaten || after == nil
 	s.meet(ctx, met, closed)
 	s.sign(ctx, s.closed())
 	if opened {
@@ -55,8 +64,12 @@ func (st *state) take(r reply, met map[string]bool) {
 	if st.why != nil {
 		return
 	}
+	if r.value == "CLONE" {
+		st.why = errClone
+		return
+	}
 	values, _ := r.value.([]any)
-	if len(values) < 5 {
+	if len(values) < 6 {
 		st.why = fmt.Errorf("%w: an answer that this version cannot read", ErrAway)
 		return
 	}
@@ -65,13 +78,14 @@ func (st *state) take(r reply, met map[string]bool) {
 	st.era, _ = values[0].(string)
 	st.open = open == 1
 	st.erasing, _ = values[3].(int64)
+	st.full = values[4] == int64(1)
 	switch {
 	case format > knownFormat:
 		st.why = errNewer
 	case st.evicts:
 		st.why = errEvicts
 	}
-	for _, v := range values[4:] {
+	for _, v := range values[5:] {
 		machine, _ := v.(string)
 		met[machine] = true
 	}

@@ -14,6 +14,7 @@
 //	format                   1; a program that finds a higher one stays away
 //	gate closed              the memory that leases are given from; when it was found to differ
 //	machines roll said missing   who beats; who must assert, who has, who never did
+//	owners                   the process of each machine: another one is a copy of its store
 //	left:OWNER               a process that stopped in order: its late beats do not count
 //	job:ID                   hash of a job, or its tombstone for 10 days
 //	note:ID audio:ID         hash of a note (body, mailbox, home, jobs, read, played), its audio
@@ -33,7 +34,8 @@
 // name, computed within the script, so the gate closes by itself in the moment
 // anything may be forgotten. Then every machine tells what it knows (Ledger)
 // and signs; when all have signed that any of them has met, the gate opens. A
-// machine that stays away for 30 s is missing: the gate opens without it, and
+// machine that stays away for 30 s is missing; one that beats and is still
+// telling is waited for longer. The gate opens without a missing machine, and
 // until it comes back, a job from before that is given out as a possible
 // repeat, and it is waited for again whenever the gate closes. A machine that
 // nobody knew counts from the others' next beat, within a second.

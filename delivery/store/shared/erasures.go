@@ -27,27 +27,6 @@ func (s *Shared) Erasures(ctx context.Context, shard int) (last map[string]strin
 	return last, nil
 }
 
-// Erased returns those of some notes of a shard that were erased in the last ten
-// days.
-func (s *Shared) Erased(ctx context.Context, shard int, notes []string) (erased []string, err error) {
-	if err := s.usable(shard); err != nil {
-		return nil, err
-	}
-	cmds := make([]command, len(notes))
-	for i, id := range notes {
-		cmds[i] = command{shard: shard, args: []any{"HEXISTS", prefix(shard) + "note:" + id, "erased"}}
-	}
-	for i, r := range s.client.all(ctx, cmds) {
-		if r.err != nil {
-			return nil, fmt.Errorf("ask which notes were erased: %w", r.err)
-		}
-		if r.value == int64(1) {
-			erased = append(erased, notes[i])
-		}
-	}
-	return erased, nil
-}
-
 // ErasureVersion is the version of a shard's erasures at the last beat. It
 // differs when something was erased since, or when Redis forgot some.
 func (s *Shared) ErasureVersion(shard int) string {

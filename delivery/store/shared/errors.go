@@ -29,6 +29,7 @@ var (
 	errAnswer        = errors.New("an answer that this version cannot read")
 	errNotReplicated = fmt.Errorf("%w: too few replicas have the write (replicas=N of store.redis)", ErrUncertain)
 	errNotYet        = fmt.Errorf("%w: not connected yet", ErrAway)
+	errClone         = fmt.Errorf("%w: another machine runs with a copy of this one's store; give one of them an empty store.path", ErrAway)
 	errSilent        = fmt.Errorf("%w: it did not answer in time", ErrAway)
 	errNewer         = fmt.Errorf("%w: a newer version of this program keeps its data there; run that version", ErrAway)
 	errEvicts        = fmt.Errorf("%w: it drops keys when its memory is full; set maxmemory-policy noeviction", ErrAway)

@@ -1,6 +1,7 @@
 package shared
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -383,5 +384,75 @@ func TestClusterNodeDown(t *testing.T) {
 	ls, err := a.Claim(t.Context(), 64)
 	if len(ls) < 10 || len(ls) > 35 {
 		t.Errorf("%d jobs claimed, error %v", len(ls), err)
+	}
+}
+
+// TestFullKeepsLeases: a server that is full goes on with what it has: leases
+// are renewed, and after a restart it is told what it may have forgotten.
+func TestFullKeepsLeases(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t, "appendonly yes", "appendfsync always")
+	a := enter(t, Options{URL: setup.URL, Machine: "a", Lease: time.Second, Patience: 2 * time.Second}, &memoryLedger{})
+	a.awaitOpen(t)
+	held, waits := a.publish(t, "m", "1", true), publication("m2", "2", 1)
+	_, err := a.Publish(t.Context(), waits, false, false)
+	check(t, err)
+	a.ledger.know(fact(IsSending, held))
+	a.ledger.know(pending(waits))
+	setup.Servers[0].Do("CONFIG SET maxmemory 1")
+	time.Sleep(1500 * time.Millisecond)
+	if !a.Held(held.ID, held.Epoch) {
+		t.Error("the lease ran out")
+	}
+	setup.Servers[0].Do("CONFIG REWRITE")
+	told := a.ledger.told()
+	setup.Servers[0].Kill()
+	setup.Servers[0].Start()
+	eventually(t, "it is told again", func() bool { return a.ledger.told() > told && a.Ready() })
+	if l := a.claimOne(t); l.Note != "m2-2" || l.Unknown != 0 {
+		t.Errorf("claimed %+v", l)
+	}
+}
+
+// TestSlowTeller: a machine that is there and has much to tell is waited for
+// longer than one that is away.
+func TestSlowTeller(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	options := Options{URL: setup.URL, Lease: time.Second, Patience: 2 * time.Second}
+	options.Machine = "a"
+	a := enter(t, options, &memoryLedger{})
+	options.Machine = "b"
+	b := enter(t, options, &memoryLedger{})
+	a.awaitOpen(t)
+	eventually(t, "they meet", func() bool { return a.knows("b") && b.knows("a") })
+	release := b.holdBack()
+	setup.Flush()
+	eventually(t, "a has told", func() bool { return a.untold() == 0 && a.Up() && !a.Ready() })
+	time.Sleep(2 * options.Patience)
+	if a.Ready() {
+		t.Error("the gate opened without a machine that is telling")
+	}
+	release()
+	a.awaitOpen(t)
+	b.awaitOpen(t)
+}
+
+// TestClone: two machines that run on copies of one store have one id. The one
+// that finds the other there after it stays out, and says why.
+func TestClone(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	first := join(t, setup.URL, "a")
+	second := join(t, setup.URL, "a")
+	eventually(t, "the first stays out", func() bool { return errors.Is(first.whyDown(), errClone) })
+	time.Sleep(2 * beatEvery)
+	if !second.Up() || first.Up() {
+		t.Errorf("the first is up: %v, the second: %v", first.Up(), second.Up())
+	}
+	second.end()
+	again := join(t, setup.URL, "a") // after a crash it is back at once
+	if !again.Up() {
+		t.Error("a machine that was started again stays out")
 	}
 }

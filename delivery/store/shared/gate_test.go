@@ -30,8 +30,8 @@ func TestClosedGateKeepsLeases(t *testing.T) {
 	b.ledger.know(fact(IsSending, j))
 	release := b.holdBack()
 	key := prefix(ShardOf("m"))
-	setup.Servers[0].Do(fmt.Sprintf("SET %sgate other", key)) // as after a failover
 	setup.Servers[0].Do(fmt.Sprintf("HSET %sclosed memory other", key))
+	setup.Servers[0].Do(fmt.Sprintf("SET %sgate other", key)) // as after a failover
 	setup.Servers[0].Do(fmt.Sprintf("ZADD %sleases 1 %s", key, j.ID))
 	if ls, _ := a.Claim(t.Context(), 16); len(ls) != 0 {
 		t.Errorf("claimed %+v", ls)

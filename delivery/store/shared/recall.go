@@ -2,6 +2,7 @@ package shared
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -148,6 +149,10 @@ func (r *recall) answered(ctx context.Context, m moment, f Fact, cmd command, va
 		}
 	case IsPending:
 		jobs, err := r.s.published(ctx, f.Note, cmd, value)
+		if err != nil && !errors.Is(err, ErrAway) && !errors.Is(err, ErrUncertain) { // its file: the others are told
+			r.s.log.Error("a note cannot be told", "note_id", f.Note.ID, "error", err)
+			return nil, nil
+		}
 		var changed []Job
 		for i, j := range jobs {
 			if told := f.Note.Jobs[i]; j.State != Queued || j.Step != told.Step || j.Attempt != told.Attempt || j.Unknown != told.Unknown {

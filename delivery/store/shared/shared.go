@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,7 @@ type Shared struct {
 	state [shards]state
 	peers map[string]bool // machines whose knowledge is waited for
 
+	beaten    bool // every shard knows this process
 	leases    leases
 	turn      atomic.Uint32 // the shard that a claim begins with
 	recalling atomic.Bool
@@ -40,6 +42,7 @@ type state struct {
 	era     string    // what Redis remembers, see lua/common.lua
 	open    bool      // leases are given out
 	evicts  bool      // it would drop keys when its memory is full
+	full    bool      // it takes nothing new
 	told    string    // the era that this process has told all it knows
 	erasing int64     // the version of the erasures
 	lost    time.Time // until when leases may stand whose answer was lost
@@ -121,6 +124,13 @@ func (s *Shared) Close() error { return s.client.Close() }
 
 // Up says whether every shard answered the last beat.
 func (s *Shared) Up() bool { return s.whyDown() == nil }
+
+// Full says that Redis has no room for anything new, as of the last beat.
+func (s *Shared) Full() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.state[:], func(st state) bool { return st.full })
+}
 
 // Reach asks every shard once, so that the others can be asked before Run runs.
 // Its error says why not.

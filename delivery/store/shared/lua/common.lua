@@ -18,6 +18,19 @@ local function memory()
   return info:match('run_id:(%w+)'):sub(1, 12) .. info:match('master_replid:(%w+)'):sub(1, 12)
 end
 
+-- full says that the server refuses what needs room.
+local function full()
+  local info = redis.call('INFO', 'memory')
+  local most = tonumber(info:match('maxmemory:(%d+)'))
+  return most > 0 and tonumber(info:match('used_memory:(%d+)')) >= most
+end
+
+-- evenFull lets a script go on that a full server would refuse: it runs one
+-- that begins with a write which needs no room.
+local function evenFull()
+  redis.call('ZREM', P .. 'machines', '')
+end
+
 -- An era is what is remembered since the gate was last found closed: a flush
 -- begins another one in the same memory.
 local function era(m)

@@ -21,6 +21,7 @@ end
 
 if sounds == '1' and audio == '' and redis.call('EXISTS', A) == 0 then return 'AUDIO' end
 if audio ~= '' then redis.call('SET', A, audio, 'NX') end
+if redis.call('EXISTS', N) == 1 then evenFull() end -- what is there already is told again
 local ids = {}
 for i = FIRST, #ARGV, FIELDS do
   ids[#ids + 1] = ARGV[i]

@@ -7,6 +7,7 @@
 -- Answers: the job, leased when the lease stands.
 local machine, owner, ttl, kind = unpack(ARGV, 1, 4)
 local id, note, thread, chain, steps, step, tried, unknown, round, age, wait, epoch, pos, home = unpack(ARGV, 5)
+evenFull()
 local told = { step = step, attempt = tried, round = round }
 local j = read(id)
 

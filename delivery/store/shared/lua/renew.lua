@@ -1,5 +1,6 @@
 -- renew makes leases last longer. ARGV: owner, ttl in ms, then id and epoch of
 -- each lease. Answers: 1 or 0 for each.
+evenFull()
 local answers = {}
 for i = 3, #ARGV, 2 do
   local at = redis.call('HMGET', P .. 'job:' .. ARGV[i], 'state', 'owner', 'epoch')
