@@ -37,7 +37,7 @@ func startChild(t *testing.T, path string) *child {
 // startProgram does so with the program of another build.
 func startProgram(t *testing.T, program, path string) *child {
 	t.Helper()
-	cmd := exec.CommandContext(context.Background(), program, "serve", "--config", path) //nolint:gosec // the test's own; it kills it itself
+	cmd := exec.CommandContext(context.Background(), program, "serve", "--config", path)
 	cmd.Env = append(os.Environ(), "AFTERBEEP_TEST_MAIN=1")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {

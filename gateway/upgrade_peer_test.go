@@ -50,7 +50,7 @@ func buildNext(t *testing.T) (program string) {
 		t.Fatal(err)
 	}
 	program = filepath.Join(dir, "afterbeep-next")
-	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", files, "-ldflags", "-X main.version=next", "-o", program, ".") //nolint:gosec // paths of this test
+	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", files, "-ldflags", "-X main.version=next", "-o", program, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -62,7 +62,7 @@ func buildNext(t *testing.T) (program string) {
 func (c *child) metric(t *testing.T, line string) {
 	t.Helper()
 	until(t, line, func() bool {
-		answer, err := http.Get("http://" + c.http + "/metrics") //nolint:noctx // of a process of this test
+		answer, err := http.Get("http://" + c.http + "/metrics")
 		if err != nil {
 			return false
 		}

@@ -26,7 +26,7 @@ func BenchmarkTurnaround(b *testing.B) {
 	bare := map[string]float64{}
 	b.Run("sqlite", func(b *testing.B) { bare["of-sqlite"] = turnaround(b, bareSqlite(b)) })
 	b.Run("redis", func(b *testing.B) { bare["of-redis"] = turnaround(b, bareRedis(b)) })
-	benchCompositions(b, func(b *testing.B, c composition) { //nolint:thelper // it is the benchmark
+	benchCompositions(b, func(b *testing.B, c composition) {
 		s := c.open(b)
 		rate := turnaround(b, func(int64) error {
 			for _, l := range enqueue(b, s, "pbx") {
