@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,4 +57,28 @@ func TestFleetFullRedis(t *testing.T) {
 	finish(t, a, l, delivery.Result{Outcome: delivery.Retry})
 	setup.Servers[0].Do("CONFIG SET maxmemory 0")
 	eventually(t, "it is shared", func() bool { return a.count(t, "job WHERE shared = 2") == 1 })
+}
+
+// TestStrayIsNotBegun: a lease that is given back as a stray is not begun
+// meanwhile by whoever was just writing it down.
+func TestStrayIsNotBegun(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a := startFleet(t, Options{Path: t.TempDir(), Redis: setup.URL}, shared.Options{})
+	a.awaitReady(t)
+	check(t, a.Release(t.Context(), keep(t, a, newNote("101", "201"), chainTo("crm"))[0]))
+	granted, err := a.shared.Claim(t.Context(), 1)
+	check(t, err)
+	setup.Servers[0].Pause()
+	var dropping sync.WaitGroup
+	dropping.Go(func() { check(t, a.dropStray(t.Context(), granted[0].Job)) })
+	time.Sleep(300 * time.Millisecond) // the answer is being waited for
+	leases, err := a.take(t.Context(), granted)
+	check(t, err)
+	if err := a.Start(t.Context(), leases[0]); err == nil {
+		t.Error("it was begun")
+	}
+	setup.Servers[0].Resume()
+	dropping.Wait()
+	finish(t, a, claimOne(t, a), done())
 }
