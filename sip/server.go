@@ -57,6 +57,7 @@ type Server struct {
 	calls      gate       // handlers that run
 	byes       gate       // BYEs that are due or wait for their answer
 	background background // where they wait
+	starting   sync.Mutex // serving grows before closing is set, or not at all
 	serving    sync.WaitGroup
 	closing    atomic.Bool
 	close      func() error
@@ -163,12 +164,18 @@ func (s *Server) Addrs() []ListenAddress {
 func (s *Server) Serve(ctx context.Context, h Handler) error {
 	s.handler = h
 	ended := make(chan error, len(s.sockets))
+	s.starting.Lock()
+	if s.closing.Load() {
+		s.starting.Unlock()
+		return s.Close()
+	}
 	for _, l := range s.sockets {
 		s.serving.Go(func() {
 			err := l.serve()
 			ended <- errors.Join(fmt.Errorf("sip.listen: %s is not heard any more", l), err)
 		})
 	}
+	s.starting.Unlock()
 	var err error
 	select {
 	case err = <-ended:
@@ -197,7 +204,9 @@ func (s *Server) Close() error { return s.close() }
 
 func (s *Server) shutDown() error {
 	s.Drain()
+	s.starting.Lock()
 	s.closing.Store(true)
+	s.starting.Unlock()
 	for _, d := range s.dialogs.live() {
 		d.shutDown()
 	}
