@@ -9,10 +9,10 @@
 //	store.db         rows of notes, jobs, events and links (sqlite, WAL, synchronous=FULL);
 //	                 what is deleted is overwritten
 //	ballast          room that is given up when the disk is full (ballast.go)
-//	tapes/XXXXX/ID   what arrived on a call, record by record (see frame.go)
-//	notes/XXXXX/ID   the rendered file of a note
+//	tapes/START/ID   what arrived on a call, record by record (see frame.go)
+//	notes/START/ID   the rendered file of a note
 //
-// XXXXX are the first five characters of the id: one folder for each 2.3 hours.
+// START is the first five characters of the id: one folder for each 2.3 hours.
 // A row is the truth, a file alone means nothing: a note's file counts from
 // the commit that makes its row rendered.
 //

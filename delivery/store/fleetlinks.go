@@ -94,14 +94,7 @@ func (f *Fleet) shareLink(ctx context.Context, l linkBody) (string, error) {
 
 // shareLinks makes every link of this machine known again.
 func (f *Fleet) shareLinks(ctx context.Context) error {
-	rows, err := f.readers.QueryContext(ctx, "SELECT body FROM link")
-	links, err := collect(rows, err, func(r scanner) (l linkBody, err error) {
-		var body []byte
-		if err := r.Scan(&body); err != nil {
-			return l, err
-		}
-		return l, f.box.openJSON("link", body, &l)
-	})
+	links, err := f.ownLinks(ctx)
 	if err != nil {
 		return err
 	}
@@ -202,4 +195,16 @@ func (f *Fleet) SigningKey(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("the signing key: %w", err)
 	}
 	return common, nil
+}
+
+// ownLinks are the links that this machine knows.
+func (f *Fleet) ownLinks(ctx context.Context) ([]linkBody, error) {
+	rows, err := f.readers.QueryContext(ctx, "SELECT body FROM link")
+	return collect(rows, err, func(r scanner) (l linkBody, err error) {
+		var body []byte
+		if err := r.Scan(&body); err != nil {
+			return l, err
+		}
+		return l, f.box.openJSON("link", body, &l)
+	})
 }

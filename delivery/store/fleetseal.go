@@ -184,14 +184,7 @@ func (f *Fleet) dropAttempts(ctx context.Context) error {
 // withdrawLinks takes out the links that this machine knows, and the signing
 // key, which follows from the key file once all is sealed.
 func (f *Fleet) withdrawLinks(ctx context.Context) error {
-	rows, err := f.readers.QueryContext(ctx, "SELECT body FROM link")
-	links, err := collect(rows, err, func(r scanner) (l linkBody, err error) {
-		var body []byte
-		if err := r.Scan(&body); err != nil {
-			return l, err
-		}
-		return l, f.box.openJSON("link", body, &l)
-	})
+	links, err := f.ownLinks(ctx)
 	if err != nil {
 		return err
 	}
