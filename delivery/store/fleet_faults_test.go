@@ -311,6 +311,18 @@ func TestFleetMachineDies(t *testing.T) {
 	}
 }
 
+// TestFleetHopeFulfilled: the answer to a publication is lost, and a claim
+// brings its lease: it is not undone with the hope that it was written in.
+func TestFleetHopeFulfilled(t *testing.T) {
+	t.Parallel()
+	m := joinFleet(t, Options{Path: t.TempDir(), Redis: redistest.Single(t).URL})
+	leases := keep(t, m, newNote("101", "201"), chainTo("crm"))
+	check(t, m.Start(t.Context(), leases[0]))
+	(&offer{fleet: m.Fleet}).forgo(t.Context(), leases)
+	check(t, m.Finish(t.Context(), leases[0], done()))
+	m.settledUp(t)
+}
+
 // TestFleetRestart: a machine that is back at once says itself that it does not
 // know what became of its attempt: nobody waits for the lease to run out.
 func TestFleetRestart(t *testing.T) {

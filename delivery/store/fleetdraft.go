@@ -241,10 +241,14 @@ func (t *txn) keepHere(l delivery.Lease) (bool, error) {
 	return true, err
 }
 
-// forgo undoes attempts that were not granted.
+// forgo undoes attempts that were not granted. A lease whose answer was lost may
+// have come with a claim meanwhile: then its row is that one's.
 func (o *offer) forgo(ctx context.Context, leases []delivery.Lease) {
 	_, err := write(context.WithoutCancel(ctx), o.fleet.Store, func(tx *txn) (any, error) {
 		for _, l := range leases {
+			if o.fleet.shared.HandedOut(l.Job, int(l.Epoch)) {
+				continue
+			}
 			if err := tx.forgo(l); err != nil {
 				return nil, err
 			}

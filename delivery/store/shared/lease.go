@@ -18,6 +18,7 @@ type leases struct {
 // bring it once more: it is handed out but once.
 type held struct {
 	shard, epoch int
+	stray        bool      // Redis has it for this process, and it was not handed out
 	until        time.Time // reckoned from before the request: Redis keeps it longer; zero: suspended
 	ended        time.Time // zero until whoever has it has ended it
 }
@@ -77,12 +78,18 @@ func (ls *leases) suspend(in Shards) {
 	}
 }
 
-// resume takes a suspended lease in again, which Redis was told of.
+// resume takes a suspended lease in again, which Redis was told of. One that
+// was never handed out is kept suspended: its row was written in hope, and when
+// that is undone nobody else knows that Redis now has the lease.
 func (ls *leases) resume(j Job, m moment, ttl time.Duration) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	h := ls.byJob[j.ID]
-	if j.Leased && h.epoch == j.Epoch && h.ended.IsZero() && ls.turns[h.shard] == m.turns[h.shard] {
+	switch {
+	case !j.Leased:
+	case h.epoch < j.Epoch:
+		ls.byJob[j.ID] = held{shard: j.Shard, epoch: j.Epoch, stray: true}
+	case h.epoch == j.Epoch && h.ended.IsZero() && !h.stray && ls.turns[h.shard] == m.turns[h.shard]:
 		h.until = m.at.Add(ttl)
 		ls.byJob[j.ID] = h
 	}
@@ -135,6 +142,15 @@ func (s *Shared) Held(job string, epoch int) bool {
 	defer s.leases.mu.Unlock()
 	h := s.leases.byJob[job]
 	return h.epoch == epoch && epoch != 0 && time.Until(h.until) > s.o.Lease/heldMargin
+}
+
+// HandedOut says that a lease was returned to somebody, by this or another
+// request.
+func (s *Shared) HandedOut(job string, epoch int) bool {
+	s.leases.mu.Lock()
+	defer s.leases.mu.Unlock()
+	h := s.leases.byJob[job]
+	return h.epoch == epoch && epoch != 0 && !h.stray
 }
 
 // Leases are those that this process holds: ID, Shard and Epoch of each.

@@ -49,6 +49,27 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
+// TestToldInHope: a lease that Redis was told of and that nobody was handed is
+// known, so that it can be given back, but never begun.
+func TestToldInHope(t *testing.T) {
+	t.Parallel()
+	j := Job{ID: "j", Epoch: 1, Leased: true}
+	s := Shared{leases: leases{byJob: map[string]held{}}, o: Options{Lease: 10 * time.Second}}
+	m := s.leases.now()
+	s.leases.resume(j, m, s.o.Lease)
+	s.leases.resume(j, m, s.o.Lease) // told again
+	if all := s.Leases(); len(all) != 1 || all[0].ID != "j" || all[0].Epoch != 1 {
+		t.Errorf("known %+v", all)
+	}
+	if s.Held("j", 1) || s.HandedOut("j", 1) || s.leases.adopt(j, m, s.o.Lease) {
+		t.Error("it may be begun")
+	}
+	j.Epoch = 2
+	if !s.leases.adopt(j, m, s.o.Lease) || !s.Held("j", 2) || !s.HandedOut("j", 2) || s.HandedOut("j", 1) {
+		t.Error("the next lease is not handed out")
+	}
+}
+
 // TestLateAnswers: what was asked before a suspension, or ended meanwhile, is
 // neither renewed nor resumed.
 func TestLateAnswers(t *testing.T) {
