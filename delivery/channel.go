@@ -25,6 +25,31 @@ type Patient interface {
 	Within() time.Duration
 }
 
+// Acknowledged is a channel whose service tells how far a note has come after
+// it took it.
+type Acknowledged interface {
+	// Ack is what settles a chain: WasAccepted, WasDelivered, WasRead or
+	// WasPlayed. Until then, or until its time is over, the next target waits.
+	Ack() What
+	// Tells says whether the service tells of a level at all.
+	Tells(level What) bool
+}
+
+// Linkable is a channel whose chats can be linked to mailboxes, see Chats.
+type Linkable interface {
+	// DeepLink is the address that opens the chat service with the code ready
+	// to be sent, like https://t.me/BOT?start=CODE, and Say what a person sends
+	// by hand in its place.
+	DeepLink(ctx context.Context, code string) (link string, say string, err error)
+}
+
+// Runner is a channel that listens to its service for as long as the gateway
+// runs. Run returns nil when ctx ends; what fails before is logged and tried
+// again.
+type Runner interface {
+	Run(ctx context.Context) error
+}
+
 // Limited is a channel that says how many sends its service takes; the others
 // have no limit.
 type Limited interface {
@@ -36,14 +61,20 @@ type Limited interface {
 // channel of the configuration file can have this name.
 const Operator = "operator"
 
-// EventDead is what happened to a note that one of its chains could not deliver.
-const EventDead = "note.dead"
+// What the operator is told of a note: one of its chains could not deliver it,
+// or did; the recipient read it, played it.
+const (
+	EventDead      = "note.dead"
+	EventDelivered = "note.delivered"
+	EventRead      = "note.read"
+	EventPlayed    = "note.played"
+)
 
 // Parcel is one attempt at one target.
 type Parcel struct {
 	Key     string // the job's id, the same on every attempt
 	Note    Note
-	Address string // the part of the target after the colon
+	Address string // the part of the target after the colon; "" for the chat that the mailbox is linked to
 	Attempt int
 	Repeat  bool // an earlier attempt may have arrived: say so where the service cannot tell
 
@@ -52,12 +83,21 @@ type Parcel struct {
 	// Link signs a URL to the file that works until it expires; "" when the
 	// gateway has no public URL. nil for a missed note.
 	Link func(expires time.Time) string
+	// Page signs a URL to a page that plays the note, as Link does.
+	Page func(expires time.Time) string
+	// Convert is the note's file in another form, by its MIME type: audio/mpeg.
+	// nil for a missed note.
+	Convert func(ctx context.Context, mimeType string) ([]byte, error)
 }
 
 // Receipt is a service's word that it has the note.
 type Receipt struct {
 	ID     string // the service's id of the message, "" when it gives none
 	Detail string // for `note show`, like "200 OK"
+	// Invited says that the service took an invitation in the note's place: the
+	// note itself goes out when the recipient asks for it (WasAsked). Until
+	// then, or until the time for this target is over, the job waits.
+	Invited bool
 }
 
 // SendError says how an attempt failed. Its text carries no secret, number or

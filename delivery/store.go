@@ -74,6 +74,7 @@ type Lease struct {
 	Chain   Chain
 	Step    int       // the target of the chain whose turn it is
 	Attempt int       // 1 for the first attempt at this target
+	Waited  bool      // the time of Waiting is over, and no report settled it: the next target's turn
 	Unknown bool      // an earlier attempt's outcome is unknown: this one may be a repeat
 	First   time.Time // when the time for this target began: with the note's rendering, or the first attempt at a later target
 	Foreign bool      // the note is another machine's, whose configuration made the chain
@@ -92,13 +93,14 @@ const (
 	Retry   Outcome = "retry"   // it did not, and may later
 	Unknown Outcome = "unknown" // the answer was lost: it may have
 	Dead    Outcome = "dead"    // it never will at this target
+	Waiting Outcome = "waiting" // it has the note, or an invitation to it: its report is waited for
 )
 
 // Result is what an attempt came to, as the queue keeps it.
 type Result struct {
 	Outcome Outcome
 	Receipt Receipt       // of Done
-	Wait    time.Duration // of Retry and Unknown: until the next attempt
+	Wait    time.Duration // of Retry and Unknown: until the next attempt; of Waiting: until the report's time is over
 	Detail  string        // the answer or the error, without secrets: what `note show` prints
 	Status  int           // the service's status code, 0 when there was none
 }
@@ -113,7 +115,9 @@ type Queue interface {
 	// twice.
 	Start(ctx context.Context, l Lease) error
 	// Finish keeps an attempt's result. Dead moves the job to the next target
-	// of its chain, or ends it when there is none.
+	// of its chain, or ends it when there is none. Waiting takes it out of its
+	// thread, which goes on without it; when its time is over it is leased once
+	// more, with Waited.
 	Finish(ctx context.Context, l Lease, r Result) error
 	// Release gives a lease back unused: no attempt was made.
 	Release(ctx context.Context, l Lease) error

@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/afterbeep/afterbeep/delivery"
@@ -11,7 +12,13 @@ import (
 type Options interface {
 	// Open makes the channel. Its error says what to mend in the settings; a
 	// type that also has Validate() error tells all of it without opening.
-	// A channel that is an io.Closer is closed when the gateway ends.
+	// A type whose targets have addresses also has CheckAddress(string) error,
+	// which says what is wrong with one, "" standing for the chat that the
+	// mailbox is linked to; the targets of the others have none.
+	//
+	// A channel that is an io.Closer is closed when the gateway ends, one that
+	// is an http.Handler answers its service's callbacks at /callback/NAME, and
+	// one that is a delivery.Runner runs as long as the gateway does.
 	Open(env Env) (delivery.Channel, error)
 }
 
@@ -19,6 +26,15 @@ type Options interface {
 type Env struct {
 	Log       *slog.Logger
 	UserAgent string // "afterbeep/VERSION"
+	Name      string // of the channel in the configuration file
+	PublicURL string // where /callback/NAME is reached from outside, without a slash at its end; "" for nowhere
+	Folder    string // the channel's own, below the store's; "" when it is only tried
+
+	Memory delivery.Memory // its own
+	Chats  delivery.Chats  // linked at this channel
+	// Report keeps what the service tells; the answer to a callback waits for
+	// it. delivery.ErrNotFound for a job that is not known: nothing to be done.
+	Report func(ctx context.Context, r delivery.Report) error
 }
 
 // Table lists the types of channels: the name in the configuration file, and

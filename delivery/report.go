@@ -1,0 +1,53 @@
+package delivery
+
+import (
+	"context"
+	"time"
+)
+
+// Report is what a chat service tells of a note after it took it: late, twice
+// and in any order.
+type Report struct {
+	Job    string    // the parcel's key
+	What   What      // what happened
+	At     time.Time // when, by the service's clock; zero for now
+	Detail string    // what the service said, without secrets, numbers and names
+}
+
+// What is what happened to a note at a chat service.
+type What string
+
+// What services tell. The first four are levels: each includes those before it.
+const (
+	WasAccepted  What = "accepted"  // the service has it: what settles an attempt whose answer was lost
+	WasDelivered What = "delivered" // it reached the recipient's device
+	WasRead      What = "read"      // the message was seen
+	WasPlayed    What = "played"    // the note was listened to
+	WasRefused   What = "refused"   // the service could not deliver what it had accepted: the next target's turn
+	WasAsked     What = "asked"     // the recipient asked for the note that an invitation stands for: it is due now
+)
+
+// Includes says that a level is reached once w happened; refused and asked are
+// no levels.
+func (w What) Includes(level What) bool {
+	order := map[What]int{WasAccepted: 1, WasDelivered: 2, WasRead: 3, WasPlayed: 4}
+	return order[w] > 0 && order[w] >= order[level]
+}
+
+// Reports keeps what chat services tell.
+type Reports interface {
+	// Report keeps a report about a job: once, however often it is told. It
+	// becomes a line of the note's life; read and played mark the note.
+	//
+	// settles says that the level is reached which the channel's configuration
+	// asks for: a job that waits, is queued (its last answer may have been
+	// lost) or dead is delivered then; one at a later target is not sent there
+	// any more, unless it is being sent just now. WasRefused moves a job that
+	// waits, or was delivered by that target, to the next target, or ends it
+	// as dead; WasAsked makes a waiting job due at once.
+	//
+	// When it returns nil the report is on disk: the service may forget it.
+	// ErrNotFound when there is no such job: an erased note's, or another
+	// installation's.
+	Report(ctx context.Context, channel string, r Report, settles bool) error
+}
