@@ -12,7 +12,7 @@ import (
 func (c composition) openTelling(tb testing.TB) keeper {
 	tb.Helper()
 	o := c.options(tb, tb.TempDir())
-	o.Operator = true
+	o.Operator = []string{delivery.EventDead}
 	return c.openWith(tb, o)
 }
 
@@ -119,7 +119,7 @@ func testStart(t *testing.T, c composition) {
 
 // A store in clear that is sealed keeps who waits to be told, each on its own.
 func TestOperatorJobsAreSealed(t *testing.T) {
-	o := Options{Path: t.TempDir(), Operator: true}
+	o := Options{Path: t.TempDir(), Operator: []string{delivery.EventDead}}
 	s := openStore(t, o)
 	for range 2 {
 		l := keep(t, s, newNote("101", "201"), chainTo("crm"))[0]
