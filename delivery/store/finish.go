@@ -46,17 +46,15 @@ func (t *txn) finish(l delivery.Lease, r delivery.Result, now time.Time) (early 
 		return false, err
 	}
 	early = r.Outcome == delivery.Dead
-	if to.ended || r.Outcome == delivery.Waiting {
-		if early, err = t.freeThread(l.Job); err != nil {
-			return false, err
-		}
-	}
 	if r.Outcome == delivery.Waiting {
-		if err := t.setApart(l.Job); err != nil {
+		if early, err = t.setApart(l.Job); err != nil {
 			return false, err
 		}
 	}
 	if to.ended {
+		if early, err = t.freeThread(l.Job); err != nil {
+			return false, err
+		}
 		told, err := t.ended(kept{l.Note, b}, l, r, now)
 		if err != nil {
 			return false, err
@@ -84,10 +82,18 @@ func (t *txn) ended(n kept, l delivery.Lease, r delivery.Result, now time.Time) 
 }
 
 // setApart gives a job a thread of its own: it waits for nobody any more, and
-// nobody for it.
-func (t *txn) setApart(job string) error {
-	_, err := t.exec("UPDATE job SET thread = ?, head = shared = 0 WHERE id = ?", t.vault.apart(job), job)
-	return err
+// nobody for it. True when the next of its thread may go.
+func (t *txn) setApart(job string) (early bool, err error) {
+	var thread []byte
+	var head bool
+	if err := t.row("SELECT thread, head FROM job WHERE id = ?", job).Scan(&thread, &head); err != nil {
+		return false, err
+	}
+	_, err = t.exec("UPDATE job SET thread = ?, head = shared = 0 WHERE id = ?", t.vault.apart(job), job)
+	if err != nil || !head {
+		return false, err
+	}
+	return t.lead(thread)
 }
 
 // transition is what a result makes of its job's row.
@@ -106,7 +112,7 @@ func (t *txn) after(l delivery.Lease, r delivery.Result, now time.Time) (transit
 	case r.Outcome == delivery.Unknown:
 		return transition{"state = 'queued', next_at = ?, unknown = unknown | (1 << step)", []any{micros(now.Add(r.Wait))}, false}, nil
 	case r.Outcome == delivery.Waiting:
-		return transition{"state = 'queued', next_at = ?, waits = 1, head = 0", []any{micros(now.Add(r.Wait))}, false}, nil
+		return transition{"state = 'queued', next_at = ?, waits = 1", []any{micros(now.Add(r.Wait))}, false}, nil
 	case r.Outcome == delivery.Dead && l.Step+1 < len(l.Chain):
 		return transition{"state = 'queued', next_at = ?, " + nextTarget, []any{micros(now)}, false}, nil
 	case r.Outcome == delivery.Dead:
@@ -138,9 +144,17 @@ func (t *txn) endNote(id string, now time.Time) error {
 
 // freeThread lets the oldest waiting job of a job's thread go.
 func (t *txn) freeThread(job string) (bool, error) {
+	var thread []byte
+	if err := t.row("SELECT thread FROM job WHERE id = ?", job).Scan(&thread); err != nil {
+		return false, err
+	}
+	return t.lead(thread)
+}
+
+// lead lets the oldest waiting job of a thread go.
+func (t *txn) lead(thread []byte) (bool, error) {
 	changed, err := t.exec(`UPDATE job SET head = 1 WHERE seq = (
-		SELECT seq FROM job WHERE state = 'queued' AND head = 0 AND shared = 0 AND thread = (SELECT thread FROM job WHERE id = ?)
-		ORDER BY note, seq LIMIT 1)`, job)
+		SELECT seq FROM job WHERE state = 'queued' AND head = 0 AND shared = 0 AND thread = ? ORDER BY note, seq LIMIT 1)`, thread)
 	return changed > 0, err
 }
 

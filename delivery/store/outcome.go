@@ -81,8 +81,10 @@ func (t *txn) follow(j standing, step int, now time.Time, h *heard) error {
 		return t.moveOn(j, now, h)
 	case v.asked && queued && j.waits:
 		h.early = true
-		_, err := t.exec("UPDATE job SET waits = 2, next_at = ?1, first_at = ?1 WHERE id = ?2", micros(now), j.id)
-		return err
+		if _, err := t.exec("UPDATE job SET waits = 2, next_at = ?1, first_at = ?1 WHERE id = ?2", micros(now), j.id); err != nil {
+			return err
+		}
+		return t.honoured(j.id)
 	}
 	return nil
 }
@@ -110,7 +112,7 @@ func (t *txn) moveOn(j standing, now time.Time, h *heard) error {
 		if j.state != delivery.JobDelivered {
 			return nil
 		}
-		if err := t.setApart(j.id); err != nil {
+		if _, err := t.setApart(j.id); err != nil {
 			return err
 		}
 		_, err := t.exec("UPDATE note SET ended_at = 0 WHERE id = ?", j.ID)
@@ -157,8 +159,13 @@ func (t *txn) catchUp(job string, step int, now time.Time) (early bool, err erro
 	if err := t.follow(j, step, now, &h); err != nil {
 		return false, err
 	}
-	_, err = t.exec("UPDATE report SET open = 0 WHERE job = ? AND open = 1", job)
-	return h.early, err
+	return h.early, t.honoured(job)
+}
+
+// honoured keeps that nobody's asking is left to be honoured.
+func (t *txn) honoured(job string) error {
+	_, err := t.exec("UPDATE report SET open = 0 WHERE job = ? AND open = 1", job)
+	return err
 }
 
 // askedLast honours a recipient who asked for the note in the last moment: the
@@ -174,6 +181,5 @@ func (t *txn) askedLast(l delivery.Lease, now time.Time) (asked bool, err error)
 	if err := t.change(l, "state = 'queued', waits = 2, next_at = ?, first_at = ?", micros(now), micros(now)); err != nil {
 		return false, err
 	}
-	_, err = t.exec("UPDATE report SET open = 0 WHERE job = ? AND open = 1", l.Job)
-	return true, err
+	return true, t.honoured(l.Job)
 }
