@@ -120,7 +120,7 @@ CREATE TABLE attempt (
 	receipt  TEXT NOT NULL DEFAULT '',
 	event    BLOB NOT NULL DEFAULT x'',     -- eventBody as JSON
 	settled  INTEGER NOT NULL DEFAULT 0,    -- 1: the other machines know the outcome
-	round    INTEGER NOT NULL,              -- of the job
+	round    INTEGER NOT NULL DEFAULT 0,    -- of the job
 	arrived  INTEGER NOT NULL DEFAULT 0,    -- delivery.Result.Arrived
 	PRIMARY KEY (job, epoch)
 ) STRICT, WITHOUT ROWID;

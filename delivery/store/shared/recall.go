@@ -103,7 +103,7 @@ func (s *Shared) telling(f Fact) (command, error) {
 		j := f.Job
 		return command{shard: j.Shard, script: s.scripts.recall, args: []any{
 			s.o.Machine, s.owner, s.o.Lease.Milliseconds(), string(f.Kind),
-			j.ID, j.Note, j.Thread, j.Chain, j.Steps, j.Step, j.Attempt, j.Unknown, j.Round, age(j.First), wait(j.Next), j.Epoch, j.Pos, j.Home, j.Waits,
+			j.ID, j.Note, j.Thread, j.Chain, j.Steps, j.Step, j.Attempt, j.Unknown, j.Round, age(j.First), wait(j.Next), j.Epoch, j.Pos, j.Home, j.Waits, j.Void,
 		}}, nil
 	}
 	return command{}, fmt.Errorf("no such kind of fact %q", f.Kind)

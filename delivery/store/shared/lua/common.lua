@@ -187,6 +187,18 @@ local function afresh(j)
   end
 end
 
+-- takeBack makes of a tombstone a job of which nothing is known but what was
+-- said, when its home says that no delivery before the round void counts: its
+-- service refused the note after all. True when so.
+local function takeBack(j, void)
+  if j.state ~= 'delivered' or tonumber(void) <= tonumber(j.round or 0) then return false end
+  redis.call('PERSIST', P .. 'job:' .. j.id)
+  redis.call('HDEL', P .. 'job:' .. j.id, 'state')
+  j.state = nil
+  set(j, { ['said:' .. (j.step or 0) .. ':refused'] = 1, arrived = 0, void = void })
+  return true
+end
+
 -- conclude ends a job: delivered, dead or erased. A dead one stays whole, to
 -- be driven again; of the others a tombstone remains. True when another job
 -- of the thread became due.

@@ -42,14 +42,14 @@ for i = FIRST, #ARGV, FIELDS do
     waits = waits,
   }
   local j = read(id)
-  local takenBack = j.state == 'delivered' and tonumber(void) > tonumber(j.round or 0)
-  if not j.state or takenBack then
-    redis.call('PERSIST', P .. 'job:' .. id)
+  local takenBack = takeBack(j, void)
+  if takenBack and tonumber(round) > tonumber(void) then afresh(j) end -- driven again since
+  if not j.state then
     j.note, j.thread = note, thread
     become(j, 'queued', {
       note = note, thread = thread, chain = chain, steps = steps, pos = (i - FIRST) / FIELDS, home = machine, epoch = epoch,
       unknown = unknown, step = told.step, attempt = told.attempt, round = told.round, next = told.next,
-      first = told.first, waits = waits, void = void, arrived = 0, memory = again == '1' and '' or memory(),
+      first = told.first, waits = waits, void = void, memory = again == '1' and '' or memory(),
     })
     join(j)
     if waits ~= '0' or takenBack then apart(j) end

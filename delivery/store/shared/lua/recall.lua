@@ -1,26 +1,29 @@
 -- recall takes in what a machine knows of a job, for a server that may have
 -- forgotten it. ARGV: machine, owner, ttl in ms, kind, then the job: id, note,
 -- thread, chain, steps, step, attempt, unknown, round, ms since the first
--- attempt (-1: none), ms until the next, epoch, pos, home,
--- waits.
--- Kinds: delivered, dead; waiting (for a report); sending (this owner is at it); interrupted (an
--- earlier process of this machine was).
+-- attempt (-1: none), ms until the next, epoch, pos, home, waits, void
+-- (deliveries of earlier rounds do not count).
+-- Kinds: delivered, dead; waiting (for a report); sending (this owner is at it);
+-- interrupted (an earlier process of this machine was).
 -- Answers: the job, leased when the lease stands.
 local machine, owner, ttl, kind = unpack(ARGV, 1, 4)
-local id, note, thread, chain, steps, step, tried, unknown, round, age, wait, epoch, pos, home, waits = unpack(ARGV, 5)
+local id, note, thread, chain, steps, step, tried, unknown, round, age, wait, epoch, pos, home, waits, void = unpack(ARGV, 5)
 evenFull()
 local told = { step = step, attempt = tried, round = round, waits = kind == 'dead' and 3 or waits }
 local j = read(id)
+takeBack(j, void)
 
 if not j.state then
   j.note, j.thread, j.pos = note, thread, pos
   set(j, {
     note = note, thread = thread, chain = chain, steps = steps, step = step, attempt = tried, unknown = unknown,
-    round = round, epoch = epoch, pos = pos, home = home, next = now + wait, memory = '',
+    round = round, epoch = epoch, pos = pos, home = home, void = void, next = now + wait, memory = '',
     first = age == '-1' and 0 or now - age,
   })
 elseif not counted[j.state] or (kind == 'delivered' and tonumber(round) < tonumber(j.void or 0)) then
   return standing(j)
+elseif tonumber(void) > tonumber(j.void or 0) then
+  set(j, { void = void })
 end
 
 if kind == 'delivered' then
