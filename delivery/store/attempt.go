@@ -174,7 +174,7 @@ func (f *Fleet) doubtAttempts(ctx context.Context) error {
 }
 
 func (t *txn) doubtAttempt(a attempt, now time.Time) error {
-	if a.Job.Waiting() { // nothing was sent
+	if a.Waiting() { // nothing was sent
 		a.Outcome = returned
 		if err := t.conclude(a, now); err != nil {
 			return err
