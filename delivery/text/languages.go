@@ -114,7 +114,7 @@ func french() *Texts {
 }
 
 func italian() *Texts {
-	return &Texts{ //nolint:gosec // words, no credentials
+	return &Texts{ //nolint:gosec,misspell // words, no credentials, and no English
 		Language:  "it",
 		VoiceFrom: "Messaggio vocale da %s", VideoFrom: "Videomessaggio da %s", MissedFrom: "Chiamata persa da %s",
 		Private: "Numero privato", FromPrivate: "un numero privato",
