@@ -114,7 +114,7 @@ func french() *Texts {
 }
 
 func italian() *Texts {
-	return &Texts{ //nolint:gosec,misspell // words, no credentials, and no English
+	return &Texts{ //nolint:gosec // words, no credentials
 		Language:  "it",
 		VoiceFrom: "Messaggio vocale da %s", VideoFrom: "Videomessaggio da %s", MissedFrom: "Chiamata persa da %s",
 		Private: "Numero privato", FromPrivate: "un numero privato",
@@ -123,7 +123,7 @@ func italian() *Texts {
 			"busy": "la linea era occupata", "unreachable": "il telefono non era raggiungibile", "forwarded": "la chiamata è stata inoltrata", "declined": "la chiamata è stata rifiutata",
 		},
 		Partial: "La chiamata si è interrotta: potrebbe mancare la fine.",
-		Repeat:  "È possibile che abbia già ricevuto questo messaggio.",
+		Repeat:  "È possibile che abbia già ricevuto questo messaggio.", //nolint:misspell // Italian
 		Days:    [7]string{"domenica", "lunedì", "martedì", "mercoledì", "giovedì", "venerdì", "sabato"},
 		Months: [12]string{
 			"gennaio", "febbraio", "marzo", "aprile", "maggio", "giugno", "luglio", "agosto", "settembre", "ottobre", "novembre", "dicembre",
