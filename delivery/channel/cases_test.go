@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -72,7 +73,7 @@ func TestSuiteFile(t *testing.T) {
 			}
 			p := s.parcel(sampleNote())
 			p.Note.Media.Bytes = s.most + 1
-			if failed := s.fail(t, s.open(t, server(t, s)), p, 10*time.Second); failed.Outcome != delivery.Dead || failed.Credentials {
+			if failed := s.fail(t, s.open(t, server(t, s)), p, plenty); failed.Outcome != delivery.Dead || failed.Credentials {
 				t.Errorf("got %+v", failed)
 			}
 		})
@@ -97,7 +98,7 @@ func TestSuiteFile(t *testing.T) {
 				} else {
 					p.Note.Media.Bytes++
 				}
-				if failed := s.fail(t, s.open(t, server(t, s)), p, 10*time.Second); failed.Outcome != tc.want || failed.Credentials {
+				if failed := s.fail(t, s.open(t, server(t, s)), p, plenty); failed.Outcome != tc.want || failed.Credentials {
 					t.Errorf("got %+v, want %s", failed, tc.want)
 				}
 			})
@@ -111,16 +112,14 @@ func TestSuiteAnswerBreaksOff(t *testing.T) {
 	run(t, caseBreaksOff, func(t *testing.T, s subject) {
 		carrier, all := s.survey(t)
 		for at := range all {
-			address, _ := striking(t, s, at, func(w http.ResponseWriter, r *http.Request) {
+			service := s.strike(t, at, shortly, func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(io.Discard, r.Body)
 				w.Header().Set("Content-Length", "1000")
 				_, _ = w.Write([]byte("we have"))
 				_ = http.NewResponseController(w).Flush()
 				<-r.Context().Done()
 			})
-			ctx, cancel := context.WithTimeout(t.Context(), shortly)
-			defer cancel()
-			_, err := s.open(t, address).Send(ctx, s.parcel(sampleNote()))
+			_, err := s.open(t, service.address).Send(service.ctx, s.parcel(sampleNote()))
 			var failed *delivery.SendError
 			if before := at < carrier && errors.As(err, &failed) && failed.Outcome == delivery.Retry; err != nil && !before {
 				t.Errorf("request %d, of which %d carries the note: %v", at, carrier, err)
@@ -157,7 +156,7 @@ func TestSuiteHalfWay(t *testing.T) {
 		p.Note.Media.Bytes = int64(len(big))
 		p.Open = func(context.Context) (io.ReadSeekCloser, error) { return file{bytes.NewReader(big)}, nil }
 		p.Convert = func(context.Context, string) ([]byte, error) { return big, nil }
-		if failed := s.fail(t, s.open(t, "http://"+listener.Addr().String()), p, 10*time.Second); failed.Outcome != delivery.Retry {
+		if failed := s.fail(t, s.open(t, "http://"+listener.Addr().String()), p, plenty); failed.Outcome != delivery.Retry {
 			t.Errorf("got %v, want retry", failed)
 		}
 	})
@@ -208,7 +207,7 @@ func TestSuiteGuardsTheInside(t *testing.T) {
 			}
 			o := s.options(address)
 			reflect.ValueOf(o).Elem().FieldByName("AllowPrivate").SetBool(false)
-			failed := s.fail(t, open(t, o), s.parcel(sampleNote()), 10*time.Second)
+			failed := s.fail(t, open(t, o), s.parcel(sampleNote()), plenty)
 			if failed.Outcome != delivery.Retry || !failed.Credentials || !strings.Contains(failed.Error(), "allow_private") {
 				t.Errorf("%s at %s: %v", s.name, address, failed)
 			}
@@ -216,28 +215,57 @@ func TestSuiteGuardsTheInside(t *testing.T) {
 	}
 }
 
-// shortly is the patience with what gives no answer; long enough for all that
-// comes before it.
-const shortly = time.Second
+const (
+	shortly = 300 * time.Millisecond // the patience with what gives no answer
+	plenty  = 10 * time.Second
+)
 
-// striking is a service that is well, but answers request number at, from 0,
-// as told. carried counts the others that carried the note.
-func striking(t *testing.T, s subject, at int, fault http.HandlerFunc) (address string, carried *atomic.Int32) {
+// struck is a service that is well, but for one request.
+type struck struct {
+	address string
+	carried atomic.Int32    // how many of the others carried the note
+	ctx     context.Context // ends as a deadline does, once the patience with that request is over
+}
+
+// strike answers request number at, from 0, as told.
+func (s subject) strike(t *testing.T, at int, patience time.Duration, fault http.HandlerFunc) *struck {
 	t.Helper()
+	over := make(chan struct{})
+	timer := time.AfterFunc(plenty, sync.OnceFunc(func() { close(over) }))
+	t.Cleanup(func() { timer.Stop() })
+	service := &struck{ctx: deadline{t.Context(), over}}
 	var count atomic.Int32
-	carried = new(atomic.Int32)
-	return serve(t, func(w http.ResponseWriter, r *http.Request) {
+	service.address = serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if int(count.Add(1))-1 == at {
+			timer.Reset(patience) // only now: what came before may have taken its time
 			fault(w, r)
 			return
 		}
 		body, _ := io.ReadAll(r.Body)
 		if s.carries(r, body) {
-			carried.Add(1)
+			service.carried.Add(1)
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		s.well(w, r)
-	}).URL, carried
+	}).URL
+	return service
+}
+
+// deadline is a context whose time is over when its channel is closed.
+type deadline struct {
+	context.Context
+	over chan struct{}
+}
+
+func (d deadline) Done() <-chan struct{} { return d.over }
+
+func (d deadline) Err() error {
+	select {
+	case <-d.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
 }
 
 // fault is what happens to a request.
@@ -334,12 +362,10 @@ func (s subject) known() (all []int) {
 // suffers sends a note whose request number at meets a fault.
 func (s subject) suffers(t *testing.T, f fault, at, carrier int) {
 	t.Helper()
-	address, carried := striking(t, s, at, f.handler)
-	ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(f.patience, 10*time.Second))
-	defer cancel()
+	service := s.strike(t, at, cmp.Or(f.patience, plenty), f.handler)
 	p := s.parcel(sampleNote())
-	receipt, err := s.open(t, address).Send(ctx, p)
-	switch sent := carried.Load(); {
+	receipt, err := s.open(t, service.address).Send(service.ctx, p)
+	switch sent := service.carried.Load(); {
 	case sent == 1 && err == nil && (at > carrier || at < carrier && f.again):
 		return // what comes after the note undoes nothing
 	case at > carrier, sent != 0:
