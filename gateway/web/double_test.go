@@ -184,6 +184,14 @@ func (m *memory) Open(_ context.Context, id string) (io.ReadSeekCloser, delivery
 	return readSeekNopCloser{bytes.NewReader(tone)}, n, nil
 }
 
+func (m *memory) Life(_ context.Context, id string) (delivery.Life, error) {
+	n := m.note(id)
+	if m.fail != nil || n.ID == "" {
+		return delivery.Life{}, cmp.Or(m.fail, delivery.ErrNotFound)
+	}
+	return delivery.Life{Note: n}, nil
+}
+
 func (m *memory) Export(_ context.Context, mailbox string, w io.Writer) error {
 	if m.fail != nil || !slices.ContainsFunc(m.notes, func(n delivery.Note) bool { return n.Recipient.Number == mailbox }) {
 		return cmp.Or(m.fail, delivery.ErrNotFound)

@@ -15,11 +15,25 @@ import (
 // service to fetch; "" when the server has no public URL. The signature is
 // HMAC-SHA256 over the id and the expiry, under a key for such links alone.
 func (s *Server) Link(id string, expires time.Time) string {
+	return s.signed("/media/", s.linkKey, id, expires)
+}
+
+// Page signs a URL to a page that plays the note, as Link does.
+func (s *Server) Page(id string, expires time.Time) string {
+	return s.signed("/note/", s.pageKey, id, expires)
+}
+
+func (s *Server) signed(path string, key []byte, id string, expires time.Time) string {
 	if s.public.Host == "" {
 		return ""
 	}
-	exp := strconv.FormatInt(expires.Unix(), 10)
-	return s.public.String() + "/media/" + id + "?exp=" + exp + "&sig=" + sign(s.linkKey, id, exp)
+	return s.public.String() + path + id + "?" + signedQuery(key, id, strconv.FormatInt(expires.Unix(), 10))
+}
+
+// signedQuery lets in who has it, to what the key and id stand for, until the
+// Unix time exp.
+func signedQuery(key []byte, id, exp string) string {
+	return "exp=" + exp + "&sig=" + sign(key, id, exp)
 }
 
 // linkedMedia serves the file that a signed link names.
