@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -81,6 +82,7 @@ type Server struct {
 	pageKey    []byte   // signs note pages
 	sessionKey []byte   // signs admin cookies
 
+	codes    quota // of linking codes
 	shutdown sync.Once
 	closing  chan struct{} // closed when event streams must end
 }
@@ -195,6 +197,9 @@ func (s *Server) mailboxRoutes() []mailboxRoute {
 		{"POST", "/notes/{id}/{mark}", s.mark},
 		{"GET", "/notes/{id}/media", s.noteMedia},
 		{"GET", "/events", s.events},
+		{"GET", "/chats", s.chats},
+		{"POST", "/chats/{channel}/code", s.chatCode},
+		{"DELETE", "/chats/{channel}", s.unlink},
 	}
 }
 
@@ -207,6 +212,8 @@ func (s *Server) routes() *http.ServeMux {
 		{"GET /metrics", s.o.Metrics.ServeHTTP},
 		{"GET /assets/{version}/{file}", s.asset},
 		{"GET /media/{id}", s.linkedMedia},
+		{"GET /note/{id}", s.linkedNote},
+		{"POST /note/{id}/played", s.linkedPlayed},
 		{"GET /callback/{name}", s.callback},
 		{"POST /callback/{name}", s.callback},
 	}
@@ -296,6 +303,14 @@ func (s *Server) unavailable(w http.ResponseWriter, r *http.Request, err error) 
 		s.log.WarnContext(r.Context(), "store failed a request", "route", r.Pattern, "error", err)
 	}
 	static(w, http.StatusServiceUnavailable, s.pages.unavailable)
+}
+
+// json answers with a view, as the page's script reads it.
+func (s *Server) json(w http.ResponseWriter, r *http.Request, view any) {
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(view); err != nil {
+		s.log.DebugContext(r.Context(), "answer was not sent", "route", r.Pattern, "error", err)
+	}
 }
 
 // static answers with a page that is the same for everybody.
