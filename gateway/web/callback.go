@@ -16,8 +16,7 @@ const (
 // callback hands what a chat service tells to its channel, which proves that it
 // is the service: there is no browser behind it, and no secret in the address.
 func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("name")
-	channel, ok := s.o.Callbacks[name]
+	channel, ok := s.o.Callbacks[r.PathValue("name")]
 	if !ok {
 		s.notFound(w, r)
 		return
@@ -25,16 +24,19 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(callbackWithin)) // none where the connection has no deadlines
 	r.Body = http.MaxBytesReader(w, r.Body, callbackMost)
 	out := &statusWriter{ResponseWriter: w}
-	defer func() {
-		switch failed := recover(); {
-		case failed == nil:
-		case out.status == 0 && failed != http.ErrAbortHandler: //nolint:errorlint // the value itself is thrown (net/http)
-			// What was thrown may quote the message: where it was thrown must do.
-			s.log.ErrorContext(r.Context(), "channel failed at a callback", "route", r.Pattern, "channel", name, "stack", string(debug.Stack()))
-			http.Error(w, "internal error", http.StatusInternalServerError)
-		default:
-			panic(http.ErrAbortHandler)
-		}
-	}()
+	defer s.caught(out, r)
 	channel.ServeHTTP(out, r)
+}
+
+// caught answers for a channel that panicked. What it threw may quote what it
+// was told: only where it did is logged.
+func (s *Server) caught(w *statusWriter, r *http.Request) {
+	switch failed := recover(); {
+	case failed == nil:
+	case failed == http.ErrAbortHandler || w.status != 0: //nolint:errorlint // this very value (net/http)
+		panic(http.ErrAbortHandler)
+	default:
+		s.log.ErrorContext(r.Context(), "channel failed at a callback", "route", r.Pattern, "channel", r.PathValue("name"), "stack", string(debug.Stack()))
+		http.Error(w, "internal error", http.StatusInternalServerError)
+	}
 }

@@ -33,7 +33,7 @@ func startChromium(t *testing.T) chromium {
 	for _, flag := range []string{"disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync", "mute-audio"} {
 		options = append(options, chromedp.Flag(flag, true))
 	}
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(stop)
 	ctx, closeAll := chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(closeAll)
@@ -146,6 +146,7 @@ func (p tab) picture(name string) {
 	if folder == "" {
 		return
 	}
+	time.Sleep(time.Second / 2) // what moves comes to rest
 	shot, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
 	if err == nil {
 		err = os.WriteFile(filepath.Join(folder, name+".png"), shot, 0o600)

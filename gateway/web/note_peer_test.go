@@ -30,7 +30,7 @@ func tryNotePage(page tab) {
 	n := linkedNote(m)
 	page.dark()
 	page.do("open", phone(), chromedp.Navigate(local(address, s.Page(n.ID, time.Now().Add(time.Hour)))))
-	page.until("it says who", "document.querySelector('h1').textContent === 'Voice message from Maria Kern (+49 30 55501234)'")
+	page.until("it says who", "document.querySelector('h1').textContent === 'Voice message from Maria Kern (+49\u00a030\u00a055501234)'")
 	page.until("it says when, how long and why, where the recipient lives", "document.querySelector('h1 + p').textContent === 'Sunday 1 March, 14:03 · 0:06 · the line was busy'")
 	page.until("the caller can be called back", "document.querySelector('a.dial').getAttribute('href') === 'tel:+493055501234'")
 	page.until("the page's own player stands in place of the browser's", count("audio", 0)+" && "+count(".note.is-unplayed .play", 1))

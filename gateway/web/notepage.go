@@ -58,7 +58,7 @@ func (s *Server) linkedNote(w http.ResponseWriter, r *http.Request) {
 	}
 	texts := text.For(n.Recipient.Language)
 	page := notePage{
-		Assets: "../" + s.pages.assets, Texts: texts, Caption: texts.Caption(n, false), Note: string(script),
+		Assets: "../" + s.pages.assets, Texts: texts, Caption: unbroken(texts.Caption(n, false)), Note: string(script),
 		Video: n.Kind == delivery.Video, Gone: view.Gone,
 	}
 	if dialable(n.Caller.Number) {
@@ -69,6 +69,15 @@ func (s *Server) linkedNote(w http.ResponseWriter, r *http.Request) {
 		page.Media, page.Type = template.URL("../media/"+n.ID+"?"+query), mediaType(n.Media.Type) //nolint:gosec // made here
 	}
 	s.render(w, r, http.StatusOK, s.pages.note, page)
+}
+
+// unbroken keeps the caller's number on one line.
+func unbroken(c text.Caption) text.Caption {
+	if c.Number != "" {
+		whole := strings.ReplaceAll(c.Number, " ", "\u00a0")
+		c.Title, c.Number = strings.ReplaceAll(c.Title, c.Number, whole), whole
+	}
+	return c
 }
 
 // dialable says whether a telephone can dial it (RFC 3966): an account's name it

@@ -43,7 +43,10 @@ func TestPage(t *testing.T) {
 		{"a note without a script", tryNoteWithoutScript, nil},
 		{"a note whose audio is gone", tryNoteGone, nil},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.try(browser.open(t, c.expected...)) })
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.try(browser.open(t, c.expected...))
+		})
 	}
 }
 

@@ -44,8 +44,9 @@ export class Chats {
   async #open() {
     this.#list();
     this.#dialog.showModal();
+    const before = JSON.stringify(this.#chats);
     await this.look();
-    if (this.#back.hidden) this.#list();
+    if (this.#back.hidden && JSON.stringify(this.#chats) !== before) this.#list();
   }
 
   // put shows one step; only the steps behind the list lead back to it.
@@ -118,7 +119,7 @@ export class Chats {
     const tick = () => {
       const ms = until - performance.now();
       if (ms <= 0) return this.#over(chat);
-      left.textContent = say("chat_left", length(ms + 999));
+      left.textContent = say("chat_left", length(ms));
       if (seconds++ % again === 0 && seconds > 1) this.#waitFor(chat);
     };
     tick();
