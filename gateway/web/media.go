@@ -56,7 +56,7 @@ func (s *Server) noteMedia(w http.ResponseWriter, r *http.Request, mailbox strin
 }
 
 // media serves a note's file, whole or in ranges (RFC 9110 section 14), if
-// may allows it.
+// may allows it; with ?as=mp3 as an MP3 file, where there is one.
 func (s *Server) media(w http.ResponseWriter, r *http.Request, id string, may func(delivery.Note) bool) {
 	if !delivery.ValidID(id) {
 		s.notFound(w, r)
@@ -76,7 +76,17 @@ func (s *Server) media(w http.ResponseWriter, r *http.Request, id string, may fu
 		s.notFound(w, r)
 		return
 	}
-	serveFile(w, r, note, file)
+	if r.URL.Query().Get("as") != "mp3" || !s.mp3s.offers(note) {
+		serveFile(w, r, note, file)
+		return
+	}
+	mp3, note, err := s.mp3s.make(r.Context(), note, file)
+	if err != nil {
+		s.log.WarnContext(r.Context(), "note did not become an MP3 file", "route", r.Pattern, "note_id", id, "error", err)
+		static(w, http.StatusServiceUnavailable, s.pages.unavailable)
+		return
+	}
+	serveFile(w, r, note, mp3)
 }
 
 func serveFile(w http.ResponseWriter, r *http.Request, note delivery.Note, file io.ReadSeeker) {
@@ -99,5 +109,5 @@ func mediaType(kept string) string {
 // extension is how a saved file is called: operating systems go by it.
 func extension(kept string) string {
 	base, _, _ := strings.Cut(kept, ";")
-	return map[string]string{"audio/ogg": ".ogg", "video/mp4": ".mp4", "video/webm": ".webm"}[strings.TrimSpace(base)]
+	return map[string]string{"audio/ogg": ".ogg", "audio/mpeg": ".mp3", "video/mp4": ".mp4", "video/webm": ".webm"}[strings.TrimSpace(base)]
 }

@@ -20,6 +20,7 @@ type notePage struct {
 	Note    string       // the noteView as JSON, for the script
 	Media   template.URL // the note's file; "" when there is nothing to play
 	Type    string       // of the file
+	MP3     bool         // it is to be had as MP3, too
 	Video   bool
 	Gone    bool
 }
@@ -57,16 +58,15 @@ func (s *Server) linkedNote(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	texts := text.For(n.Recipient.Language)
+	caption := unbroken(texts.Caption(n, false))
 	page := notePage{
-		Assets: "../" + s.pages.assets, Texts: texts, Caption: unbroken(texts.Caption(n, false)), Note: string(script),
-		Video: n.Kind == delivery.Video, Gone: view.Gone,
-	}
-	if dialable(n.Caller.Number) {
-		page.Call = template.URL(page.Caption.URI) //nolint:gosec // digits and their like alone
+		Assets: "../" + s.pages.assets, Texts: texts, Caption: caption, Call: template.URL(caption.URI), //nolint:gosec // tel: and a number
+		Note: string(script), Video: n.Kind == delivery.Video, Gone: view.Gone,
 	}
 	if view.Media != nil { // as long as the page, and not longer
 		query := signedQuery(s.linkKey, n.ID, r.URL.Query().Get("exp"))
-		page.Media, page.Type = template.URL("../media/"+n.ID+"?"+query), mediaType(n.Media.Type) //nolint:gosec // made here
+		page.Media = template.URL("../media/" + n.ID + "?" + query) //nolint:gosec // made here
+		page.Type, page.MP3 = mediaType(n.Media.Type), s.mp3s.offers(n)
 	}
 	s.render(w, r, http.StatusOK, s.pages.note, page)
 }
@@ -78,12 +78,6 @@ func unbroken(c text.Caption) text.Caption {
 		c.Title, c.Number = strings.ReplaceAll(c.Title, c.Number, whole), whole
 	}
 	return c
-}
-
-// dialable says whether a telephone can dial it (RFC 3966): an account's name it
-// cannot.
-func dialable(number string) bool {
-	return number != "" && strings.Trim(strings.TrimPrefix(number, "+"), "0123456789*#") == ""
 }
 
 // linkedPlayed keeps that the note was played on its page: POST /note/ID/played.

@@ -1,7 +1,9 @@
 package web
 
 import (
+	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -131,12 +133,6 @@ func TestNotePageSays(t *testing.T) {
 			[]string{"<audio", "note.js"},
 		},
 		{
-			"from an account",
-			delivery.Note{Kind: delivery.Missed, Caller: delivery.Caller{Number: "front-desk"}},
-			[]string{"Missed call from front-desk"},
-			[]string{"tel:"},
-		},
-		{
 			"video",
 			delivery.Note{Kind: delivery.Video, Caller: maria, Media: delivery.Media{Type: "video/mp4", Bytes: 9}},
 			[]string{"Video message from", `<video class="picture" controls playsinline`},
@@ -177,6 +173,23 @@ func TestNotePageSays(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestNotePageOffersMP3(t *testing.T) {
+	m := newMemory()
+	s := newServer(t, m, func(o *Options) {
+		o.MP3 = func(context.Context, io.Reader) ([]byte, error) { return []byte("an MP3 file"), nil }
+	})
+	n := linkedNote(m)
+	link, _ := url.Parse(s.Page(n.ID, time.Now().Add(time.Hour)))
+	page := ask(t, s, "GET", "/note/"+n.ID+"?"+link.RawQuery).Body.String()
+	source := regexp.MustCompile(`<source src="\.\.(/media/[^"]+)" type="audio/mpeg">`).FindStringSubmatch(page)
+	if source == nil {
+		t.Fatalf("none in\n%s", page)
+	}
+	if got := ask(t, s, "GET", strings.ReplaceAll(source[1], "&amp;", "&")).Body.String(); got != "an MP3 file" {
+		t.Errorf("it is %q", got)
 	}
 }
 

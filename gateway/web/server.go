@@ -21,7 +21,7 @@ import (
 )
 
 // Options is what the server works with. Callbacks, Linkables, LinkableFor,
-// AdminToken, PublicURL and Heartbeat may be left empty.
+// MP3, AdminToken, PublicURL and Heartbeat may be left empty.
 type Options struct {
 	Inbox     delivery.Inbox
 	Notes     Notes
@@ -43,6 +43,10 @@ type Options struct {
 	// chains name without an address. nil when there are none.
 	Linkables   map[string]Linkable
 	LinkableFor func(mailbox string) []string
+
+	// MP3 makes an MP3 file of a note's Ogg Opus file, for browsers that know no
+	// Opus; nil for none.
+	MP3 func(ctx context.Context, note io.Reader) ([]byte, error)
 
 	PublicURL  string        // where this server is reached from outside, like https://notes.example/voice; "" for no media links
 	AdminToken string        // opens every mailbox; "" for nobody
@@ -83,6 +87,7 @@ type Server struct {
 	sessionKey []byte   // signs admin cookies
 
 	codes    quota // of linking codes
+	mp3s     mp3s
 	shutdown sync.Once
 	closing  chan struct{} // closed when event streams must end
 }
@@ -113,6 +118,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		linkKey:    derive(key, "media link"),
 		pageKey:    derive(key, "note page"),
 		sessionKey: derive(key, "admin session", o.AdminToken),
+		mp3s:       mp3s{encode: o.MP3},
 		closing:    make(chan struct{}),
 	}
 	sameOrigin := http.NewCrossOriginProtection() // refuses changes that another site's page asks a browser for

@@ -19,7 +19,10 @@ export const page = async (before = "") => (await answer(`/notes?before=${before
 export const mark = (note, what) =>
   fetch(`${base}/notes/${note.id}/${what}`, { method: "POST", keepalive: true }).catch(() => {});
 
-export const mediaURL = (note) => `${base}/notes/${note.id}/media`;
+// mediaURL is where a note's file is: as MP3 for browsers that know no Opus,
+// where the gateway has that.
+const form = new Audio().canPlayType("audio/ogg; codecs=opus") ? "" : "?as=mp3";
+export const mediaURL = (note) => `${base}/notes/${note.id}/media${note.kind === "video" ? "" : form}`;
 
 // chats lists where the mailbox can link a chat, and whether it has.
 export const chats = async () => (await answer("/chats")).json();

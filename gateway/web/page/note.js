@@ -20,8 +20,9 @@ else listen();
 
 // listen puts the inbox's player in place of the browser's.
 function listen() {
-  const source = native.querySelector("source").src;
-  const player = new Player(() => source);
+  const sources = [...native.querySelectorAll("source")];
+  const source = sources.find((one) => native.canPlayType(one.type)) ?? sources[0];
+  const player = new Player(() => source.src);
   const controls = new Controls(note, player);
   const show = () => {
     box.classList.toggle("is-unplayed", !note.played);
