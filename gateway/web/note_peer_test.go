@@ -73,6 +73,8 @@ func tryNoteGone(page tab) {
 	page.until("it says so", "document.querySelector('.expired').textContent === 'This message is no longer available.'")
 	page.until("there is nothing to play", count("audio, .play", 0))
 	page.picture("note-4-gone")
+	page.do("on a desk", chromedp.EmulateViewport(1280, 800))
+	page.picture("note-5-gone-desk")
 }
 
 // voice is a waveform with words and pauses in it.

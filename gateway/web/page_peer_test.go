@@ -184,15 +184,25 @@ func tryGone(page tab) {
 func id(n int) string { return strings.Repeat("0", 25) + fmt.Sprint(n) }
 
 func tryReceipts(page tab) {
+	t := page.t
 	m := newMemory()
-	address := listen(page.t, newServer(page.t, m, nil))
-	n := m.add(delivery.Note{Kind: delivery.Voice, Caller: delivery.Caller{Number: "204", Name: "Jo"}, Waveform: waveform()})
-	page.do("open", chromedp.EmulateViewport(1280, 800), chromedp.Navigate(address+InboxPath(receptionToken)))
-	page.until("it was seen here", "document.querySelector('.seen').textContent.startsWith('Seen ')")
-	_ = m.Mark(page.t.Context(), reception, n.ID, delivery.MarkPlayed) // never fails
-	page.until("it was played there", "document.querySelector('.seen.is-played').textContent.startsWith('Played ')")
-	page.until("it is no longer new", count(".is-unplayed", 0))
-	page.picture("inbox-played")
+	address := listen(t, newServer(t, m, nil))
+	jo := delivery.Caller{Number: "+493055501234", Name: "Jo Ender"}
+	n := m.add(delivery.Note{ID: id(0), Kind: delivery.Voice, Caller: jo, Reason: "busy", Waveform: voice()})
+	m.add(delivery.Note{ID: id(1), Kind: delivery.Missed, Caller: jo, Reason: "missed"})
+	m.add(delivery.Note{ID: id(2), Kind: delivery.Voice, Caller: jo, Waveform: voice(), Partial: true})
+	page.dark()
+	page.do("open", phone(), chromedp.Navigate(address+InboxPath(receptionToken)))
+	page.until("the caller", count(".caller", 1))
+	page.do("choose", chromedp.Click(chromedp.CSS(".caller")))
+	page.until("all were seen here", "[...document.querySelectorAll('.seen')].every((seen) => seen.textContent.startsWith('Seen ')) && "+count(".seen", 3))
+	if err := m.Mark(t.Context(), reception, n.ID, delivery.MarkPlayed); err != nil {
+		t.Fatal(err)
+	}
+	page.until("one was played there", "document.querySelector('.note:first-of-type .seen.is-played').textContent.startsWith('Played ')")
+	page.until("it is no longer new", count(".is-unplayed", 1))
+	page.until("nothing hangs over", "document.documentElement.scrollWidth <= 390")
+	page.picture("inbox-played-phone-dark")
 }
 
 func tryErased(page tab) {
