@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
@@ -84,4 +85,9 @@ func voice() []byte {
 		levels[i] = byte((i*i*37+i*101)%200) * byte(min(1, i%9))
 	}
 	return levels
+}
+
+// local is where the tests' server has a public link.
+func local(address, link string) string {
+	return address + strings.TrimPrefix(link, "https://notes.example/voice")
 }
