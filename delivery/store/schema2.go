@@ -52,9 +52,12 @@ CREATE TABLE job2 (
 	steps    INTEGER NOT NULL,              -- targets in its chain
 	shared   INTEGER NOT NULL DEFAULT 0,    -- 0: this machine's alone; 1: meant for all machines, perhaps told; 2: they have it. It is a head here only with 0
 	round    INTEGER NOT NULL DEFAULT 0,    -- of a shared job: how often it was redriven
-	epoch    INTEGER NOT NULL DEFAULT 0     -- of a shared job: of its last lease that is known here
+	epoch    INTEGER NOT NULL DEFAULT 0,    -- of a shared job: of its last lease that is known here
+	waits    INTEGER NOT NULL DEFAULT 0,    -- 1: for a report, until next_at; 2: it did, and the recipient asked for the note
+	void     INTEGER NOT NULL DEFAULT 0,    -- of a shared job: deliveries of earlier rounds do not count, its service took them back
+	told     INTEGER NOT NULL DEFAULT 0     -- 1: the operator knows that it was delivered
 ) STRICT;
-INSERT INTO job2 SELECT seq, id, note, thread, CAST(chain AS BLOB), state, head, step, attempt, unknown, first_at, next_at, receipt, json_array_length(chain), 0, 0, 0 FROM job;
+INSERT INTO job2 SELECT seq, id, note, thread, CAST(chain AS BLOB), state, head, step, attempt, unknown, first_at, next_at, receipt, json_array_length(chain), 0, 0, 0, 0, 0, 0 FROM job;
 DROP TABLE job;
 ALTER TABLE job2 RENAME TO job;
 CREATE INDEX job_note ON job (note);
@@ -88,6 +91,18 @@ CREATE TABLE link (
 	token   BLOB NOT NULL UNIQUE,           -- SHA-256 of the token
 	body    BLOB NOT NULL                   -- linkBody as JSON
 ) STRICT, WITHOUT ROWID;
+
+-- What chat services told of this machine's jobs: what is told again is known.
+CREATE TABLE report (
+	job     TEXT NOT NULL,
+	step    INTEGER NOT NULL,               -- the target that it is about
+	what    TEXT NOT NULL,                  -- delivery.What
+	note    TEXT NOT NULL,
+	settles INTEGER NOT NULL,               -- 1: the job is delivered, or will be when its lease ends
+	open    INTEGER NOT NULL,               -- 1: asked while the job was being sent, to be honoured when its lease ends
+	PRIMARY KEY (job, step, what)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX report_note ON report (note);
 
 -- An attempt of this machine at a shared job, its own or another machine's.
 CREATE TABLE attempt (
