@@ -125,6 +125,7 @@ func panicked(cause any) error {
 func (w *Worker) parcel(l Lease) Parcel {
 	p := Parcel{Key: l.Job, Note: l.Note, Address: l.Target().Address, Attempt: l.Attempt, Repeat: l.Unknown}
 	if l.Note.Kind != Missed {
+		p.Page = func(expires time.Time) string { return w.o.Page(l.Note.ID, expires) }
 		p.Open = func(ctx context.Context) (io.ReadSeekCloser, error) {
 			file, _, err := w.files.Open(ctx, l.Note.ID)
 			return file, err

@@ -22,6 +22,9 @@ type WorkerOptions struct {
 	// time.Now.
 	Now func() time.Time
 
+	// Page signs a URL to a page that plays a note, as Link does.
+	Page func(noteID string, expires time.Time) string
+
 	// Link signs a URL to a note's file that works until it expires, "" when
 	// the gateway has no public URL.
 	Link func(noteID string, expires time.Time) string
@@ -77,6 +80,9 @@ func NewWorker(q Queue, files Opener, channels map[string]Channel, o WorkerOptio
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Page == nil {
+		o.Page = func(string, time.Time) string { return "" }
 	}
 	if o.Link == nil {
 		o.Link = func(string, time.Time) string { return "" }

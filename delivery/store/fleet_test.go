@@ -91,6 +91,7 @@ func fleetSuite() map[string]func(*testing.T, composition) {
 		"asked for": testAskedFor, "report while sending": testReportWhileSending, "erase takes reports": testEraseTakesReports,
 		"operator events": testOperatorEvents,
 		"list":            testList, "thread": testThread, "mark": testMark,
+		"memory": testMemory, "memory ends": testMemoryEnds, "memory at once": testMemoryAtOnce, "chats": testChats,
 	}
 }
 

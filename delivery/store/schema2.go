@@ -152,6 +152,21 @@ CREATE INDEX relay_told ON relay (told, heard_at);
 CREATE INDEX relay_note ON relay (note);
 CREATE INDEX relay_mailbox ON relay (mailbox, note);
 
+-- What channels remember. What was forgotten stays for a while without its
+-- value, so that no machine brings it back.
+CREATE TABLE memory (
+	key     TEXT PRIMARY KEY,               -- vault.memoryKey
+	mailbox TEXT NOT NULL,                  -- vault.alias of whose it is, '' for nobody's
+	value   BLOB NOT NULL,                  -- empty when it was forgotten
+	until   INTEGER NOT NULL,               -- when its time is over, 0 for never
+	at      INTEGER NOT NULL,               -- when it was changed, in milliseconds: the latest change counts
+	gone    INTEGER NOT NULL,               -- 1: it was forgotten
+	told    INTEGER NOT NULL DEFAULT 0      -- 1: the other machines know
+) STRICT, WITHOUT ROWID;
+CREATE INDEX memory_mailbox ON memory (mailbox) WHERE mailbox <> '';
+CREATE INDEX memory_until ON memory (until) WHERE until > 0;
+CREATE INDEX memory_untold ON memory (key) WHERE told = 0;
+
 -- What was erased is not taken back from elsewhere.
 CREATE TABLE erasure (
 	mailbox TEXT PRIMARY KEY,               -- vault.alias of it

@@ -44,7 +44,7 @@ type Store struct {
 
 	clock   delivery.Clock
 	vault   *vault
-	box     *box // of what belongs to no note: links, secrets
+	box     *box // of what belongs to no note: links, secrets, what channels remember
 	lock    *os.File
 	dir     *os.File // path, for syncfs
 	db      *sql.DB
