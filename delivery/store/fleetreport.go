@@ -242,7 +242,7 @@ func (f *Fleet) tellReport(ctx context.Context, rel relay) error {
 	if what := rel.said.What; err == nil && rel.mailbox != "" && (what == string(delivery.MarkRead) || what == string(delivery.MarkPlayed)) {
 		_, err := f.shared.Mark(ctx, rel.mailbox, rel.job.Note, what)
 		if err != nil && !errors.Is(err, shared.ErrNotFound) {
-			return nil //nolint:nilerr // settle tells it again
+			return nil // settle tells it again
 		}
 	}
 	_, err = write(ctx, f.Store, func(tx *txn) (any, error) { return nil, f.toldReport(tx, rel, stands) })

@@ -72,7 +72,8 @@ func (l ledger) attempts(ctx context.Context, in shared.Shards, say func(shared.
 		kind    shared.Kind
 		outcome delivery.Outcome
 	}{
-		{shared.WasDelivered, delivery.Done}, {shared.WasDead, delivery.Dead}, {shared.IsWaiting, delivery.Waiting}, {shared.IsSending, ""}, {shared.WasInterrupted, delivery.Unknown},
+		{shared.WasDelivered, delivery.Done}, {shared.WasDead, delivery.Dead}, {shared.IsWaiting, delivery.Waiting},
+		{shared.IsSending, ""}, {shared.WasInterrupted, delivery.Unknown},
 	} {
 		job, epoch := "", 0
 		for {
@@ -87,11 +88,7 @@ func (l ledger) attempts(ctx context.Context, in shared.Shards, say func(shared.
 				if !in.Has(a.Shard) || (of.kind == shared.WasDead && a.Step+1 < a.Steps) {
 					continue
 				}
-				if of.kind == shared.IsWaiting {
-					a.Next, a.Waits = a.NextAt, 1
-				}
-				a.First, a.Next = l.f.uneven(a.First), l.f.uneven(a.Next)
-				if err := say(shared.Fact{Kind: of.kind, Job: a.Job}); err != nil {
+				if err := say(shared.Fact{Kind: of.kind, Job: l.f.afterwards(a)}); err != nil {
 					return err
 				}
 			}
@@ -101,6 +98,16 @@ func (l ledger) attempts(ctx context.Context, in shared.Shards, say func(shared.
 		}
 	}
 	return nil
+}
+
+// afterwards is the job of an attempt as it stood when that ended.
+func (f *Fleet) afterwards(a attempt) shared.Job {
+	j := a.Job
+	if a.Outcome == string(delivery.Waiting) {
+		j.Next, j.Waits = a.NextAt, 1
+	}
+	j.First, j.Next = f.uneven(j.First), f.uneven(j.Next)
+	return j
 }
 
 // erasures tells what was erased, here and as far as this machine heard of it.
