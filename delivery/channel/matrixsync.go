@@ -1,0 +1,229 @@
+package channel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"maunium.net/go/mautrix"
+	mevent "maunium.net/go/mautrix/event"
+	"maunium.net/go/mautrix/id"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// How long a sync waits for news, and the listener after a failure.
+const (
+	syncPatience = 30 * time.Second
+	syncPause    = 2 * time.Second
+	syncMaxPause = time.Minute
+)
+
+// syncFilter leaves out what is not listened to (Client-Server API 6.2).
+const syncFilter = `{"presence":{"not_types":["*"]},"room":{"timeline":{"limit":50},"ephemeral":{"types":["m.receipt"]},"account_data":{"not_types":["*"]}}}`
+
+// Run listens to the account's rooms: to read receipts, invitations, and what
+// people write to it. Each machine of a fleet listens with its own device.
+func (m *matrix) Run(ctx context.Context) error {
+	pause := syncPause
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := m.listen(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		m.warn("matrix: listening failed, trying again", err)
+		if time.Since(began) > syncMaxPause {
+			pause = syncPause
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, syncMaxPause)
+	}
+	return nil
+}
+
+// listen follows one login until something fails.
+func (m *matrix) listen(ctx context.Context) error {
+	d, err := m.open(ctx)
+	if err != nil {
+		return err
+	}
+	key := matrixKey("sync", d.DeviceID.String())
+	since, err := m.recall(ctx, key)
+	if err != nil {
+		return err
+	}
+	ear := &matrixEar{matrix: m, device: d}
+	for {
+		answer, err := ear.ask(ctx, since)
+		if refused(err, mautrix.MUnknownToken) && m.o.Password != "" {
+			_, err := m.renew(ctx, d)
+			return errors.Join(errors.New("the login had ended"), err)
+		}
+		if err != nil {
+			return err
+		}
+		if err := ear.hear(ctx, answer, since); err != nil {
+			return err
+		}
+		// Only now: what was not kept is told again.
+		if err := m.env.Memory.Put(ctx, delivery.Entry{Key: key, Value: []byte(answer.NextBatch)}); err != nil {
+			return fmt.Errorf("the place in the sync cannot be kept: %w", err)
+		}
+		since = answer.NextBatch
+	}
+}
+
+// matrixEar hears one login.
+type matrixEar struct {
+	*matrix
+	device *matrixDevice
+	locked []lockedEvent // whose keys have not come yet
+}
+
+// lockedEvent is a message that is tried again with each answer, for a minute.
+type lockedEvent struct {
+	*mevent.Event
+	until time.Time
+}
+
+// ask waits for news since a point of the sync; "" asks for all there is.
+func (e *matrixEar) ask(ctx context.Context, since string) (*mautrix.RespSync, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*syncPatience)
+	defer cancel()
+	request := mautrix.ReqSync{Since: since, FilterID: syncFilter, SetPresence: mevent.PresenceOffline}
+	if since != "" {
+		request.Timeout = int(syncPatience.Milliseconds())
+	}
+	return e.device.FullSyncRequest(ctx, request)
+}
+
+// hear goes through an answer. Its error means that something was not kept,
+// and has to be heard again; nothing is done twice by that.
+func (e *matrixEar) hear(ctx context.Context, answer *mautrix.RespSync, since string) error {
+	e.device.crypt.heard(ctx, answer, since)
+	for room, invited := range answer.Rooms.Invite {
+		if err := e.invited(ctx, room, invited.State.Events); err != nil {
+			return err
+		}
+	}
+	waiting := e.locked
+	e.locked = nil
+	for _, locked := range waiting {
+		if err := e.message(ctx, locked.Event, locked.until); err != nil {
+			return err
+		}
+	}
+	for room, joined := range answer.Rooms.Join {
+		for _, message := range joined.Timeline.Events {
+			// At the first sync there may be a room's history among it.
+			recent := since != "" || time.Since(time.UnixMilli(message.Timestamp)) < 10*time.Minute
+			if recent && message.StateKey == nil && readable(message, room, mevent.MessageEventType) {
+				if err := e.message(ctx, message, time.Now().Add(time.Minute)); err != nil {
+					return err
+				}
+			}
+		}
+		for _, receipt := range joined.Ephemeral.Events {
+			if receipt.Type.Type == mevent.EphemeralEventReceipt.Type && readable(receipt, room, mevent.EphemeralEventType) {
+				if err := e.receipts(ctx, room, receipt); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// readable completes an event that came by sync, and parses its content.
+func readable(e *mevent.Event, room id.RoomID, class mevent.TypeClass) bool {
+	e.RoomID, e.Type.Class = room, class
+	err := e.Content.ParseRaw(e.Type)
+	return err == nil || errors.Is(err, mevent.ErrContentAlreadyParsed)
+}
+
+// invited joins a direct chat: that is how people reach the account. Into
+// other rooms it goes when a note is for them.
+func (e *matrixEar) invited(ctx context.Context, room id.RoomID, state []*mevent.Event) error {
+	for _, s := range state {
+		if s.Type.Type != mevent.StateMember.Type || s.GetStateKey() != e.user.String() || !readable(s, room, mevent.StateEventType) {
+			continue
+		}
+		member := s.Content.AsMember()
+		if !member.IsDirect || member.Membership != mevent.MembershipInvite || e.ours(s.Sender) {
+			continue
+		}
+		if _, err := e.device.JoinRoomByID(ctx, room); err != nil {
+			if saysNo(err) {
+				e.warn("matrix: an invitation could not be accepted", err)
+				continue
+			}
+			return err
+		}
+		err := e.env.Memory.Put(ctx, delivery.Entry{Key: directKey(s.Sender, e.user), Value: []byte(room)})
+		if err != nil {
+			return fmt.Errorf("a direct chat cannot be remembered: %w", err)
+		}
+	}
+	return nil
+}
+
+// receipts reports what was read in a room. A receipt stands at one event, and
+// says that all before it was read too.
+func (e *matrixEar) receipts(ctx context.Context, room id.RoomID, receipt *mevent.Event) error {
+	unread, err := e.recall(ctx, matrixKey("unread", room.String()))
+	if err != nil || unread == "" {
+		return err
+	}
+	for at, kinds := range *receipt.Content.AsReceipt() {
+		for user, read := range kinds[mevent.ReceiptTypeRead] {
+			if e.ours(user) {
+				continue
+			}
+			if err := e.read(ctx, room, at, read.Timestamp, unread); err != nil {
+				return err
+			}
+			break // one reader is enough
+		}
+	}
+	return nil
+}
+
+// read reports the notes at an event and before it, back to the last that was
+// reported.
+func (e *matrixEar) read(ctx context.Context, room id.RoomID, at id.EventID, when time.Time, unread string) error {
+	around, err := e.device.Context(ctx, room, at, nil, 100)
+	if err != nil {
+		if saysNo(err) {
+			e.warn("matrix: what was read could not be looked up", err)
+			return nil
+		}
+		return err
+	}
+	for _, message := range append([]*mevent.Event{around.Event}, around.EventsBefore...) { // the newest first
+		if message == nil || e.jobOf(message) == "" {
+			continue
+		}
+		job, key := e.jobOf(message), matrixKey("read", message.ID.String())
+		if known, err := e.recall(ctx, key); err != nil || known != "" {
+			return err
+		}
+		err := e.env.Report(ctx, delivery.Report{Job: job, What: delivery.WasRead, At: when})
+		if err != nil && !errors.Is(err, delivery.ErrNotFound) {
+			return fmt.Errorf("a read receipt is not kept: %w", err)
+		}
+		if err := e.env.Memory.Put(ctx, delivery.Entry{Key: key, Value: []byte("1"), For: matrixLife}); err != nil {
+			return fmt.Errorf("a read receipt is not remembered: %w", err)
+		}
+		if job == unread {
+			if err := e.env.Memory.Delete(ctx, matrixKey("unread", room.String())); err != nil {
+				return fmt.Errorf("a read receipt is not remembered: %w", err)
+			}
+		}
+	}
+	return nil
+}
