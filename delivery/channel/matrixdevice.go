@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -18,13 +19,14 @@ import (
 	"github.com/afterbeep/afterbeep/delivery"
 )
 
-// matrixDevice is the account's login on this machine. It never changes; a new
-// login is a new one.
+// matrixDevice is the account's login on this machine. A new login is a new
+// one.
 type matrixDevice struct {
 	*mautrix.Client
 	crypt     *matrixCrypt // nil when it cannot encrypt
 	clearOnly error        // why not
 	ends      bool         // with the channel: no folder keeps it
+	joined    sync.Map     // the rooms it is known to be in, by id.RoomID
 }
 
 // keptDevice is what a machine keeps of its device.
@@ -51,7 +53,12 @@ func (m *matrix) open(ctx context.Context) (*matrixDevice, error) {
 	if m.device != nil {
 		return m.device, nil
 	}
-	d, err := m.enter(ctx, m.kept())
+	kept := m.kept()
+	d, err := m.enter(ctx, kept)
+	if m.o.Password != "" && refused(err, mautrix.MUnknownToken) {
+		kept.Token = ""
+		d, err = m.enter(ctx, kept)
+	}
 	if err == nil {
 		m.device = d
 	}

@@ -83,20 +83,33 @@ func (m *matrix) linked(ctx context.Context, mailbox string) (string, error) {
 }
 
 // encryptedRoom asks for each note: nothing must go in clear into a room that
-// was encrypted meanwhile. An invitation that waits is accepted.
+// was encrypted meanwhile. An invitation that waits is accepted before: what a
+// server tells of a room to those who are not in it is not to be trusted.
 func encryptedRoom(ctx context.Context, d *matrixDevice, room id.RoomID) (bool, error) {
-	encrypted, err := encryptionOf(ctx, d, room)
-	if !refused(err, mautrix.MForbidden) {
-		return encrypted, err
-	}
-	if _, joinErr := d.JoinRoomByID(ctx, room); joinErr != nil {
-		if refused(joinErr, mautrix.MForbidden) {
+	if _, joined := d.joined.Load(room); !joined {
+		if _, err := d.JoinRoomByID(ctx, room); err != nil {
 			return false, err
 		}
-		return false, joinErr
+		d.joined.Store(room, true)
 	}
-	return encryptionOf(ctx, d, room)
+	encrypted, err := encryptionOf(ctx, d, room)
+	if refused(err, mautrix.MForbidden) {
+		err = d.thrownOut(room, err)
+	}
+	return encrypted, err
 }
+
+// thrownOut forgets that the account is in a room that refuses it: it may have
+// been invited anew. The error says to try once more.
+func (d *matrixDevice) thrownOut(room id.RoomID, err error) error {
+	d.joined.Delete(room)
+	return notInRoom{err}
+}
+
+// notInRoom is the error of a room that the account is no longer in.
+type notInRoom struct{ error }
+
+func (n notInRoom) Unwrap() error { return n.error }
 
 func encryptionOf(ctx context.Context, d *matrixDevice, room id.RoomID) (bool, error) {
 	var content mevent.EncryptionEventContent

@@ -17,16 +17,20 @@ import (
 	"github.com/afterbeep/afterbeep/delivery"
 )
 
-// Send writes the note into its room. A login that the server has ended is
-// renewed once, where there is a password.
+// Send writes the note into its room. What can be mended at once is, one time:
+// a login that the server has ended, a room that the account was invited into
+// again.
 func (m *matrix) Send(ctx context.Context, p delivery.Parcel) (delivery.Receipt, error) {
 	d, err := m.open(ctx)
 	var receipt delivery.Receipt
 	if err == nil {
 		receipt, err = m.write(ctx, d, p)
-	}
-	if d != nil && m.o.Password != "" && refused(err, mautrix.MUnknownToken) {
-		if d, err = m.renew(ctx, d); err == nil {
+		switch out := (notInRoom{}); {
+		case m.o.Password != "" && refused(err, mautrix.MUnknownToken):
+			if d, err = m.renew(ctx, d); err == nil {
+				receipt, err = m.write(ctx, d, p)
+			}
+		case errors.As(err, &out):
 			receipt, err = m.write(ctx, d, p)
 		}
 	}
@@ -91,6 +95,9 @@ func (to matrixPlace) put(ctx context.Context, message *matrixEvent, transaction
 	sent, err := to.sender().SendMessageEvent(ctx, to.room, kind, content, mautrix.ReqSendEvent{TransactionID: transaction, DontEncrypt: true})
 	if answered := (mautrix.HTTPError{}); errors.As(err, &answered) && answered.Response != nil && answered.Response.StatusCode == http.StatusOK {
 		return "", nil // the status has decided; an answer that breaks off changes nothing
+	}
+	if refused(err, mautrix.MForbidden) && to.ghost == nil {
+		return "", to.device.thrownOut(to.room, err)
 	}
 	if err != nil {
 		return "", err

@@ -164,6 +164,7 @@ func (e *matrixEar) invited(ctx context.Context, room id.RoomID, state []*mevent
 			}
 			return err
 		}
+		e.device.joined.Store(room, true)
 		err := e.env.Memory.Put(ctx, delivery.Entry{Key: directKey(s.Sender, e.user), Value: []byte(room)})
 		if err != nil {
 			return fmt.Errorf("a direct chat cannot be remembered: %w", err)
