@@ -136,6 +136,9 @@ func (m *matrix) chatWith(ctx context.Context, to matrixPlace, user id.UserID, n
 			return room, err
 		}
 	}
+	if _, err := to.sender().GetProfile(ctx, user); refused(err, mautrix.MNotFound) {
+		return "", err // a server would invite whom it does not have
+	}
 	request := &mautrix.ReqCreateRoom{Preset: "trusted_private_chat", IsDirect: true, Invite: []id.UserID{user}}
 	if to.ghost != nil {
 		request.Name = ghostName(n)

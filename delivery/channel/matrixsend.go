@@ -123,7 +123,7 @@ func (m *matrix) find(ctx context.Context, d *matrixDevice, room id.RoomID, p de
 			if m.jobOf(e) == p.Key {
 				return e.ID, true, nil
 			}
-			if at := time.UnixMilli(e.Timestamp); !p.Note.EndedAt.IsZero() && at.Before(p.Note.EndedAt.Add(-clocks)) {
+			if at := sentAt(e); !at.IsZero() && !p.Note.EndedAt.IsZero() && at.Before(p.Note.EndedAt.Add(-clocks)) {
 				return "", true, nil
 			}
 		}
@@ -135,8 +135,19 @@ func (m *matrix) find(ctx context.Context, d *matrixDevice, room id.RoomID, p de
 	return "", false, nil
 }
 
+// sentAt is when the server took an event; zero when it does not say.
+func sentAt(e *mevent.Event) time.Time {
+	if e == nil || e.Timestamp == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(e.Timestamp)
+}
+
 // jobOf is the job whose note an event of ours carries; "" for all others.
 func (m *matrix) jobOf(e *mevent.Event) string {
+	if e == nil {
+		return ""
+	}
 	job, _ := e.Content.Raw["app.afterbeep.job"].(string)
 	if !m.ours(e.Sender) || !delivery.ValidID(job) {
 		return ""

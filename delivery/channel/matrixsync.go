@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"maunium.net/go/mautrix"
@@ -105,6 +107,7 @@ func (e *matrixEar) ask(ctx context.Context, since string) (*mautrix.RespSync, e
 // hear goes through an answer. Its error means that something was not kept,
 // and has to be heard again; nothing is done twice by that.
 func (e *matrixEar) hear(ctx context.Context, answer *mautrix.RespSync, since string) error {
+	tidy(answer)
 	e.device.crypt.heard(ctx, answer, since)
 	for room, invited := range answer.Rooms.Invite {
 		if err := e.invited(ctx, room, invited.State.Events); err != nil {
@@ -137,6 +140,22 @@ func (e *matrixEar) hear(ctx context.Context, answer *mautrix.RespSync, since st
 		}
 	}
 	return nil
+}
+
+// tidy takes the nulls out of an answer: what stays can be looked at.
+func tidy(answer *mautrix.RespSync) {
+	null := func(e *mevent.Event) bool { return e == nil }
+	answer.ToDevice.Events = slices.DeleteFunc(answer.ToDevice.Events, null)
+	maps.DeleteFunc(answer.Rooms.Join, func(_ id.RoomID, r *mautrix.SyncJoinedRoom) bool { return r == nil })
+	maps.DeleteFunc(answer.Rooms.Invite, func(_ id.RoomID, r *mautrix.SyncInvitedRoom) bool { return r == nil })
+	for _, r := range answer.Rooms.Join {
+		r.State.Events = slices.DeleteFunc(r.State.Events, null)
+		r.Timeline.Events = slices.DeleteFunc(r.Timeline.Events, null)
+		r.Ephemeral.Events = slices.DeleteFunc(r.Ephemeral.Events, null)
+	}
+	for _, r := range answer.Rooms.Invite {
+		r.State.Events = slices.DeleteFunc(r.State.Events, null)
+	}
 }
 
 // readable completes an event that came by sync, and parses its content.
@@ -206,7 +225,7 @@ func (e *matrixEar) read(ctx context.Context, room id.RoomID, at id.EventID, whe
 		return err
 	}
 	for _, message := range append([]*mevent.Event{around.Event}, around.EventsBefore...) { // the newest first
-		if message == nil || e.jobOf(message) == "" {
+		if e.jobOf(message) == "" {
 			continue
 		}
 		job, key := e.jobOf(message), matrixKey("read", message.ID.String())
