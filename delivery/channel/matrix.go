@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/url"
 	"regexp"
 	"strings"
@@ -35,7 +34,7 @@ type MatrixOptions struct {
 
 // Validate returns everything that is wrong with the settings, joined, or nil.
 func (o *MatrixOptions) Validate() error {
-	wrong := o.HTTP.validate()
+	wrong := o.validate()
 	if _, err := webURL(o.Homeserver); err != nil {
 		wrong = append(wrong, &settingError{"homeserver", err.Error()})
 	}
@@ -169,8 +168,3 @@ func matrixKey(parts ...string) string { return strings.Join(parts, " ") }
 
 // matrixLife is how long it is remembered what belongs to a note that was sent.
 const matrixLife = 30 * 24 * time.Hour
-
-// warn logs what does not end anything.
-func (m *matrix) warn(message string, err error) {
-	m.env.Log.LogAttrs(context.Background(), slog.LevelWarn, message, slog.String("channel", m.env.Name), slog.Any("error", m.failure(err)))
-}

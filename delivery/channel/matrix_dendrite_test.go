@@ -107,14 +107,14 @@ func (d *dendrite) run(t *testing.T, program string, args ...string) string {
 func (d *dendrite) start(t *testing.T) {
 	t.Helper()
 	d.said = new(bytes.Buffer)
-	d.running = exec.Command(filepath.Join(d.bin, "dendrite"), //nolint:noctx // it is stopped by its process
+	d.running = exec.Command(filepath.Join(d.bin, "dendrite"),
 		"--config", "dendrite.yaml", "--http-bind-address", strings.TrimPrefix(d.url, "http://"))
 	d.running.Dir, d.running.Stdout, d.running.Stderr = d.folder, d.said, d.said
 	if err := d.running.Start(); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "Dendrite answers", func() bool {
-		resp, err := http.Get(d.url + "/_matrix/client/versions") //nolint:gosec // our own
+		resp, err := http.Get(d.url + "/_matrix/client/versions")
 		if err != nil {
 			return false
 		}

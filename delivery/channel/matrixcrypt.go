@@ -62,7 +62,7 @@ func (m *matrix) openCrypt(ctx context.Context, d *matrixDevice, kept keptDevice
 		return nil, err
 	}
 	if err := m.verifyDevice(ctx, c); err != nil {
-		m.warn("matrix: the device is not cross-signed, clients will warn of it", err)
+		m.env.Log.Warn("matrix: the device is not cross-signed, clients will warn of it", "channel", m.env.Name, "error", m.failure(err))
 	}
 	return c, nil
 }

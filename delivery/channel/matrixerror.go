@@ -65,22 +65,21 @@ func (t matrixTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // carrying marks the failure of the request that carries the note: the only
 // one whose lost answer leaves it open whether the note arrived.
-type carrying struct{ error }
+type carryingError struct{ error }
 
-func (c carrying) Unwrap() error { return c.error }
+func (c carryingError) Unwrap() error { return c.error }
 
 // failed reads what went wrong: the receipt has what the server said.
 func (m *matrix) failed(err error, n delivery.Note) (delivery.Receipt, *delivery.SendError) {
-	var ready *delivery.SendError
-	if errors.As(err, &ready) {
+	if ready, ok := errors.AsType[*delivery.SendError](err); ok {
 		result := *ready
-		if last := (carrying{}); result.Outcome == delivery.Unknown && !errors.As(err, &last) {
+		if _, carried := errors.AsType[carryingError](err); result.Outcome == delivery.Unknown && !carried {
 			result.Outcome = delivery.Retry
 		}
 		return delivery.Receipt{}, &result
 	}
-	var answered mautrix.HTTPError
-	if !errors.As(err, &answered) || answered.Response == nil {
+	answered, ok := errors.AsType[mautrix.HTTPError](err)
+	if !ok || answered.Response == nil {
 		return delivery.Receipt{}, &delivery.SendError{Outcome: delivery.Retry, Err: m.client.safe(err)}
 	}
 	status := answered.Response.StatusCode
@@ -100,8 +99,7 @@ func (m *matrix) failed(err error, n delivery.Note) (delivery.Receipt, *delivery
 		}
 	}
 	receipt, err := m.client.verdict(rules, a, n)
-	var failed *delivery.SendError
-	errors.As(err, &failed)
+	failed, _ := errors.AsType[*delivery.SendError](err)
 	return receipt, failed
 }
 
@@ -123,8 +121,8 @@ func refused(err error, code mautrix.RespError) bool { return errors.Is(err, cod
 // saysNo says that the server would answer the same again: not because of the
 // login, and not because it is busy.
 func saysNo(err error) bool {
-	var answered mautrix.HTTPError
-	if !errors.As(err, &answered) || answered.RespError == nil || refused(err, mautrix.MUnknownToken) {
+	answered, ok := errors.AsType[mautrix.HTTPError](err)
+	if !ok || answered.RespError == nil || refused(err, mautrix.MUnknownToken) {
 		return false
 	}
 	status := answered.Response.StatusCode

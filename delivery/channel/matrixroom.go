@@ -103,13 +103,13 @@ func encryptedRoom(ctx context.Context, d *matrixDevice, room id.RoomID) (bool, 
 // been invited anew. The error says to try once more.
 func (d *matrixDevice) thrownOut(room id.RoomID, err error) error {
 	d.joined.Delete(room)
-	return notInRoom{err}
+	return notInRoomError{err}
 }
 
-// notInRoom is the error of a room that the account is no longer in.
-type notInRoom struct{ error }
+// notInRoomError is the error of a room that the account is no longer in.
+type notInRoomError struct{ error }
 
-func (n notInRoom) Unwrap() error { return n.error }
+func (n notInRoomError) Unwrap() error { return n.error }
 
 func encryptionOf(ctx context.Context, d *matrixDevice, room id.RoomID) (bool, error) {
 	var content mevent.EncryptionEventContent

@@ -25,12 +25,13 @@ func (m *matrix) Send(ctx context.Context, p delivery.Parcel) (delivery.Receipt,
 	var receipt delivery.Receipt
 	if err == nil {
 		receipt, err = m.write(ctx, d, p)
-		switch out := (notInRoom{}); {
+		_, out := errors.AsType[notInRoomError](err)
+		switch {
 		case m.o.Password != "" && refused(err, mautrix.MUnknownToken):
 			if d, err = m.renew(ctx, d); err == nil {
 				receipt, err = m.write(ctx, d, p)
 			}
-		case errors.As(err, &out):
+		case out:
 			receipt, err = m.write(ctx, d, p)
 		}
 	}
@@ -71,7 +72,7 @@ func (m *matrix) write(ctx context.Context, d *matrixDevice, p delivery.Parcel) 
 	m.remember(ctx, delivery.Entry{Key: matrixKey("unread", to.room.String()), Value: []byte(p.Key), For: matrixLife, Mailbox: p.Note.Recipient.Number})
 	sent, err := to.put(ctx, message, p.Key)
 	if err != nil {
-		return delivery.Receipt{}, carrying{err}
+		return delivery.Receipt{}, carryingError{err}
 	}
 	if sent != "" && to.ghost == nil {
 		m.remember(ctx, delivery.Entry{Key: callerKey(to, p.Note), Value: []byte(sent), For: matrixLife, Mailbox: p.Note.Recipient.Number})
@@ -93,7 +94,7 @@ func (to matrixPlace) put(ctx context.Context, message *matrixEvent, transaction
 		kind, content = mevent.EventEncrypted, sealed
 	}
 	sent, err := to.sender().SendMessageEvent(ctx, to.room, kind, content, mautrix.ReqSendEvent{TransactionID: transaction, DontEncrypt: true})
-	if answered := (mautrix.HTTPError{}); errors.As(err, &answered) && answered.Response != nil && answered.Response.StatusCode == http.StatusOK {
+	if answered, ok := errors.AsType[mautrix.HTTPError](err); ok && answered.Response != nil && answered.Response.StatusCode == http.StatusOK {
 		return "", nil // the status has decided; an answer that breaks off changes nothing
 	}
 	if refused(err, mautrix.MForbidden) && to.ghost == nil {
@@ -216,7 +217,7 @@ func (to matrixPlace) upload(ctx context.Context, p delivery.Parcel) (upload, er
 	kind := mimeType(p.Note)
 	if to.encrypted {
 		u.File = attachment.NewEncryptedFile()
-		content = u.File.Encrypt(content)
+		u.File.EncryptInPlace(content)
 		kind = "application/octet-stream"
 	}
 	answer, err := to.sender().UploadBytes(ctx, content, kind)

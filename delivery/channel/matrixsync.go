@@ -31,11 +31,9 @@ func (m *matrix) Run(ctx context.Context) error {
 	pause := syncPause
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := m.listen(ctx)
-		if ctx.Err() != nil {
-			break
+		if err := m.listen(ctx); ctx.Err() == nil {
+			m.env.Log.Warn("matrix: listening failed, trying again", "channel", m.env.Name, "error", m.failure(err))
 		}
-		m.warn("matrix: listening failed, trying again", err)
 		if time.Since(began) > syncMaxPause {
 			pause = syncPause
 		}
@@ -122,21 +120,31 @@ func (e *matrixEar) hear(ctx context.Context, answer *mautrix.RespSync, since st
 		}
 	}
 	for room, joined := range answer.Rooms.Join {
-		for _, message := range joined.Timeline.Events {
-			// At the first sync there may be a room's history among it.
-			recent := since != "" || time.Since(time.UnixMilli(message.Timestamp)) < 10*time.Minute
-			if recent && message.StateKey == nil && readable(message, room, mevent.MessageEventType) {
-				if err := e.message(ctx, message, time.Now().Add(time.Minute)); err != nil {
-					return err
-				}
-			}
+		if err := e.room(ctx, room, joined, since == ""); err != nil {
+			return err
 		}
-		for _, receipt := range joined.Ephemeral.Events {
-			if receipt.Type.Type == mevent.EphemeralEventReceipt.Type && readable(receipt, room, mevent.EphemeralEventType) {
-				if err := e.receipts(ctx, room, receipt); err != nil {
-					return err
-				}
-			}
+	}
+	return nil
+}
+
+// room goes through what came in one room. At the first sync that may be its
+// history.
+func (e *matrixEar) room(ctx context.Context, room id.RoomID, joined *mautrix.SyncJoinedRoom, first bool) error {
+	for _, message := range joined.Timeline.Events {
+		old := first && time.Since(sentAt(message)) > 10*time.Minute
+		if old || message.StateKey != nil || !readable(message, room, mevent.MessageEventType) {
+			continue
+		}
+		if err := e.message(ctx, message, time.Now().Add(time.Minute)); err != nil {
+			return err
+		}
+	}
+	for _, receipt := range joined.Ephemeral.Events {
+		if receipt.Type.Type != mevent.EphemeralEventReceipt.Type || !readable(receipt, room, mevent.EphemeralEventType) {
+			continue
+		}
+		if err := e.receipts(ctx, room, receipt); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -178,7 +186,7 @@ func (e *matrixEar) invited(ctx context.Context, room id.RoomID, state []*mevent
 		}
 		if _, err := e.device.JoinRoomByID(ctx, room); err != nil {
 			if saysNo(err) {
-				e.warn("matrix: an invitation could not be accepted", err)
+				e.env.Log.Warn("matrix: an invitation could not be accepted", "channel", e.env.Name, "error", e.failure(err))
 				continue
 			}
 			return err
@@ -219,7 +227,7 @@ func (e *matrixEar) read(ctx context.Context, room id.RoomID, at id.EventID, whe
 	around, err := e.device.Context(ctx, room, at, nil, 100)
 	if err != nil {
 		if saysNo(err) {
-			e.warn("matrix: what was read could not be looked up", err)
+			e.env.Log.Warn("matrix: what was read could not be looked up", "channel", e.env.Name, "error", e.failure(err))
 			return nil
 		}
 		return err
