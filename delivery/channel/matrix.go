@@ -41,13 +41,13 @@ func (o *MatrixOptions) Validate() error {
 	if !matrixUser.MatchString(o.User) {
 		wrong = append(wrong, &settingError{"user", "expected the whole user id, like @afterbeep:example.org"})
 	}
-	if (o.Password == "") == (o.Token == "") {
-		wrong = append(wrong, &settingError{"password", "expected the account's password, or a token in its place"})
+	if o.Password != "" && o.Token != "" {
+		wrong = append(wrong, &settingError{"token", "expected a token or the account's password, not both"})
 	}
 	if o.Ack == string(delivery.WasDelivered) {
 		wrong = append(wrong, &settingError{"ack", "expected accepted or read: a homeserver tells nothing of devices"})
 	}
-	return errors.Join(append(wrong, o.Appservice.validate()...)...)
+	return errors.Join(wrong...)
 }
 
 // The ids of Matrix (appendices 4.2): a room's may come without a server as of
@@ -67,8 +67,11 @@ func (o *MatrixOptions) CheckAddress(address string) error {
 
 // Open makes the channel. It connects when it is first used.
 func (o *MatrixOptions) Open(env Env) (delivery.Channel, error) {
-	if err := o.Validate(); err != nil {
+	if err := errors.Join(o.Validate(), o.Appservice.Validate()); err != nil {
 		return nil, err
+	}
+	if o.Password == "" && o.Token == "" {
+		return nil, &settingError{"password", "expected the account's password, or a token in its place"}
 	}
 	server, err := o.address(o.Homeserver)
 	if err != nil {
@@ -93,7 +96,7 @@ type matrix struct {
 
 	opening sync.Mutex
 	device  *matrixDevice // nil until the first use
-	direct  sync.Mutex    // held while a direct chat is made: one for each recipient
+	making  sync.Mutex    // held while a direct chat is made: each recipient gets one
 }
 
 // Ack is what settles a chain.

@@ -40,7 +40,12 @@ func TestMatrixPeer(t *testing.T) {
 		"encrypted":     matrixEncrypted,
 		"keys are gone": matrixKeysGone,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, d) })
+		t.Run(name, func(t *testing.T) {
+			if name != "new login" { // which restarts the homeserver
+				t.Parallel()
+			}
+			test(t, d)
+		})
 	}
 }
 
@@ -245,6 +250,7 @@ func matrixNewLogin(t *testing.T, d *dendrite) {
 	b.send(t, p)
 	device := b.device.DeviceID
 	b.reopen(t)
+	written(t, person, room, 1) // what nobody has seen yet, a homeserver that is killed may lose
 	d.stop(t)
 	d.start(t)
 	p.Attempt, p.Repeat = 2, true

@@ -279,15 +279,18 @@ func TestMatrixOptions(t *testing.T) {
 		"token":            {func(o *MatrixOptions) { o.Password, o.Token = "", "t" }, ""},
 		"port in the name": {func(o *MatrixOptions) { o.User = "@a:localhost:8448" }, ""},
 		"neither":          {func(o *MatrixOptions) { o.Password = "" }, "password"},
-		"both":             {func(o *MatrixOptions) { o.Token = "t" }, "password"},
+		"both":             {func(o *MatrixOptions) { o.Token = "t" }, "token"},
 		"only a name":      {func(o *MatrixOptions) { o.User = "afterbeep" }, "user"},
 		"no address":       {func(o *MatrixOptions) { o.Homeserver = "example.org" }, "homeserver"},
 		"delivered":        {func(o *MatrixOptions) { o.Ack = "delivered" }, "ack"},
-		"prefix":           {func(o *MatrixOptions) { o.Appservice = &MatrixAppservice{Token: "t", Prefix: "A B"} }, "appservice"},
+		"prefix":           {func(o *MatrixOptions) { o.Appservice = &MatrixAppservice{Token: "t", Prefix: "A B"} }, "prefix"},
 	} {
 		o := good
 		tc.change(&o)
-		err := o.Validate()
+		c, err := o.Open(testEnv(t))
+		if err == nil {
+			err = c.(io.Closer).Close()
+		}
 		var setting *settingError
 		if tc.wrong == "" && err != nil || tc.wrong != "" && (!errors.As(err, &setting) || setting.key != tc.wrong) {
 			t.Errorf("%s: %v", name, err)

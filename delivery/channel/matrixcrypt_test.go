@@ -130,7 +130,8 @@ func matrixEncrypted(t *testing.T, d *dendrite) {
 		t.Fatal(err)
 	}
 	answer := opened(t, person, written(t, person.device.Client, room, 6)[0], &since)
-	if answer.MsgType != mevent.MsgNotice || b.links.chats["+4930123456"] != room.String() {
+	linked, err := b.links.Of(t.Context(), "+4930123456")
+	if answer.MsgType != mevent.MsgNotice || err != nil || linked != room.String() {
 		t.Errorf("answer %+v", answer)
 	}
 }

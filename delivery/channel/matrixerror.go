@@ -80,7 +80,7 @@ func (m *matrix) failed(err error, n delivery.Note) (delivery.Receipt, *delivery
 	}
 	answered, ok := errors.AsType[mautrix.HTTPError](err)
 	if !ok || answered.Response == nil {
-		return delivery.Receipt{}, &delivery.SendError{Outcome: delivery.Retry, Err: m.client.safe(err)}
+		return delivery.Receipt{}, &delivery.SendError{Outcome: delivery.Retry, Err: m.client.safe(matrixSafe(err))}
 	}
 	status := answered.Response.StatusCode
 	if answered.WrappedError != nil {
@@ -105,6 +105,14 @@ func (m *matrix) failed(err error, n delivery.Note) (delivery.Receipt, *delivery
 
 // matrixIDs are users, rooms, aliases and events in a server's words.
 var matrixIDs = regexp.MustCompile(`[@!#$][\w.=/+-]+(:[\w.:-]+)?`)
+
+// matrixSafe is an error whose text has none of them.
+func matrixSafe(err error) error {
+	if text := matrixIDs.ReplaceAllString(err.Error(), hidden); text != err.Error() {
+		return errors.New(text)
+	}
+	return err
+}
 
 // failure is an error without secrets, for those who send no note.
 func (m *matrix) failure(err error) error {

@@ -28,11 +28,12 @@ type MatrixAppservice struct {
 
 var matrixPrefix = regexp.MustCompile(`^[a-z0-9._=-]+$`)
 
-func (a *MatrixAppservice) validate() (wrong []error) {
+// Validate returns what is wrong with the settings, or nil.
+func (a *MatrixAppservice) Validate() error {
 	if a != nil && a.Prefix != "" && !matrixPrefix.MatchString(a.Prefix) {
-		wrong = append(wrong, &settingError{"appservice", "expected a prefix of lower-case letters, digits and . _ = -"})
+		return &settingError{"prefix", "expected lower-case letters, digits and . _ = -"}
 	}
-	return wrong
+	return nil
 }
 
 func (a *MatrixAppservice) prefix() string {
@@ -50,7 +51,7 @@ func (o *MatrixOptions) Registration() string {
 	}
 	_, server, _ := strings.Cut(o.User, ":")
 	return fmt.Sprintf(`id: afterbeep
-url: "" # nothing is pushed: receipts come by the account's own sync
+url: null # nothing is pushed: receipts come by the account's own sync
 as_token: %q
 hs_token: %q
 sender_localpart: %q
@@ -106,11 +107,11 @@ func (m *matrix) register(ctx context.Context, ghost *mautrix.Client, localpart,
 	if err == nil || refused(err, mautrix.MUserInUse) {
 		err = ghost.SetDisplayName(ctx, name)
 	}
-	return m.asService(err)
+	return asService(err)
 }
 
 // asService tells a refused application service from a refused account.
-func (m *matrix) asService(err error) error {
+func asService(err error) error {
 	if refused(err, mautrix.MUnknownToken) || refused(err, mautrix.MExclusive) {
 		return &delivery.SendError{Outcome: delivery.Retry, Credentials: true, Err: errors.New("the homeserver does not know the application service; register it there, see appservice")}
 	}
@@ -129,7 +130,7 @@ func (m *matrix) enterAs(ctx context.Context, d *matrixDevice, ghost *mautrix.Cl
 	if refused(err, mautrix.MForbidden) {
 		return nil, nil
 	}
-	return ghost, m.asService(err)
+	return ghost, asService(err)
 }
 
 // checkAppservice proves the application service's token.
@@ -139,7 +140,7 @@ func (m *matrix) checkAppservice(ctx context.Context) error {
 		return nil
 	}
 	if _, err := m.api("", a.Token).Whoami(ctx); err != nil {
-		return m.failure(m.asService(err))
+		return m.failure(asService(err))
 	}
 	return nil
 }

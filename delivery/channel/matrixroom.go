@@ -27,6 +27,14 @@ func (to matrixPlace) sender() *mautrix.Client {
 	return to.device.Client
 }
 
+// blame names the application service where it was refused.
+func (to matrixPlace) blame(err error) error {
+	if to.ghost != nil {
+		return asService(err)
+	}
+	return err
+}
+
 // place is where a parcel goes.
 func (m *matrix) place(ctx context.Context, d *matrixDevice, p delivery.Parcel) (matrixPlace, error) {
 	address := p.Address
@@ -123,18 +131,15 @@ func encryptionOf(ctx context.Context, d *matrixDevice, room id.RoomID) (bool, e
 // chatWith is the direct chat with a user, made where there is none that the
 // user has not left: the account's one, or the ghost's.
 func (m *matrix) chatWith(ctx context.Context, to matrixPlace, user id.UserID, n delivery.Note) (id.RoomID, error) {
-	m.direct.Lock()
-	defer m.direct.Unlock()
-	key := directKey(user, to.sender().UserID)
-	known, err := m.recall(ctx, key)
-	if err != nil {
-		return "", err
+	room, err := m.knownChat(ctx, to, user)
+	if room != "" || err != nil {
+		return room, err
 	}
-	if room := id.RoomID(known); room != "" {
-		there, err := m.stays(ctx, to.device, room, user)
-		if there || err != nil {
-			return room, err
-		}
+	m.making.Lock()
+	defer m.making.Unlock()
+	room, err = m.knownChat(ctx, to, user) // another may have been quicker
+	if room != "" || err != nil {
+		return room, err
 	}
 	if _, err := to.sender().GetProfile(ctx, user); refused(err, mautrix.MNotFound) {
 		return "", err // a server would invite whom it does not have
@@ -151,16 +156,30 @@ func (m *matrix) chatWith(ctx context.Context, to matrixPlace, user id.UserID, n
 	}
 	made, err := to.sender().CreateRoom(ctx, request)
 	if err != nil {
-		return "", err
+		return "", to.blame(err)
 	}
 	mailbox := ""
 	if to.ghost != nil {
 		mailbox = n.Recipient.Number
 	}
-	if err := m.env.Memory.Put(ctx, delivery.Entry{Key: key, Value: []byte(made.RoomID), Mailbox: mailbox}); err != nil {
+	if err := m.env.Memory.Put(ctx, delivery.Entry{Key: directKey(user, to.sender().UserID), Value: []byte(made.RoomID), Mailbox: mailbox}); err != nil {
 		return "", fmt.Errorf("the new chat cannot be remembered: %w", err)
 	}
 	return made.RoomID, nil
+}
+
+// knownChat is the direct chat that is remembered, "" when there is none or the
+// user has left it.
+func (m *matrix) knownChat(ctx context.Context, to matrixPlace, user id.UserID) (id.RoomID, error) {
+	known, err := m.recall(ctx, directKey(user, to.sender().UserID))
+	if err != nil || known == "" {
+		return "", err
+	}
+	there, err := stays(ctx, to.device, id.RoomID(known), user)
+	if err != nil || !there {
+		return "", err
+	}
+	return id.RoomID(known), nil
 }
 
 func directKey(user, writer id.UserID) string {
@@ -169,7 +188,7 @@ func directKey(user, writer id.UserID) string {
 
 // stays says that a user is in a room, or invited into it. The account joins
 // what it was invited into to find out.
-func (m *matrix) stays(ctx context.Context, d *matrixDevice, room id.RoomID, user id.UserID) (bool, error) {
+func stays(ctx context.Context, d *matrixDevice, room id.RoomID, user id.UserID) (bool, error) {
 	if _, err := encryptedRoom(ctx, d, room); err != nil {
 		if refused(err, mautrix.MForbidden) || refused(err, mautrix.MNotFound) {
 			return false, nil

@@ -101,7 +101,7 @@ func (to matrixPlace) put(ctx context.Context, message *matrixEvent, transaction
 		return "", to.device.thrownOut(to.room, err)
 	}
 	if err != nil {
-		return "", err
+		return "", to.blame(err)
 	}
 	return sent.EventID, nil
 }
@@ -222,7 +222,7 @@ func (to matrixPlace) upload(ctx context.Context, p delivery.Parcel) (upload, er
 	}
 	answer, err := to.sender().UploadBytes(ctx, content, kind)
 	if err != nil {
-		return upload{}, err
+		return upload{}, to.blame(err)
 	}
 	u.URL = answer.ContentURI.CUString()
 	return u, nil
