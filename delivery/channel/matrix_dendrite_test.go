@@ -3,6 +3,7 @@ package channel
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -310,6 +311,10 @@ func (b *bot) listening(t *testing.T) {
 func (b *bot) send(t *testing.T, p delivery.Parcel) delivery.Receipt {
 	t.Helper()
 	receipt, err := b.Send(t.Context(), p)
+	if failed := (*delivery.SendError)(nil); errors.As(err, &failed) && failed.Status == http.StatusInternalServerError {
+		p.Attempt++ // as the queue would
+		receipt, err = b.Send(t.Context(), p)
+	}
 	if err != nil {
 		t.Fatalf("%v (%s)", err, receipt.Detail)
 	}
@@ -368,10 +373,12 @@ func written(t *testing.T, c *mautrix.Client, room id.RoomID, n int) (messages [
 // history is what was written into a room, the newest first.
 func history(t *testing.T, c *mautrix.Client, room id.RoomID) (messages []*mevent.Event) {
 	t.Helper()
-	page, err := c.Messages(t.Context(), room, "", "", mautrix.DirectionBackward, nil, 100)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var page *mautrix.RespMessages
+	eventually(t, "the room's history", func() bool {
+		var err error
+		page, err = c.Messages(t.Context(), room, "", "", mautrix.DirectionBackward, nil, 100)
+		return err == nil
+	})
 	for _, e := range page.Chunk {
 		if e.Type.Type == mevent.EventMessage.Type || e.Type.Type == mevent.EventEncrypted.Type {
 			messages = append(messages, e)
