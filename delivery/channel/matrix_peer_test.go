@@ -215,7 +215,19 @@ func matrixLinking(t *testing.T, d *dendrite) {
 	if last := content(t, written(t, person, room, 9)[0]); last.MsgType != mevent.MsgAudio {
 		t.Errorf("the note is not there: %+v", last)
 	}
-	say(t, person, room, "/stop", "No more voice messages")
+	// Among others only what is meant for a machine counts.
+	another := d.account(t, "link-another")
+	if _, err := person.InviteUser(t.Context(), room, &mautrix.ReqInviteUser{UserID: another.UserID}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := another.JoinRoomByID(t.Context(), room); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := another.SendText(t.Context(), room, "stop"); err != nil {
+		t.Fatal(err)
+	}
+	written(t, person, room, 10)
+	say(t, person, room, "!stop", "No more voice messages")
 	_, err = b.Send(t.Context(), to("", n))
 	if failed := (*delivery.SendError)(nil); !errors.As(err, &failed) || failed.Outcome != delivery.Dead || !strings.Contains(err.Error(), "inbox page") {
 		t.Errorf("a mailbox that is not linked: %v", err)

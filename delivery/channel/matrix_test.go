@@ -345,7 +345,7 @@ func TestMatrixCommand(t *testing.T) {
 		"/stop": {wordStop, ""}, "Stop": {wordStop, ""}, "help": {wordHelp, ""}, "link": {wordHelp, ""}, "/start": {wordHelp, ""},
 		"": {}, "thanks": {}, "stop it": {}, "link a b": {}, "please link abc": {},
 	} {
-		if word, code := matrixCommand(body); word != want[0] || code != want[1] {
+		if word, code, _ := matrixCommand(body); word != want[0] || code != want[1] {
 			t.Errorf("%q: %q %q, want %q", body, word, code, want)
 		}
 	}
@@ -356,7 +356,7 @@ func FuzzMatrixCommand(f *testing.F) {
 		f.Add(body)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		word, code := matrixCommand(body)
+		word, code, _ := matrixCommand(body)
 		if (word == wordLink) != (code != "") || strings.ContainsAny(code, " \t\r\n") {
 			t.Errorf("%q: %q %q", body, word, code)
 		}

@@ -52,7 +52,9 @@ func (m *matrix) openCrypt(ctx context.Context, d *matrixDevice, kept keptDevice
 	_, published := onServer.DeviceKeys[d.UserID][d.DeviceID]
 	if published != (statErr == nil) {
 		if m.o.Password != "" {
-			_ = os.Remove(path) // keys that nobody knows are good for nothing
+			for _, part := range []string{"", "-wal", "-shm"} {
+				_ = os.Remove(path + part) // keys that nobody knows are good for nothing
+			}
 			return nil, errStaleDevice
 		}
 		return nil, fmt.Errorf("%w, and the token's device has other keys than this machine: set a token that nothing else has used, or a password: %w", errClearOnly, errStaleDevice)
@@ -145,9 +147,32 @@ func (m *matrix) verifyDevice(ctx context.Context, c *matrixCrypt) error {
 		return err
 	}
 	if !first {
-		return errors.New("another machine is setting cross-signing up; at its next start this one joins in")
+		return m.joinIn(ctx, c)
 	}
 	return m.crossSign(ctx, c)
+}
+
+// joinIn signs the device with the keys that another machine is making.
+func (m *matrix) joinIn(ctx context.Context, c *matrixCrypt) error {
+	err := errors.New("another machine is setting cross-signing up; at its next start this one joins in")
+	for range 10 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+		recovery, readErr := m.recall(ctx, "recovery")
+		if readErr != nil {
+			return readErr
+		}
+		if recovery == "" {
+			continue
+		}
+		if err = c.machine.VerifyWithRecoveryKey(ctx, recovery); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // crossSign makes the account's keys.

@@ -4,6 +4,7 @@ package channel
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -140,14 +141,28 @@ func matrixEncrypted(t *testing.T, d *dendrite) {
 func matrixKeysGone(t *testing.T, d *dendrite) {
 	b, person, room := sealedRoom(t, d, "gone")
 	b.send(t, to(room.String(), recentNote()))
-	old := b.device.DeviceID
-	if _, err := b.device.Logout(t.Context()); err != nil { // the server forgets the device's keys with it
-		t.Fatal(err)
-	}
-	b.send(t, to(room.String(), recentNote()))
-	if b.device.DeviceID == old {
-		t.Log("the server kept the keys of a device that was logged out")
-	}
 	since := ""
-	opened(t, person, written(t, person.device.Client, room, 2)[0], &since)
+	for round, lose := range []func() error{
+		func() error { // here
+			return errors.Join(b.Close(), os.Remove(filepath.Join(b.env.Folder, "keys-"+string(b.kept().Device)+".db")))
+		},
+		func() error { // at the server
+			_, err := b.device.Logout(t.Context())
+			return err
+		},
+	} {
+		old := b.kept().Device
+		if err := lose(); err != nil {
+			t.Fatal(err)
+		}
+		b.send(t, to(room.String(), recentNote()))
+		if b.device.DeviceID == old {
+			t.Errorf("round %d: the device is still %s", round, old)
+		}
+		opened(t, person, written(t, person.device.Client, room, 2+round)[0], &since)
+	}
+	devices, err := b.device.GetDevicesInfo(t.Context())
+	if err != nil || len(devices.Devices) != 2 { // of the account's making, and the last
+		t.Errorf("devices %+v, error %v", devices, err)
+	}
 }

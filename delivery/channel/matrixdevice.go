@@ -103,6 +103,7 @@ func (m *matrix) enter(ctx context.Context, kept keptDevice) (*matrixDevice, err
 	}
 	crypt, err := m.openCrypt(ctx, d, kept)
 	if errors.Is(err, errStaleDevice) && m.o.Token == "" { // its keys are gone: it goes on as a new device
+		_, _ = d.Logout(ctx) // or the old one stays in the account's list
 		kept.Device, kept.Token = "", ""
 		return m.enter(ctx, kept)
 	}

@@ -15,8 +15,10 @@ import (
 	"github.com/afterbeep/afterbeep/delivery"
 )
 
-// How long a sync waits for news, and the listener after a failure.
+// How long a sync waits for news, the first for all there is, and the listener
+// after a failure.
 const (
+	syncFirst    = 5 * time.Minute
 	syncPatience = 30 * time.Second
 	syncPause    = 2 * time.Second
 	syncMaxPause = time.Minute
@@ -93,12 +95,14 @@ type lockedEvent struct {
 
 // ask waits for news since a point of the sync; "" asks for all there is.
 func (e *matrixEar) ask(ctx context.Context, since string) (*mautrix.RespSync, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*syncPatience)
-	defer cancel()
+	patience := syncFirst
 	request := mautrix.ReqSync{Since: since, FilterID: syncFilter, SetPresence: mevent.PresenceOffline}
 	if since != "" {
+		patience = 2 * syncPatience
 		request.Timeout = int(syncPatience.Milliseconds())
 	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	return e.device.FullSyncRequest(ctx, request)
 }
 

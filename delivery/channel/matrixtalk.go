@@ -60,31 +60,41 @@ const (
 	wordHelp = "help"
 )
 
-// matrixCommand reads what somebody wrote: link CODE, /start CODE, /stop. ""
-// for anything else.
-func matrixCommand(body string) (word, code string) {
+// matrixCommand reads what somebody wrote: link CODE, /start CODE, !stop, help.
+// "" for anything else. marked says that it begins with / or !, so that it is
+// meant for a machine.
+func matrixCommand(body string) (word, code string, marked bool) {
 	fields := strings.Fields(body)
 	if len(fields) == 0 || len(fields) > 2 {
-		return "", ""
+		return "", "", false
 	}
 	if len(fields) == 2 {
 		code = fields[1]
 	}
-	switch name := strings.ToLower(strings.TrimLeft(fields[0], "/!")); {
+	name := strings.TrimLeft(fields[0], "/!")
+	marked = name != fields[0]
+	switch name = strings.ToLower(name); {
 	case (name == wordLink || name == "start") && code != "":
-		return wordLink, code
+		return wordLink, code, marked
 	case name == wordStop && code == "":
-		return wordStop, ""
+		return wordStop, "", marked
 	case (name == wordHelp || name == wordLink || name == "start") && code == "":
-		return wordHelp, ""
+		return wordHelp, "", marked
 	}
-	return "", ""
+	return "", "", false
 }
 
 // reply does what was asked for, and is what to answer; "" for nothing.
 func (e *matrixEar) reply(ctx context.Context, room id.RoomID, body string) (string, error) {
 	t := text.For("") // whose mailbox it will be nobody knows yet
-	switch word, code := matrixCommand(body); word {
+	word, code, marked := matrixCommand(body)
+	if word != wordLink && !marked { // people among each other say help and stop too
+		direct, err := e.direct(ctx, room)
+		if err != nil || !direct {
+			return "", err
+		}
+	}
+	switch word {
 	case wordLink:
 		mailbox, err := e.env.Chats.Link(ctx, code, room.String())
 		if errors.Is(err, delivery.ErrNotFound) {
@@ -93,7 +103,7 @@ func (e *matrixEar) reply(ctx context.Context, room id.RoomID, body string) (str
 		if err != nil {
 			return "", fmt.Errorf("a chat cannot be linked: %w", err)
 		}
-		return fmt.Sprintf(t.Linked, text.Display(mailbox)) + " " + t.StopWord, nil
+		return fmt.Sprintf(t.Linked, text.Display(mailbox)) + " " + strings.ReplaceAll(t.StopWord, "/stop", "!stop"), nil // clients take words with / for their own
 	case wordStop:
 		ended, err := e.env.Chats.Unlink(ctx, room.String())
 		if err != nil {
@@ -106,27 +116,24 @@ func (e *matrixEar) reply(ctx context.Context, room id.RoomID, body string) (str
 	case wordHelp:
 		return t.Help, nil
 	}
-	return e.greeting(ctx, room, t)
-}
-
-// greeting is the help for a stranger in a direct chat, once a day: who thanks
-// for a note wants no answer.
-func (e *matrixEar) greeting(ctx context.Context, room id.RoomID, t *text.Texts) (string, error) {
-	members, err := e.device.JoinedMembers(ctx, room)
-	if saysNo(err) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	if len(members.Joined) > 2 {
-		return "", nil
-	}
+	// A stranger is helped once a day: who thanks for a note wants no answer.
 	first, err := e.env.Memory.Add(ctx, delivery.Entry{Key: matrixKey("greeted", room.String()), For: 24 * time.Hour})
 	if err != nil || !first {
 		return "", err
 	}
 	return t.Help, nil
+}
+
+// direct says that nobody is in a room but the account and one other.
+func (e *matrixEar) direct(ctx context.Context, room id.RoomID) (bool, error) {
+	members, err := e.device.JoinedMembers(ctx, room)
+	if err != nil {
+		if saysNo(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	return len(members.Joined) <= 2, nil
 }
 
 // say answers a message, once. What fails is only logged: whoever waits for the
