@@ -74,40 +74,40 @@ func (m *matrix) ours(user id.UserID) bool {
 	return m.o.Appservice != nil && strings.HasPrefix(user.String(), "@"+m.o.Appservice.prefix()) && user.Homeserver() == m.user.Homeserver()
 }
 
-// ghost is the user of a note's caller, registered and named; nil where there
-// is none. Its id is a keyed hash: nobody finds out by asking for it who called.
-func (m *matrix) ghost(ctx context.Context, n delivery.Note) (*mautrix.Client, error) {
+// ghost is the user of a note's caller; nil where there is none. Its id is a
+// keyed hash: nobody finds out by asking for it who called.
+func (m *matrix) ghost(n delivery.Note) *mautrix.Client {
 	a := m.o.Appservice
 	if a == nil || n.Caller.Private || n.Caller.Number == "" {
-		return nil, nil
+		return nil
 	}
 	mac := hmac.New(sha256.New, []byte(a.Token))
 	mac.Write([]byte(n.Caller.Number))
 	localpart := a.prefix() + hex.EncodeToString(mac.Sum(nil))[:16]
 	ghost := m.api(id.NewUserID(localpart, m.user.Homeserver()), a.Token)
 	ghost.SetAppServiceUserID = true
-
-	key, name := matrixKey("ghost", localpart), ghostName(n)
-	known, err := m.recall(ctx, key)
-	if err != nil || known == name {
-		return ghost, err
-	}
-	if err := m.register(ctx, ghost, localpart, name); err != nil {
-		return nil, err
-	}
-	m.remember(ctx, delivery.Entry{Key: key, Value: []byte(name), For: matrixLife, Mailbox: n.Recipient.Number})
-	return ghost, nil
+	return ghost
 }
 
-// register makes the ghost known to the server.
-func (m *matrix) register(ctx context.Context, ghost *mautrix.Client, localpart, name string) error {
-	_, _, err := m.api("", ghost.AccessToken).Register(ctx, &mautrix.ReqRegister[any]{
-		Type: mautrix.AuthTypeAppservice, Username: localpart, InhibitLogin: true,
+// register makes a ghost and its name known to the server, once a month; not
+// before it writes: its name is in clear there.
+func (m *matrix) register(ctx context.Context, ghost *mautrix.Client, n delivery.Note) error {
+	key, name := matrixKey("ghost", ghost.UserID.String()), ghostName(n)
+	known, err := m.recall(ctx, key)
+	if err != nil || known == name {
+		return err
+	}
+	_, _, err = m.api("", ghost.AccessToken).Register(ctx, &mautrix.ReqRegister[any]{
+		Type: mautrix.AuthTypeAppservice, Username: ghost.UserID.Localpart(), InhibitLogin: true,
 	})
 	if err == nil || refused(err, mautrix.MUserInUse) {
 		err = ghost.SetDisplayName(ctx, name)
 	}
-	return asService(err)
+	if err != nil {
+		return asService(err)
+	}
+	m.remember(ctx, delivery.Entry{Key: key, Value: []byte(name), For: matrixLife, Mailbox: n.Recipient.Number})
+	return nil
 }
 
 // asService tells a refused application service from a refused account.
@@ -120,7 +120,10 @@ func asService(err error) error {
 
 // enterAs brings the ghost into a room, by the account's invitation where it
 // needs one. Where the account may not invite, it writes itself: nil.
-func (m *matrix) enterAs(ctx context.Context, d *matrixDevice, ghost *mautrix.Client, room id.RoomID) (*mautrix.Client, error) {
+func (m *matrix) enterAs(ctx context.Context, d *matrixDevice, ghost *mautrix.Client, room id.RoomID, n delivery.Note) (*mautrix.Client, error) {
+	if err := m.register(ctx, ghost, n); err != nil {
+		return nil, err
+	}
 	_, err := ghost.JoinRoomByID(ctx, room)
 	if refused(err, mautrix.MForbidden) {
 		if _, err = d.InviteUser(ctx, room, &mautrix.ReqInviteUser{UserID: ghost.UserID}); err == nil {

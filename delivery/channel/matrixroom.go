@@ -44,11 +44,9 @@ func (m *matrix) place(ctx context.Context, d *matrixDevice, p delivery.Parcel) 
 			return matrixPlace{}, err
 		}
 	}
-	ghost, err := m.ghost(ctx, p.Note)
-	if err != nil {
-		return matrixPlace{}, err
-	}
 	to := matrixPlace{device: d, room: id.RoomID(address)}
+	ghost := m.ghost(p.Note)
+	var err error
 	switch address[0] {
 	case '@':
 		to.ghost = ghost
@@ -71,7 +69,7 @@ func (m *matrix) place(ctx context.Context, d *matrixDevice, p delivery.Parcel) 
 	case to.encrypted:
 		to.ghost = nil // its keys would be one more device to trust
 	case ghost != nil && to.ghost == nil:
-		to.ghost, err = m.enterAs(ctx, d, ghost, to.room)
+		to.ghost, err = m.enterAs(ctx, d, ghost, to.room, p.Note)
 	}
 	return to, err
 }
@@ -146,6 +144,9 @@ func (m *matrix) chatWith(ctx context.Context, to matrixPlace, user id.UserID, n
 	}
 	request := &mautrix.ReqCreateRoom{Preset: "trusted_private_chat", IsDirect: true, Invite: []id.UserID{user}}
 	if to.ghost != nil {
+		if err := m.register(ctx, to.ghost, n); err != nil {
+			return "", err
+		}
 		request.Name = ghostName(n)
 		request.Invite = append(request.Invite, m.user) // to hear of what was read
 	} else if to.device.crypt != nil {

@@ -72,7 +72,7 @@ func (m *matrix) write(ctx context.Context, d *matrixDevice, p delivery.Parcel) 
 	m.remember(ctx, delivery.Entry{Key: matrixKey("unread", to.room.String()), Value: []byte(p.Key), For: matrixLife, Mailbox: p.Note.Recipient.Number})
 	sent, err := to.put(ctx, message, p.Key)
 	if err != nil {
-		return delivery.Receipt{}, carryingError{err}
+		return delivery.Receipt{}, err
 	}
 	if sent != "" && to.ghost == nil {
 		m.remember(ctx, delivery.Entry{Key: callerKey(to, p.Note), Value: []byte(sent), For: matrixLife, Mailbox: p.Note.Recipient.Number})
@@ -101,7 +101,7 @@ func (to matrixPlace) put(ctx context.Context, message *matrixEvent, transaction
 		return "", to.device.thrownOut(to.room, err)
 	}
 	if err != nil {
-		return "", to.blame(err)
+		return "", carryingError{to.blame(err)}
 	}
 	return sent.EventID, nil
 }
