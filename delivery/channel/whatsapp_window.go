@@ -66,14 +66,14 @@ func (w window) hear(at, now time.Time) window {
 		at = now
 	}
 	if until := at.Add(windowLife); now.Before(until) {
-		w.heard = heard{At: now, Until: later(until, w.heard.Until)}
+		w.heard = heard{At: now, Until: laterOf(until, w.heard.Until)}
 	}
 	return w
 }
 
 // refuse is the window after the service refused what was begun at a time.
 func (w window) refuse(at time.Time) window {
-	w.refused = later(at, w.refused)
+	w.refused = laterOf(at, w.refused)
 	return w
 }
 
@@ -85,7 +85,7 @@ func (w window) invite(job string) window {
 	return w
 }
 
-func later(a, b time.Time) time.Time {
+func laterOf(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
 	}
