@@ -22,7 +22,7 @@ type WhatsAppOptions struct {
 	Template         *WhatsAppTemplate `yaml:"template" help:"what invites a recipient who has not written or called for 24 hours; without it such notes go to the next target" example:"{name: voice_note, language: en}"`
 	AssumeWindowOpen bool              `yaml:"assume_window_open" help:"send the note itself to recipients of whom nothing is known yet, and invite only when that is refused"`
 	Version          string            `yaml:"version" help:"of the Graph API" example:"v23.0"`
-	HTTP
+	HTTP             `hidden:"api_url|allow_private"`
 }
 
 // WhatsAppTemplate names an approved utility template. Its body has {{1}}, who
@@ -58,6 +58,12 @@ func (o *WhatsAppOptions) Validate() error {
 		}
 	}
 	return errors.Join(wrong...)
+}
+
+// NeedsCallback says that without the service's callbacks nothing would come of
+// an invitation, and no note would count as delivered or read.
+func (o *WhatsAppOptions) NeedsCallback() bool {
+	return o.Template != nil || o.Ack != string(delivery.WasAccepted)
 }
 
 // CheckAddress says what is wrong with a recipient's address; "" stands for the

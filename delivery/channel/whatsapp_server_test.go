@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -81,9 +82,9 @@ func (s *waServer) last(kind string) waRequest {
 	s.t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := len(s.got) - 1; i >= 0; i-- {
-		if s.got[i].kind == kind {
-			return s.got[i]
+	for _, r := range slices.Backward(s.got) {
+		if r.kind == kind {
+			return r
 		}
 	}
 	s.t.Fatalf("no %s was sent", kind)
