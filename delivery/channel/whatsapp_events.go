@@ -198,12 +198,16 @@ func (w *whatsapp) seen(ctx context.Context, id string) (bool, error) {
 }
 
 func (w *whatsapp) done(ctx context.Context, id string) error {
-	return w.env.Memory.Put(ctx, delivery.Entry{Key: keySeen + id, For: jobLife})
+	return w.env.Memory.Put(ctx, seenEntry(id))
+}
+
+func seenEntry(id string) delivery.Entry {
+	return delivery.Entry{Key: keySeen + id, Value: []byte("done"), For: jobLife}
 }
 
 // once does what must not be done twice; what fails can be done again.
 func (w *whatsapp) once(ctx context.Context, id string, f func() error) error {
-	added, err := w.env.Memory.Add(ctx, delivery.Entry{Key: keySeen + id, For: jobLife})
+	added, err := w.env.Memory.Add(ctx, seenEntry(id))
 	if err != nil || !added {
 		return err
 	}

@@ -20,7 +20,7 @@ const waMost = 16 << 20
 // that each makes.
 var waTypes = map[string]string{".ogg": "audio", ".mp4": "video"}
 
-// attempt is one attempt at one recipient.
+// waAttempt is one attempt at one recipient.
 type waAttempt struct {
 	*whatsapp
 	p     delivery.Parcel

@@ -393,8 +393,25 @@ func TestWhatsAppNextTarget(t *testing.T) {
 	_ = r.fails(p, delivery.Dead)
 	r.wantSent("file text audio")
 	p.Address = "4915187654321"
+	r.service.strike("text", waLost)
+	_ = r.fails(p, delivery.Retry)
+	r.post(r.status("sent", "wamid.1", p.Key+".t", 0)) // the line to the target before
 	r.sends(p)
-	r.wantSent("text audio")
+	r.wantSent("text text audio")
+}
+
+// The voice message replies to the line that stands above it, whatever is told
+// of an older one.
+func TestWhatsAppRepliesToItsLine(t *testing.T) {
+	r := newWhatsApp(t, nil)
+	p := waParcel(waTo)
+	r.service.strike("audio", waFails(r.service, 429, 130429, 0))
+	_ = r.fails(p, delivery.Retry)
+	r.post(r.status("sent", "wamid.other", p.Key+".t", 0))
+	r.sends(p)
+	if m := r.service.last("audio").message; m.Context.ID != "wamid.1" {
+		t.Errorf("a reply to %s", m.Context.ID)
+	}
 }
 
 // Every code does what its row says, whatever it comes with.

@@ -190,6 +190,18 @@ func TestWhatsAppInvitationLost(t *testing.T) {
 	}
 }
 
+// An invitation that the service took and could not deliver is sent once more.
+func TestWhatsAppInvitationFails(t *testing.T) {
+	r := newWhatsApp(t, func(o *WhatsAppOptions) { withTemplate(o); o.Ack = "delivered" })
+	p := waParcel(waTo)
+	for _, want := range []string{"asked ", "refused "} {
+		receipt := r.sends(p)
+		r.wantSent("template")
+		r.post(r.status("failed", receipt.ID, p.Key+".i", 131000))
+		r.wantTold(want + p.Key)
+	}
+}
+
 // Windows run out by themselves: a day after the last word, and an hour later
 // nothing is known any more.
 func TestWhatsAppWindowRunsOut(t *testing.T) {
