@@ -265,6 +265,19 @@ func TestWhatsAppFailedLater(t *testing.T) {
 	}
 }
 
+// A failure of the attempt whose answer was lost counts, though its id was
+// never told.
+func TestWhatsAppFailedAfterALostAnswer(t *testing.T) {
+	r := newWhatsApp(t, func(o *WhatsAppOptions) { o.Ack = "delivered" })
+	p := waParcel(waTo)
+	r.post(r.status("failed", r.sends(p).ID, p.Key, 131000))
+	r.wantTold("asked " + p.Key)
+	r.service.strike("audio", waLost)
+	_ = r.fails(p, delivery.Unknown)
+	r.post(r.status("failed", "wamid.lost", p.Key, 131026))
+	r.wantTold("refused " + p.Key)
+}
+
 // Old news does no harm: a failure of a week ago, a window that closed before
 // it was opened, a message that nobody remembers.
 func TestWhatsAppOldNews(t *testing.T) {
