@@ -38,7 +38,6 @@ var waRelaxations = []struct {
 	{"ButtonComponent/allOf/1/properties/index", without("pattern"), "as TemplateComponent"},
 	{"Statuses/properties/status/enum", nil, "played is documented since March 2026"},
 	{"Statuses", set("required", []any{"id", "status", "timestamp"}), "recipient_id is left out for users without a number"},
-	{"Change/properties/field/enum", nil, "calls is documented with the Calling API"},
 }
 
 func set(key string, value any) func(map[string]any) {
@@ -81,7 +80,7 @@ type waSchemas map[string]*jsonschema.Schema
 var waNames = []string{
 	"TextMessage", "AudioMessage", "VideoMessage", "TemplateMessage",
 	"BodyComponent", "ButtonComponent", "TextParameter", "ButtonPayloadParameter",
-	"MessageResponsePayload", "ErrorResponse", "IncomingMessageValueGeneral", "StatusMessageValue", "PhoneNumberInfo",
+	"MessageResponsePayload", "ErrorResponse", "StatusMessageValue",
 }
 
 // waLoaded holds them: they are large, and read once.
