@@ -168,9 +168,9 @@ func (a *waAttempt) note(ctx context.Context) (delivery.Receipt, error) {
 	return receipt, err
 }
 
-// repeat says that the note may be there already.
+// repeat says that the note, or the line before it, may be there already.
 func (a *waAttempt) repeat() bool {
-	return a.p.Repeat && (a.done.Begun || a.fresh)
+	return a.done.Lost || (a.p.Repeat && (a.done.Begun || a.fresh))
 }
 
 // file gives the service the note's file, unless it has it.
@@ -196,12 +196,9 @@ func (a *waAttempt) file(ctx context.Context) (file waReply, reused bool, err er
 // line sends the text that the voice message replies to, once; again only when
 // the voice message may have arrived and the line does not say so.
 func (a *waAttempt) line(ctx context.Context, words string) (waReply, error) {
-	marked := a.repeat() || a.done.Lost
+	marked := a.repeat()
 	if a.done.Line != "" && (!marked || a.done.Marked) {
 		return waReply{id: a.done.Line}, nil
-	}
-	if a.done.Lost && !a.repeat() {
-		words = a.words.Caption(a.p.Note, true).Plain()
 	}
 	m := textTo(a.user, words)
 	m.Callback = a.p.Key + partLine

@@ -77,10 +77,15 @@ func (w window) refuse(at time.Time) window {
 	return w
 }
 
+// mostInvited bounds the jobs of a recipient who never answers; the oldest have
+// gone to their next target long since.
+const mostInvited = 100
+
 // invite is the window with a job's invitation out.
 func (w window) invite(job string) window {
 	if !slices.Contains(w.invited, job) {
 		w.invited = append(slices.Clone(w.invited), job)
+		w.invited = w.invited[max(0, len(w.invited)-mostInvited):]
 	}
 	return w
 }
@@ -108,7 +113,7 @@ var ways = map[windowState]struct{ template, none way }{
 	windowUnknown: {wayInvite, wayNote},
 	windowOpen:    {wayNote, wayNote},
 	windowClosed:  {wayInvite, wayNowhere},
-	windowInvited: {wayInvite, wayNowhere},
+	windowInvited: {wayInvite, wayNote}, // the template was taken out of the settings meanwhile
 }
 
 func (w *whatsapp) way(s windowState) way {
@@ -191,8 +196,8 @@ func (w *whatsapp) refused(ctx context.Context, users []string, at time.Time) er
 	return nil
 }
 
-// invites keeps that a job's invitation is on its way, for as long as its
-// target is waited for.
+// invites keeps that a job's invitation is on its way, for as long as the job
+// may wait.
 func (w *whatsapp) invites(ctx context.Context, user, job, mailbox string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -200,7 +205,7 @@ func (w *whatsapp) invites(ctx context.Context, user, job, mailbox string) error
 	if err != nil {
 		return err
 	}
-	return remember(ctx, w.env.Memory, delivery.Entry{Key: keyInvited + user, For: w.o.Within, Mailbox: mailbox}, known.invite(job).invited)
+	return remember(ctx, w.env.Memory, delivery.Entry{Key: keyInvited + user, For: jobLife, Mailbox: mailbox}, known.invite(job).invited)
 }
 
 // recall reads what a channel remembers; false when there is nothing.

@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -71,6 +72,13 @@ func TestWhatsAppWindow(t *testing.T) {
 	if w := (window{}).invite("a").invite("b").invite("a"); !slices.Equal(w.invited, []string{"a", "b"}) {
 		t.Errorf("invited: %q", w.invited)
 	}
+	var many window
+	for n := range 2 * mostInvited {
+		many = many.invite(fmt.Sprint(n))
+	}
+	if len(many.invited) != mostInvited || many.invited[0] != fmt.Sprint(mostInvited) {
+		t.Errorf("of many invited: %q", many.invited)
+	}
 }
 
 // Which way a note takes, for every state and setting.
@@ -83,7 +91,7 @@ func TestWhatsAppWays(t *testing.T) {
 		{windowUnknown, wayNote, wayInvite, wayNote, wayNote},
 		{windowOpen, wayNote, wayNote, wayNote, wayNote},
 		{windowClosed, wayNowhere, wayInvite, wayNowhere, wayInvite},
-		{windowInvited, wayNowhere, wayInvite, wayNowhere, wayInvite},
+		{windowInvited, wayNote, wayInvite, wayNote, wayInvite},
 	} {
 		for n, want := range []way{tc.none, tc.template, tc.assumed, tc.assumedWithT} {
 			o := &WhatsAppOptions{AssumeWindowOpen: n >= 2}
