@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -48,6 +49,26 @@ func waFirst(a, b string) string {
 		return a
 	}
 	return b
+}
+
+// The service may tell the same twice at once: one of them counts.
+func TestWhatsAppLinkingAtOnce(t *testing.T) {
+	r := newWhatsApp(t, nil)
+	r.chats.codes["code"] = "+4930123456"
+	body := r.callbackOf(r.text(waTo, "DE.1349", "LINK-code", 0))
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if code := r.hears(body, signWhatsApp(waSecret, body)); code != http.StatusOK {
+				t.Errorf("%d", code)
+			}
+		})
+	}
+	all.Wait()
+	if m := r.service.last("text").message; !strings.Contains(m.Text.Body, "will arrive") {
+		t.Errorf("answered %+v", m.Text)
+	}
+	r.wantSent("text")
 }
 
 func TestWhatsAppStop(t *testing.T) {
