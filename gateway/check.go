@@ -63,7 +63,7 @@ type checker struct {
 func check(ctx context.Context, out io.Writer, cfg *config.Config) error {
 	c := &checker{cfg: cfg}
 	for _, part := range []func(context.Context){
-		c.file, c.gateway, c.listeners, c.reach, c.media, c.store, c.redis, c.records, c.channels,
+		c.file, c.gateway, c.listeners, c.reach, c.media, c.store, c.redis, c.records, c.contacts, c.channels,
 	} {
 		part(ctx)
 	}
@@ -206,6 +206,23 @@ func (c *checker) records(context.Context) {
 	}
 }
 
+// contacts reads the files that name callers. serve starts without them.
+func (c *checker) contacts(context.Context) {
+	for _, f := range c.cfg.ContactFiles() {
+		book, err := config.ReadBook(f.Path)
+		if err != nil {
+			c.say(markWarn, f.Key, "%s: %v; until that is mended it names no caller", f.Path, err)
+			continue
+		}
+		read := fmt.Sprintf("%s, %s", count(book.Cards, "card", "cards"), count(book.Numbers, "number", "numbers"))
+		if book.Broken > 0 {
+			c.say(markWarn, f.Key, "%s: %s; %s broken and left out", f.Path, read, count(book.Broken, "card is", "cards are"))
+			continue
+		}
+		c.say(markOK, f.Key, "%s: %s", f.Path, read)
+	}
+}
+
 // toBeMade checks that path can be made, in the nearest folder there is.
 func (c *checker) toBeMade(what, path string) {
 	dir := filepath.Dir(path)
@@ -221,14 +238,13 @@ func (c *checker) toBeMade(what, path string) {
 
 // channels proves the credentials. serve starts whatever a chat service answers.
 func (c *checker) channels(ctx context.Context) {
-	env := channel.Env{Log: slog.New(slog.DiscardHandler), UserAgent: "afterbeep/" + versionText()}
 	if c.cfg.Operator != nil {
-		c.operator(ctx, env)
+		c.operator(ctx, trialEnv(c.cfg, delivery.Operator))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.cfg.Channels)) {
 		kind := c.cfg.Channels[name].Type
 		what := "channel " + name
-		opened, err := c.cfg.Channels[name].Options.Open(env)
+		opened, err := c.cfg.Channels[name].Options.Open(trialEnv(c.cfg, name))
 		if err != nil {
 			c.say(markFail, what, "%s: %v", kind, err)
 			continue

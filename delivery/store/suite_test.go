@@ -22,6 +22,7 @@ type keeper interface {
 	delivery.Notes
 	delivery.Inbox
 	delivery.Links
+	Memory(channel string) delivery.Memory
 	Now() time.Time
 	Close() error
 }
@@ -45,7 +46,7 @@ func (c composition) openWith(tb testing.TB, o Options) keeper {
 func (c composition) timed(t *testing.T, test func(t *testing.T, soon time.Duration)) {
 	t.Helper()
 	if c.fleet {
-		test(t, 300*time.Millisecond)
+		test(t, time.Second)
 		return
 	}
 	synctest.Test(t, func(t *testing.T) { test(t, 5*time.Second) })
