@@ -10,6 +10,7 @@
 // mailboxes cannot deliver to it.
 //
 // RFC 9110 (HTTP), RFC 7578 (multipart/form-data), RFC 6890 (special-purpose
-// addresses), Standard Webhooks 1.0, Matrix Client-Server API 1.11 with MSC1767 and
+// addresses), RFC 5321 and 5322 (mail), Standard Webhooks 1.0, Telegram Bot API
+// 10.1, WhatsApp Cloud API v23.0, Matrix Client-Server API 1.11 with MSC1767 and
 // MSC3245 (voice messages).
 package channel

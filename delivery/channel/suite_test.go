@@ -93,6 +93,7 @@ var subjects = map[string][]subject{
 		webhookSubject("webhook with a link", false),
 		webhookSubject("webhook with the file", true),
 	},
+	"whatsapp": {whatsAppSubject()},
 }
 
 // overHTTP are the subjects that make requests; the operator's channel is no

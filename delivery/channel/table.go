@@ -41,9 +41,10 @@ type Env struct {
 // options that hold the defaults.
 func Table() map[string]func() Options {
 	return map[string]func() Options{
-		"inbox":   func() Options { return &InboxOptions{} },
-		"matrix":  func() Options { return &MatrixOptions{HTTP: defaultHTTP()} },
-		"webhook": func() Options { return &WebhookOptions{HTTP: defaultHTTP()} },
+		"inbox":    func() Options { return &InboxOptions{} },
+		"matrix":   func() Options { return &MatrixOptions{HTTP: defaultHTTP()} },
+		"webhook":  func() Options { return &WebhookOptions{HTTP: defaultHTTP()} },
+		"whatsapp": func() Options { return defaultWhatsApp() },
 	}
 }
 
