@@ -21,21 +21,24 @@ import (
 // MailOptions are the settings of e-mail: one message a note, handed to a mail
 // server as a mail program does (RFC 6409).
 type MailOptions struct {
-	Server       string        `yaml:"server" required:"true" help:"the mail server: smtps://HOST:465, or smtp://HOST:587, which must offer STARTTLS" example:"smtps://mail.example:465"`
-	User         string        `yaml:"user" help:"the login at the server; empty for none" example:"voicemail@example.org"`
-	Password     string        `yaml:"password" secret:"true" help:"the login's password" example:"${MAIL_PASSWORD}"`
-	From         string        `yaml:"from" required:"true" help:"the sender; its name stands behind the caller's" example:"\"Voicemail <voicemail@example.org>\""`
-	CAFile       string        `yaml:"ca_file" path:"true" help:"the certificates (PEM) that may sign the server's, in place of the system's" example:"/etc/ssl/mail-ca.pem"`
-	AllowPlain   bool          `yaml:"allow_plain" help:"send, and log in, without TLS where the server offers none"`
-	AllowPrivate bool          `yaml:"allow_private" help:"connect to private and loopback addresses too"`
-	Ack          string        `yaml:"ack" enum:"accepted" help:"what counts as arrived: the server took the message"`
-	Within       time.Duration `yaml:"within" least:"1s" help:"how long a chain waits until the note has arrived, before the next target has its turn"`
-	Rate         delivery.Rate `yaml:"rate" help:"how many messages the server takes, like 30/s, 20/m or 1000/h; empty for no limit" example:"100/m"`
+	Server     string                 `yaml:"server" required:"true" help:"the mail server: smtps://HOST:465, or smtp://HOST:587, which must offer STARTTLS" example:"smtps://mail.example:465"`
+	User       string                 `yaml:"user" help:"the login at the server; empty for none" example:"voicemail@example.org"`
+	Password   string                 `yaml:"password" secret:"true" help:"the login's password" example:"${MAIL_PASSWORD}"`
+	From       string                 `yaml:"from" required:"true" help:"the sender; its name stands behind the caller's" example:"\"Voicemail <voicemail@example.org>\""`
+	CAFile     string                 `yaml:"ca_file" path:"true" help:"the certificates (PEM) that may sign the server's, in place of the system's" example:"/etc/ssl/mail-ca.pem"`
+	AllowPlain bool                   `yaml:"allow_plain" help:"send, and log in, without TLS where the server offers none"`
+	HTTP       `hidden:"api_url|ack"` // what all channels have; no request goes over HTTP
 }
 
 // Validate returns everything that is wrong with the settings, joined, or nil.
 func (o *MailOptions) Validate() error {
 	var wrong []error
+	if o.APIURL != "" {
+		wrong = append(wrong, &settingError{"api_url", "server names the mail server; take this away"})
+	}
+	if o.Ack != "accepted" {
+		wrong = append(wrong, &settingError{"ack", fmt.Sprintf("expected accepted, not %q: a mail server says nothing more about a message", o.Ack)})
+	}
 	if _, _, err := mailServer(o.Server); err != nil {
 		wrong = append(wrong, &settingError{"server", err.Error()})
 	}
@@ -96,8 +99,8 @@ func (o *MailOptions) Open(env Env) (delivery.Channel, error) {
 	return &mail{
 		o: *o, from: *from, memory: env.Memory,
 		address: address, implicit: implicit,
-		dial:   guardedDialer(o.AllowPrivate).DialContext,
-		tls:    &tls.Config{ServerName: host, RootCAs: roots, MinVersion: tls.VersionTLS12},
+		dial: guardedDialer(o.AllowPrivate).DialContext,
+		tls:  &tls.Config{ServerName: host, RootCAs: roots, MinVersion: tls.VersionTLS12},
 		redact: newRedactor(&url.URL{Host: address}, o.User, o.Password, from.Address,
 			encoded(o.User), encoded(o.Password), encoded("\x00"+o.User+"\x00"+o.Password)),
 	}, nil
@@ -149,9 +152,9 @@ func (m *mail) Send(ctx context.Context, p delivery.Parcel) (delivery.Receipt, e
 	if err != nil {
 		return delivery.Receipt{}, err
 	}
-	s := &session{mail: m, hide: []string{p.Address, p.Note.Caller.Number, p.Note.Caller.Name, p.Note.Recipient.Number, p.Note.Recipient.Name}}
+	s := &session{mail: m, note: p.Note, to: p.Address}
 	defer s.close()
-	said, err := s.submit(ctx, m.from.Address, p.Address, message)
+	said, err := s.submit(ctx, message)
 	if err != nil {
 		return delivery.Receipt{Detail: said}, s.failed(err)
 	}

@@ -27,13 +27,14 @@ import (
 func (m *mail) message(ctx context.Context, p delivery.Parcel) (message []byte, id string, err error) {
 	n, texts := p.Note, text.For(p.Note.Recipient.Language)
 	caption := texts.Caption(n, p.Repeat)
+	caption.Title = oneLine(clip(caption.Title)) // what a caller calls himself could have line ends
 	domain := m.from.Address[strings.LastIndexByte(m.from.Address, '@')+1:]
 	id = p.Key + "@" + domain // the same on every attempt: who has it already may drop it
 
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
 	msg.FromMailAddress(&netmail.Address{Name: m.sender(texts, n.Caller), Address: m.from.Address})
 	msg.ToMailAddress(&netmail.Address{Address: p.Address})
-	msg.Subject(oneLine(caption.Title))
+	msg.Subject(caption.Title)
 	msg.SetDateWithValue(n.EndedAt)
 	msg.SetMessageIDWithValue(id)
 	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834 §5
@@ -63,7 +64,7 @@ func (m *mail) message(ctx context.Context, p delivery.Parcel) (message []byte, 
 func (m *mail) sender(texts *text.Texts, c delivery.Caller) string {
 	name := texts.Private
 	if !c.Private {
-		name = oneLine(c.Name)
+		name = oneLine(clip(c.Name))
 		if name == "" {
 			name = texts.Who(c)
 		}
@@ -80,17 +81,6 @@ func pageOf(p delivery.Parcel) string {
 		return ""
 	}
 	return p.Page(time.Now().Add(linkLife))
-}
-
-// oneLine is a text that can stand in a header: what a caller calls himself
-// could have line ends, and marks that turn the text around.
-func oneLine(s string) string {
-	return strings.Join(strings.Fields(strings.Map(func(c rune) rune {
-		if unicode.IsPrint(c) {
-			return c
-		}
-		return ' '
-	}, clip(s))), " ")
 }
 
 // threadKey is where the memory has the secret of the threads' names.

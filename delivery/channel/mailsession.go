@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -78,11 +79,13 @@ func tooLarge(code int) rule {
 // session is one conversation with the server.
 type session struct {
 	mail *mail
-	hide []string // what no error may show, beside the channel's secrets
+	note delivery.Note // zero for a session that sends none
+	to   string        // its recipient
 	smtp *smtp.Client
 	conn *wire
 	step step
 	stop func() bool
+	lost bool // the server does not answer any more
 }
 
 // wire is a connection that remembers whether a write has failed: what came
@@ -144,8 +147,8 @@ func literal(local net.Addr) string {
 	}
 }
 
-// errSettings is what the server lacks that the settings ask for.
-type errSettings struct{ error }
+// settingsError is what the server lacks that the settings ask for.
+type settingsError struct{ error }
 
 // secure begins TLS where it has not begun.
 func (s *session) secure() error {
@@ -159,7 +162,7 @@ func (s *session) secure() error {
 	if s.mail.o.AllowPlain {
 		return nil
 	}
-	return errSettings{errors.New("the server offers no STARTTLS; use smtps://, or set allow_plain: true where the way to it is safe")}
+	return settingsError{errors.New("the server offers no STARTTLS; use smtps://, or set allow_plain: true where the way to it is safe")}
 }
 
 // login logs in by the first way that both sides know.
@@ -184,12 +187,12 @@ func (s *session) login() error {
 			}
 		}
 	}
-	return errSettings{errors.New("the server offers no login by PLAIN or LOGIN; see server and its port, or leave user and password away")}
+	return settingsError{errors.New("the server offers no login by PLAIN or LOGIN; see server and its port, or leave user and password away")}
 }
 
 // submit hands a message over and returns what the server said last, without
 // what it must not show.
-func (s *session) submit(ctx context.Context, from, to string, message []byte) (said string, err error) {
+func (s *session) submit(ctx context.Context, message []byte) (said string, err error) {
 	if err := s.open(ctx); err != nil {
 		return s.reply(err), err
 	}
@@ -197,11 +200,11 @@ func (s *session) submit(ctx context.Context, from, to string, message []byte) (
 	if limit, err := strconv.Atoi(s.limit()); err == nil && limit > 0 && len(message) > limit { // RFC 1870 §4
 		return "", &textproto.Error{Code: 552, Msg: "over the size that the server declares"}
 	}
-	if err := s.smtp.Mail("<" + from + ">"); err != nil {
+	if err := s.smtp.Mail("<" + s.mail.from.Address + ">"); err != nil {
 		return s.reply(err), err
 	}
 	s.step = stepRecipient
-	if err := s.smtp.Rcpt("<" + to + ">"); err != nil {
+	if err := s.smtp.Rcpt("<" + s.to + ">"); err != nil {
 		return s.reply(err), err
 	}
 	s.step = stepData
@@ -217,7 +220,7 @@ func (s *session) submit(ctx context.Context, from, to string, message []byte) (
 		return s.reply(err), err
 	}
 	answer, _ := data.(*smtp.DataCloser)
-	return s.excerpt("250 " + answer.ServerResponse()), nil
+	return cmp.Or(s.excerpt(answer.ServerResponse()), "250"), nil
 }
 
 // limit is the size of messages that the server declares, in bytes.
@@ -238,8 +241,8 @@ func (s *session) reply(err error) string {
 var addresses = regexp.MustCompile(`\S+@\S+`)
 
 func (s *session) excerpt(said string) string {
-	said = addresses.ReplaceAllString(s.mail.redact.hide(said, s.hide...), hidden)
-	return s.mail.redact.excerpt([]byte(said), delivery.Note{})
+	said = addresses.ReplaceAllString(s.mail.redact.hide(said, s.to), hidden)
+	return s.mail.redact.excerpt([]byte(said), s.note)
 }
 
 // failed says what an error of the step means.
@@ -247,7 +250,8 @@ func (s *session) failed(err error) *delivery.SendError {
 	if refused := (*textproto.Error)(nil); errors.As(err, &refused) {
 		return s.refused(refused.Code)
 	}
-	var wanting errSettings
+	s.lost = true
+	var wanting settingsError
 	failed := &delivery.SendError{
 		Outcome:     delivery.Retry,
 		Credentials: errors.Is(err, errPrivate) || errors.As(err, &wanting),
@@ -274,7 +278,7 @@ func (s *session) refused(code int) *delivery.SendError {
 // safe is an error whose text has nothing that it must not show.
 func (s *session) safe(err error) error {
 	var unknown x509.UnknownAuthorityError
-	switch text := s.mail.redact.hide(err.Error(), s.hide...); {
+	switch text := s.mail.redact.hide(err.Error(), s.to); {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return errors.New("the time for an attempt is over")
 	case errors.As(err, &unknown):
@@ -285,12 +289,12 @@ func (s *session) safe(err error) error {
 	return err
 }
 
-// close says goodbye if that takes no waiting, and hangs up.
+// close says goodbye to a server that is still there, and hangs up.
 func (s *session) close() {
 	if s.conn == nil {
 		return
 	}
-	if s.smtp != nil && !s.conn.broken.Load() && s.stop() {
+	if s.stop() && s.smtp != nil && !s.lost {
 		_ = s.conn.SetDeadline(time.Now().Add(time.Second))
 		_ = s.smtp.Quit() // what was said counts already
 	}
