@@ -86,7 +86,7 @@ type Parcel struct {
 	// Page signs a URL to a page that plays the note, as Link does.
 	Page func(expires time.Time) string
 	// Convert is the note's file in another form, by its MIME type: audio/mpeg.
-	// nil for a missed note.
+	// nil for a missed note, and where there is no form but the file's own.
 	Convert func(ctx context.Context, mimeType string) ([]byte, error)
 }
 

@@ -93,6 +93,7 @@ func (g *gateway) openDelivery() error {
 		Limiter:  g.limiter(),
 		Now:      g.store.Now,
 		Link:     func(id string, expires time.Time) string { return g.web.Link(id, expires) },
+		Convert:  newConverter(g.store).convert,
 	}, g.log)
 	return nil
 }
@@ -169,7 +170,9 @@ func (g *gateway) run(ctx context.Context, abort <-chan struct{}) error {
 	rooms.Go(func() error { g.worker.Run(work); return nil })
 	rooms.Go(func() error { return g.path.Run(work) })
 	rooms.Go(func() error { g.retain(work); return nil })
-	rooms.Go(func() error { return control.Serve(work, g.control, g.store, g.addresses(), g.ready) })
+	rooms.Go(func() error {
+		return control.Serve(work, g.control, g.store, control.Gateway{Addresses: g.addresses(), Ready: g.ready, Try: g.try})
+	})
 	rooms.Go(func() error { return g.web.Serve(g.http) })
 	rooms.Go(func() error { return g.sip.Serve(work, g.path.Handle) })
 	rooms.Go(func() error {

@@ -137,7 +137,7 @@ func TestMailReplies(t *testing.T) {
 		"lost at the sender":     {map[string]string{"MAIL": hangUp}, delivery.Retry, false, 0, "the sender"},
 		"lost at the recipient":  {map[string]string{"RCPT": hangUp}, delivery.Retry, false, 0, "the recipient"},
 		"lost at DATA":           {map[string]string{"DATA": hangUp}, delivery.Retry, false, 0, "DATA"},
-		"lost amid the message":  {map[string]string{"content": hangUp}, delivery.Retry, false, 0, "did not get through"},
+		"lost amid the message":  {map[string]string{"content": hangUp}, delivery.Retry, false, 0, "broke off at DATA"},
 		"lost after the dot":     {map[string]string{".": hangUp}, delivery.Unknown, false, 0, "the message got through"},
 		"silent at once":         {map[string]string{"connect": mute}, delivery.Retry, false, 0, "the time for an attempt is over"},
 		"silent at the login":    {map[string]string{"AUTH": mute}, delivery.Retry, false, 0, "the time for an attempt is over"},

@@ -165,6 +165,9 @@ func mailAttach(ctx context.Context, msg *gomail.Msg, p delivery.Parcel) error {
 	if n.Kind == delivery.Voice && p.Convert != nil {
 		content, err = p.Convert(ctx, mp3Type)
 	}
+	if ctx.Err() != nil {
+		return &delivery.SendError{Outcome: delivery.Retry, Err: errors.New("the time for an attempt was over before the note was an MP3")}
+	}
 	if err != nil {
 		mimeType, ending = n.Media.Type, extension(n.Media.Type)
 		if content, err = readNote(ctx, p); err != nil {

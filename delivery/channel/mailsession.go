@@ -255,7 +255,7 @@ func (s *session) failed(err error) *delivery.SendError {
 	failed := &delivery.SendError{
 		Outcome:     delivery.Retry,
 		Credentials: errors.Is(err, errPrivate) || errors.As(err, &wanting),
-		Err:         fmt.Errorf("the message did not get through, it failed at %s: %w", s.step, s.safe(err)),
+		Err:         fmt.Errorf("the session broke off at %s: %w", s.step, s.safe(err)),
 	}
 	if s.step == stepMessage && !s.conn.broken.Load() {
 		failed.Outcome = delivery.Unknown
