@@ -42,7 +42,9 @@ var (
 // openStore opens the store, which starts whether Redis can be reached or not.
 func (g *gateway) openStore() error {
 	o := g.cfg.Store
-	o.Operator = g.cfg.Operator != nil
+	if g.cfg.Operator != nil {
+		o.Operator = g.cfg.Operator.Events.All()
+	}
 	if o.Redis == "" {
 		s, err := store.Open(o, g.log)
 		if err != nil {

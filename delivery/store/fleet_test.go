@@ -87,6 +87,7 @@ func fleetSuite() map[string]func(*testing.T, composition) {
 		"operator is told of a dead note": testOperatorIsToldOfADeadNote, "operator jobs block nothing": testOperatorJobsBlockNothing,
 		"no operator": testNoOperator, "start": testStart,
 		"list": testList, "thread": testThread, "mark": testMark,
+		"memory": testMemory, "memory ends": testMemoryEnds, "memory at once": testMemoryAtOnce, "chats": testChats,
 	}
 }
 

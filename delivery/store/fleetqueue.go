@@ -171,23 +171,24 @@ func (f *Fleet) finish(tx *txn, l delivery.Lease, r delivery.Result) (a attempt,
 		return a, err
 	}
 	if changed > 0 && to.ended {
-		if err := f.ended(tx, l, r.Outcome == delivery.Dead, now); err != nil {
+		if err := f.ended(tx, l, r, now); err != nil {
 			return a, err
 		}
 	}
 	return a, tx.addEvent(l.Note.ID, l.Job, a.Outcome, a.Event, a.Epoch)
 }
 
-// ended keeps that a home job ended, and has the operator told of a dead one.
-func (f *Fleet) ended(tx *txn, l delivery.Lease, dead bool, now time.Time) error {
-	if err := tx.endNote(l.Note.ID, now); err != nil || !dead || !f.tellOperator {
+// ended keeps that a home job ended, and has the operator told.
+func (f *Fleet) ended(tx *txn, l delivery.Lease, r delivery.Result, now time.Time) error {
+	b, err := tx.box(l.Note.ID)
+	if err != nil {
 		return err
 	}
-	if err := tx.addOperatorJob(l, now); err != nil {
-		return err
+	told, err := tx.ended(kept{l.Note, b}, l, r, now)
+	if told {
+		f.wakeUp()
 	}
-	f.wakeUp()
-	return nil
+	return err
 }
 
 // Release implements delivery.Queue.

@@ -60,7 +60,7 @@ func (f *Fleet) withdraw(ctx context.Context) error {
 		}
 	}
 	for _, step := range []func(context.Context) error{
-		f.tellAll, f.drainAll, f.withdrawNotes, f.dropAttempts, f.withdrawLinks, f.withdrawErasures, f.markSealed,
+		f.tellAll, f.drainAll, f.withdrawNotes, f.dropAttempts, f.withdrawLinks, f.withdrawMemory, f.withdrawErasures, f.markSealed,
 	} {
 		if err := step(ctx); err != nil {
 			return err

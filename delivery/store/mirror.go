@@ -64,7 +64,11 @@ func (f *Fleet) stands(tx *txn, j shared.Job, receipt string) error {
 	if err != nil {
 		return err
 	}
-	return f.ended(tx, l, j.State == shared.Dead, f.Now())
+	r := delivery.Result{Outcome: delivery.Done}
+	if j.State == shared.Dead {
+		r.Outcome = delivery.Dead
+	}
+	return f.ended(tx, l, r, f.Now())
 }
 
 func (t *txn) mirror(j shared.Job, state shared.State, receipt string) (changed int64, err error) {
@@ -110,7 +114,7 @@ func (f *Fleet) hear(ctx context.Context, messages []shared.Message) error {
 				if err = f.hearOf(tx, n, m); errors.Is(err, delivery.ErrNotFound) {
 					err = nil // the store was put back from a copy that knew other jobs of the note
 				}
-			} else if err = tx.hearMark(n, m); err == nil {
+			} else if err = f.hearMark(tx, n, m); err == nil {
 				marked = append(marked, n.Note)
 			}
 			if err != nil {
@@ -125,9 +129,9 @@ func (f *Fleet) hear(ctx context.Context, messages []shared.Message) error {
 	return err
 }
 
-// hearMark keeps that a note was read or played elsewhere.
-func (t *txn) hearMark(n kept, m shared.Message) error {
-	set, ok := map[string]string{string(delivery.MarkRead): setRead, string(delivery.MarkPlayed): setPlayed}[m.Name]
+// hearMark keeps that a note was read or played in the inbox elsewhere.
+func (f *Fleet) hearMark(t *txn, n kept, m shared.Message) error {
+	set, ok := marks()[delivery.Mark(m.Name)]
 	if !ok {
 		return nil
 	}
@@ -135,7 +139,14 @@ func (t *txn) hearMark(n kept, m shared.Message) error {
 	if err != nil || changed == 0 {
 		return err
 	}
-	return t.event(n.box, delivery.Event{Name: m.Name})
+	if err := t.event(n.box, delivery.Event{Name: m.Name}); err != nil {
+		return err
+	}
+	told, err := t.tellMarked(n, m.Name, inboxChannel, f.Now())
+	if told {
+		f.wakeUp()
+	}
+	return err
 }
 
 // hearOf takes in a change of a job: its row, and a line of its note's life.

@@ -17,6 +17,8 @@ type scripts struct {
 	publish, claim, renew, finish, giveback     *redis.Script
 	redrive, mark, erase, retire, take, nextDue *redis.Script
 	jobs, rebody, withdraw                      *redis.Script
+	remember, forget, disown                    *redis.Script
+	recollect, unrecord                         *redis.Script
 }
 
 // loadScripts puts lua/common.lua before each of the others.
@@ -30,6 +32,7 @@ func loadScripts(from fs.ReadFileFS) (s scripts, err error) {
 		"publish": &s.publish, "claim": &s.claim, "renew": &s.renew, "finish": &s.finish, "giveback": &s.giveback,
 		"redrive": &s.redrive, "mark": &s.mark, "erase": &s.erase, "retire": &s.retire, "take": &s.take, "due": &s.nextDue,
 		"jobs": &s.jobs, "rebody": &s.rebody, "withdraw": &s.withdraw,
+		"remember": &s.remember, "forget": &s.forget, "disown": &s.disown, "recollect": &s.recollect, "unrecord": &s.unrecord,
 	} {
 		body, err := from.ReadFile("lua/" + name + ".lua")
 		if err != nil {

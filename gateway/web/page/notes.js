@@ -19,6 +19,14 @@ export class Notes {
     return fresh;
   }
 
+  // keep drops what is known and was not among the notes that the gateway has
+  // now, from an id on, and returns it: it was erased.
+  keep(ids, from) {
+    const gone = [...this.#byID.values()].filter((note) => note.id >= from && !ids.has(note.id));
+    for (const note of gone) this.#byID.delete(note.id);
+    return gone;
+  }
+
   get size() {
     return this.#byID.size;
   }

@@ -31,6 +31,48 @@ local function evenFull()
   redis.call('ZREM', P .. 'machines', '')
 end
 
+-- record keeps an entry of what channels remember, or that it is gone, and has
+-- the machines see that it changed. Its first write needs room. ttl is in ms, 0
+-- for good.
+local function record(e, ttl)
+  e.seq = redis.call('INCR', P .. 'remembered')
+  local M, mailbox = P .. 'memory:' .. e.key, redis.call('HGET', P .. 'memory:' .. e.key, 'mailbox')
+  if mailbox then redis.call('SREM', P .. 'memories:' .. mailbox, e.key) end
+  local over = ttl > 0 and now + ttl or 0
+  redis.call('HSET', M, 'value', e.value, 'mailbox', e.mailbox, 'at', e.at, 'gone', e.gone, 'until', over)
+  redis.call('ZADD', P .. 'memories', e.seq, e.key)
+  if e.mailbox ~= '' then redis.call('SADD', P .. 'memories:' .. e.mailbox, e.key) end
+  if over > 0 then
+    redis.call('ZADD', P .. 'lapse', over, e.key)
+  else
+    redis.call('ZREM', P .. 'lapse', e.key)
+  end
+end
+
+-- unrecord drops an entry without a trace.
+local function unrecord(key)
+  local mailbox = redis.call('HGET', P .. 'memory:' .. key, 'mailbox')
+  if mailbox then redis.call('SREM', P .. 'memories:' .. mailbox, key) end
+  redis.call('DEL', P .. 'memory:' .. key)
+  redis.call('ZREM', P .. 'memories', key)
+  redis.call('ZREM', P .. 'lapse', key)
+end
+
+-- lapse drops some entries whose time is over.
+local function lapse()
+  for _, key in ipairs(redis.call('ZRANGEBYSCORE', P .. 'lapse', '-inf', now, 'LIMIT', 0, 100)) do
+    unrecord(key)
+  end
+end
+
+-- recalled is an entry, nil when there is none or its time is over.
+local function recalled(key)
+  local e = redis.call('HMGET', P .. 'memory:' .. key, 'value', 'mailbox', 'at', 'gone', 'until')
+  local over = tonumber(e[5] or 0)
+  if not e[3] or (over > 0 and over <= now) then return nil end
+  return { key = key, value = e[1], mailbox = e[2], at = tonumber(e[3]), gone = e[4], over = over }
+end
+
 -- An era is what is remembered since the gate was last found closed: a flush
 -- begins another one in the same memory.
 local function era(m)
