@@ -132,7 +132,9 @@ func (w *Worker) parcel(l Lease) Parcel {
 		}
 		p.Link = func(expires time.Time) string { return w.o.Link(l.Note.ID, expires) }
 		if w.o.Convert != nil {
-			p.Convert = func(ctx context.Context, mimeType string) ([]byte, error) { return w.o.Convert(ctx, l.Note.ID, mimeType) }
+			p.Convert = func(ctx context.Context, mimeType string) ([]byte, error) {
+				return w.o.Convert(ctx, l.Note.ID, mimeType)
+			}
 		}
 	}
 	return p

@@ -83,7 +83,7 @@ func TestMailRefusedByARealServer(t *testing.T) {
 		"a wrong password":         {func(o *MailOptions) { o.Password = "wr0ng-word" }, true, "see user and password"},
 		"no login":                 {func(o *MailOptions) { o.User, o.Password = "", "" }, true, "set user and password"},
 		"a stranger":               {func(o *MailOptions) { o.CAFile = other }, false, "ca_file"},
-		"TLS where STARTTLS was":   {func(o *MailOptions) { o.Server = strings.Replace(o.Server, "smtps", "smtp", 1) }, false, "the time for an attempt is over"},
+		"TLS where STARTTLS was":   {func(o *MailOptions) { o.Server = strings.Replace(o.Server, "smtps", "smtp", 1) }, false, "use smtps://"},
 		"an address of the inside": {func(o *MailOptions) { o.AllowPrivate = false }, true, "allow_private"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,7 +139,7 @@ func TestMailReplies(t *testing.T) {
 		"lost at DATA":           {map[string]string{"DATA": hangUp}, delivery.Retry, false, 0, "DATA"},
 		"lost amid the message":  {map[string]string{"content": hangUp}, delivery.Retry, false, 0, "broke off at DATA"},
 		"lost after the dot":     {map[string]string{".": hangUp}, delivery.Unknown, false, 0, "the message got through"},
-		"silent at once":         {map[string]string{"connect": mute}, delivery.Retry, false, 0, "the time for an attempt is over"},
+		"silent at once":         {map[string]string{"connect": mute}, delivery.Retry, false, 0, "use smtps://"},
 		"silent at the login":    {map[string]string{"AUTH": mute}, delivery.Retry, false, 0, "the time for an attempt is over"},
 		"silent after the dot":   {map[string]string{".": mute}, delivery.Unknown, false, 0, "the time for an attempt is over"},
 		"no STARTTLS":            {map[string]string{"strict": ""}, delivery.Retry, true, 0, "allow_plain"},
@@ -176,6 +176,15 @@ func TestMailReplies(t *testing.T) {
 var mailSubject = subject{
 	address: "anna@example.com",
 	secrets: []string{"pa55word", "wr0ng-word", encoded("pa55word"), encoded("\x00voicemail\x00pa55word"), "voicemail@example.org"},
+}
+
+// A server without TLS is found out at once.
+func TestMailWantsTLS(t *testing.T) {
+	address, _ := scripted(t, nil)
+	failed := mailSubject.fail(t, open(t, mailOptions("smtps://"+address)), mailParcel(sampleNote()), 5*time.Second)
+	if failed.Outcome != delivery.Retry || !strings.Contains(failed.Error(), "use smtp://") {
+		t.Errorf("got %v", failed)
+	}
 }
 
 // Nobody is there, in all ways.

@@ -275,12 +275,19 @@ func (s *session) refused(code int) *delivery.SendError {
 	return failed
 }
 
-// safe is an error whose text has nothing that it must not show.
+// safe is an error whose text has nothing that it must not show, and says what
+// may be wrong with the settings.
 func (s *session) safe(err error) error {
 	var unknown x509.UnknownAuthorityError
+	var plain tls.RecordHeaderError
+	late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
 	switch text := s.mail.redact.hide(err.Error(), s.to); {
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+	case late && s.conn != nil && s.step == stepConnect:
+		return errors.New("the server says nothing; if its port begins with TLS, use smtps://")
+	case late:
 		return errors.New("the time for an attempt is over")
+	case errors.As(err, &plain):
+		return errors.New("the server does not begin with TLS; use smtp://, which demands STARTTLS")
 	case errors.As(err, &unknown):
 		return fmt.Errorf("%w; name the authority's certificate in ca_file", err)
 	case text != err.Error():
