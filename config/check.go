@@ -96,6 +96,9 @@ func overlap(a, b netip.Addr) bool {
 // linker is a channel that may give its receiver a link to a note's file.
 type linker interface{ NeedsPublicURL() bool }
 
+// addressed is a channel whose targets have addresses.
+type addressed interface{ CheckAddress(address string) error }
+
 func (d *decoder) checkChannels(c *Config) {
 	for name, ch := range c.Channels {
 		key := "channels." + name
@@ -106,6 +109,8 @@ func (d *decoder) checkChannels(c *Config) {
 			d.problem(key, "this name belongs to the webhook that tells the operator, see the top-level key operator; choose another")
 		case strings.Contains(name, ":"):
 			d.problem(key, "expected a name without a colon: mailboxes deliver to NAME or NAME:ADDRESS")
+		case strings.Contains(name, "/"), strings.HasPrefix(name, "."), strings.ContainsFunc(name, unicode.IsControl):
+			d.problem(key, "expected a name without a slash or a leading dot: a folder and an address are called by it")
 		case ok && l.NeedsPublicURL() && c.HTTP.PublicURL == "" && !d.wrong["http.public_url"]:
 			d.withoutLinks(key, ch)
 		}
@@ -161,7 +166,8 @@ func (d *decoder) checkTarget(c *Config, key string, t delivery.Target) {
 		d.problem(key, "notes are not delivered to the operator, who is told of those that could not be")
 		return
 	}
-	if _, ok := c.Channels[t.Channel]; ok || t.Channel == "" || t.Channel == Inbox {
+	if ch, ok := c.Channels[t.Channel]; ok || t.Channel == "" || t.Channel == Inbox {
+		d.checkAddress(key, ch, t)
 		return
 	}
 	names := []string{Inbox}
@@ -169,4 +175,16 @@ func (d *decoder) checkTarget(c *Config, key string, t delivery.Target) {
 		names = append(names, name)
 	}
 	d.problem(key, "there is no channel %q%s", t.Channel, oneOf(t.Channel, names))
+}
+
+func (d *decoder) checkAddress(key string, ch Channel, t delivery.Target) {
+	if a, ok := ch.Options.(addressed); ok {
+		if err := a.CheckAddress(t.Address); err != nil {
+			d.problem(key, "the address of a target of %s: %v", t.Channel, err)
+		}
+		return
+	}
+	if t.Address != "" && (ch.Options != nil || t.Channel == Inbox) { // else its type is not known
+		d.problem(key, "the targets of %s have no address: write %s alone", t.Channel, t.Channel)
+	}
 }

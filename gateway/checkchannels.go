@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -41,7 +40,7 @@ func (c *checker) channels(ctx context.Context) {
 // channel proves one channel of the file.
 func (c *checker) channel(ctx context.Context, name string) finding {
 	kind, what := c.cfg.Channels[name].Type, "channel "+name
-	proven, err := prove(ctx, c.cfg.Channels[name].Options, c.env(name))
+	proven, err := prove(ctx, c.cfg.Channels[name].Options, trialEnv(c.cfg, name))
 	switch opening := (openingError{}); {
 	case errors.As(err, &opening):
 		return finding{markFail, what, kind + ": " + err.Error()}
@@ -57,7 +56,7 @@ func (c *checker) channel(ctx context.Context, name string) finding {
 }
 
 func (c *checker) operator(ctx context.Context) finding {
-	_, err := prove(ctx, c.cfg.Operator, c.env(delivery.Operator))
+	_, err := prove(ctx, c.cfg.Operator, trialEnv(c.cfg, delivery.Operator))
 	switch opening := (openingError{}); {
 	case errors.As(err, &opening):
 		return finding{markFail, "operator", err.Error()}
@@ -65,15 +64,6 @@ func (c *checker) operator(ctx context.Context) finding {
 		return finding{markWarn, "operator", err.Error() + "; until that is mended only the log and the metrics tell of dead notes"}
 	default:
 		return finding{markOK, "operator", "told of notes that cannot be delivered"}
-	}
-}
-
-// env is what a channel gets that is only asked: nothing of it is kept.
-func (c *checker) env(name string) channel.Env {
-	return channel.Env{
-		Log: slog.New(slog.DiscardHandler), UserAgent: "afterbeep/" + versionText(), Name: name, PublicURL: c.cfg.HTTP.PublicURL,
-		Memory: &delivery.Scratch{},
-		Report: func(context.Context, delivery.Report) error { return delivery.ErrNotFound },
 	}
 }
 

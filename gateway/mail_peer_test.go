@@ -137,7 +137,7 @@ channels:
   gone: {type: mail, server: "smtp://127.0.0.1:1", from: Voicemail <voicemail@example.org>, allow_plain: true, allow_private: true}
 mailboxes:
   - {number: %s, deliver: ["post:anna@example.com"]}
-  - {number: 101, language: en, deliver: ["post:bert@example.com", gone]}
+  - {number: 101, language: en, deliver: ["post:bert@example.com", "gone:bert@example.com"]}
 `, server, strconv.Quote(reception))
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -22,6 +22,8 @@ type keeper interface {
 	web.Keeper
 	control.Operator
 
+	// Memory is what a channel remembers.
+	Memory(channel string) delivery.Memory
 	// Retire takes what retention is over for.
 	Retire(ctx context.Context, keep func(mailbox string) delivery.Retention) (delivery.Retired, error)
 	// Now is the time that jobs go by.

@@ -65,6 +65,7 @@ type Gateway struct {
 	Addresses []string                                 // where it listens, for whoever asks what is taken
 	Ready     func(ctx context.Context) error          // says why it takes no call, if it takes none
 	Try       func(ctx context.Context, t Trial) Tried // sends a sample note through a channel
+	Chats     Chats
 }
 
 // Trial asks for a sample note to be sent.
@@ -87,5 +88,23 @@ type Failed struct {
 	After       time.Duration
 	Text        string
 }
+
+// Chats links chats to mailboxes.
+type Chats interface {
+	// LinkChat mints a code that links a chat at a channel to a mailbox.
+	LinkChat(ctx context.Context, channel, mailbox string) (ChatCode, error)
+	// UnlinkChat ends a mailbox's link at a channel, and voids its code.
+	UnlinkChat(ctx context.Context, channel, mailbox string) error
+}
+
+// ChatCode is what links a chat.
+type ChatCode struct {
+	Link    string    // opens the chat service with the code ready to be sent; "" for none
+	Say     string    // what to send by hand
+	Code    string    // alone
+	Expires time.Time // of the code
+}
+
+type chat struct{ Channel, Mailbox string }
 
 type failure struct{ Error string }

@@ -116,6 +116,25 @@ func routes(op Operator, g Gateway) http.Handler {
 		}
 		respond(w, l, err)
 	})
+	mux.HandleFunc("POST /chats", func(w http.ResponseWriter, r *http.Request) {
+		var (
+			of   chat
+			code ChatCode
+		)
+		err := json.NewDecoder(r.Body).Decode(&of)
+		if err == nil {
+			code, err = g.Chats.LinkChat(r.Context(), of.Channel, of.Mailbox)
+		}
+		respond(w, code, err)
+	})
+	mux.HandleFunc("DELETE /chats", func(w http.ResponseWriter, r *http.Request) {
+		var of chat
+		err := json.NewDecoder(r.Body).Decode(&of)
+		if err == nil {
+			err = g.Chats.UnlinkChat(r.Context(), of.Channel, of.Mailbox)
+		}
+		respond(w, struct{}{}, err)
+	})
 	mux.HandleFunc("POST /export", func(w http.ResponseWriter, r *http.Request) { export(w, r, op) })
 	mux.HandleFunc("POST /erase", func(w http.ResponseWriter, r *http.Request) {
 		var of mailbox
