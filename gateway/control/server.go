@@ -62,6 +62,7 @@ func listen(ctx context.Context, path string) (net.Listener, error) {
 
 func routes(op Operator, g Gateway) http.Handler {
 	mux := http.NewServeMux()
+	chatRoutes(mux, g.Chats)
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 		s := Status{Addresses: g.Addresses}
 		if err := g.Ready(r.Context()); err != nil {
@@ -116,25 +117,6 @@ func routes(op Operator, g Gateway) http.Handler {
 		}
 		respond(w, l, err)
 	})
-	mux.HandleFunc("POST /chats", func(w http.ResponseWriter, r *http.Request) {
-		var (
-			of   chat
-			code ChatCode
-		)
-		err := json.NewDecoder(r.Body).Decode(&of)
-		if err == nil {
-			code, err = g.Chats.LinkChat(r.Context(), of.Channel, of.Mailbox)
-		}
-		respond(w, code, err)
-	})
-	mux.HandleFunc("DELETE /chats", func(w http.ResponseWriter, r *http.Request) {
-		var of chat
-		err := json.NewDecoder(r.Body).Decode(&of)
-		if err == nil {
-			err = g.Chats.UnlinkChat(r.Context(), of.Channel, of.Mailbox)
-		}
-		respond(w, struct{}{}, err)
-	})
 	mux.HandleFunc("POST /export", func(w http.ResponseWriter, r *http.Request) { export(w, r, op) })
 	mux.HandleFunc("POST /erase", func(w http.ResponseWriter, r *http.Request) {
 		var of mailbox
@@ -154,6 +136,28 @@ func routes(op Operator, g Gateway) http.Handler {
 		respond(w, rotation{After: turn.After}, err)
 	})
 	return mux
+}
+
+func chatRoutes(mux *http.ServeMux, chats Chats) {
+	mux.HandleFunc("POST /chats", func(w http.ResponseWriter, r *http.Request) {
+		var (
+			of   chat
+			code ChatCode
+		)
+		err := json.NewDecoder(r.Body).Decode(&of)
+		if err == nil {
+			code, err = chats.LinkChat(r.Context(), of.Channel, of.Mailbox)
+		}
+		respond(w, code, err)
+	})
+	mux.HandleFunc("DELETE /chats", func(w http.ResponseWriter, r *http.Request) {
+		var of chat
+		err := json.NewDecoder(r.Body).Decode(&of)
+		if err == nil {
+			err = chats.UnlinkChat(r.Context(), of.Channel, of.Mailbox)
+		}
+		respond(w, struct{}{}, err)
+	})
 }
 
 // export streams a zip. How it ended is told behind it.
