@@ -148,7 +148,7 @@ func TestMailReplies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			address, _ := scripted(t, tc.script)
+			address := scripted(t, tc.script)
 			o := mailOptions("smtp://" + address)
 			_, strict := tc.script["strict"]
 			o.AllowPlain = !strict
@@ -180,7 +180,7 @@ var mailSubject = subject{
 
 // A server without TLS is found out at once.
 func TestMailWantsTLS(t *testing.T) {
-	address, _ := scripted(t, nil)
+	address := scripted(t, nil)
 	failed := mailSubject.fail(t, open(t, mailOptions("smtps://"+address)), mailParcel(sampleNote()), 5*time.Second)
 	if failed.Outcome != delivery.Retry || !strings.Contains(failed.Error(), "use smtp://") {
 		t.Errorf("got %v", failed)
