@@ -2,7 +2,6 @@ package web
 
 import (
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/chromedp/chromedp"
@@ -90,9 +89,4 @@ func tryLateLinking(page tab) {
 	page.until("it says so", "document.querySelector('.chats-over').textContent.startsWith('Das hat gerade nicht geklappt')")
 	page.do("back", chromedp.Click(chromedp.CSS(".chats-head .back:first-child")))
 	page.until("the list again", count(".chats-list li", 1))
-}
-
-// local is where the tests' server has a public link.
-func local(address, link string) string {
-	return address + strings.TrimPrefix(link, "https://notes.example/voice")
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
@@ -73,6 +74,8 @@ func tryNoteGone(page tab) {
 	page.until("it says so", "document.querySelector('.expired').textContent === 'This message is no longer available.'")
 	page.until("there is nothing to play", count("audio, .play", 0))
 	page.picture("note-4-gone")
+	page.do("on a desk", chromedp.EmulateViewport(1280, 800))
+	page.picture("note-5-gone-desk")
 }
 
 // voice is a waveform with words and pauses in it.
@@ -82,4 +85,9 @@ func voice() []byte {
 		levels[i] = byte((i*i*37+i*101)%200) * byte(min(1, i%9))
 	}
 	return levels
+}
+
+// local is where the tests' server has a public link.
+func local(address, link string) string {
+	return address + strings.TrimPrefix(link, "https://notes.example/voice")
 }

@@ -45,7 +45,9 @@ func TestPage(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			c.try(browser.open(t, c.expected...))
+			page := browser.open(t, c.expected...)
+			c.try(page)
+			page.do("leave, before the server does", chromedp.Navigate("about:blank"))
 		})
 	}
 }
@@ -184,15 +186,25 @@ func tryGone(page tab) {
 func id(n int) string { return strings.Repeat("0", 25) + fmt.Sprint(n) }
 
 func tryReceipts(page tab) {
+	t := page.t
 	m := newMemory()
-	address := listen(page.t, newServer(page.t, m, nil))
-	n := m.add(delivery.Note{Kind: delivery.Voice, Caller: delivery.Caller{Number: "204", Name: "Jo"}, Waveform: waveform()})
-	page.do("open", chromedp.EmulateViewport(1280, 800), chromedp.Navigate(address+InboxPath(receptionToken)))
-	page.until("it was seen here", "document.querySelector('.seen').textContent.startsWith('Seen ')")
-	_ = m.Mark(page.t.Context(), reception, n.ID, delivery.MarkPlayed) // never fails
-	page.until("it was played there", "document.querySelector('.seen.is-played').textContent.startsWith('Played ')")
-	page.until("it is no longer new", count(".is-unplayed", 0))
-	page.picture("inbox-played")
+	address := listen(t, newServer(t, m, nil))
+	jo := delivery.Caller{Number: "+493055501234", Name: "Jo Ender"}
+	n := m.add(delivery.Note{ID: id(0), Kind: delivery.Voice, Caller: jo, Reason: "busy", Waveform: voice()})
+	m.add(delivery.Note{ID: id(1), Kind: delivery.Missed, Caller: jo, Reason: "missed"})
+	m.add(delivery.Note{ID: id(2), Kind: delivery.Voice, Caller: jo, Waveform: voice(), Partial: true})
+	page.dark()
+	page.do("open", phone(), chromedp.Navigate(address+InboxPath(receptionToken)))
+	page.until("the caller", count(".caller", 1))
+	page.do("choose", chromedp.Click(chromedp.CSS(".caller")))
+	page.until("all were seen here", "[...document.querySelectorAll('.seen')].every((seen) => seen.textContent.startsWith('Seen ')) && "+count(".seen", 3))
+	if err := m.Mark(t.Context(), reception, n.ID, delivery.MarkPlayed); err != nil {
+		t.Fatal(err)
+	}
+	page.until("one was played there", "document.querySelector('.note:first-of-type .seen.is-played').textContent.startsWith('Played ')")
+	page.until("it is no longer new", count(".is-unplayed", 1))
+	page.until("nothing hangs over", "document.documentElement.scrollWidth <= 390")
+	page.picture("inbox-played-phone-dark")
 }
 
 func tryErased(page tab) {
@@ -215,7 +227,10 @@ func tryErased(page tab) {
 		t.Fatal(err)
 	}
 	page.until("all are gone", count(".note, .caller", 0)+" && document.querySelector('.state h2').textContent === 'No messages yet'")
-	page.until("the address goes on", "document.title.startsWith('Inbox')")
+	for n := range pageLimit + 1 {
+		m.add(delivery.Note{ID: fmt.Sprintf("1%025d", n), Kind: delivery.Missed, Caller: delivery.Caller{Number: "204"}})
+	}
+	page.until("and life goes on", "document.querySelectorAll('.note').length >= "+fmt.Sprint(pageLimit))
 
 	m.revoke()
 	page.until("and ends", "document.querySelector('.state h2').textContent === 'There is nothing here any more'")

@@ -50,14 +50,14 @@ const goneLine = (note, mark) =>
     icon(note.kind),
     element("span", { class: "what" }, `${say(note.kind === "missed" ? "missed_call" : note.kind)}, ${total(note)}`),
     element("span", { class: "gone" }, say("gone")),
-    mark,
     when(note),
+    mark,
   );
 
 // line is a call that left nothing to play, or nothing any more.
 function line(note) {
   const mark = seen(note);
-  return { element: note.gone ? goneLine(note, mark.element) : missedLine(mark.element, when(note)), show: mark.show };
+  return { element: note.gone ? goneLine(note, mark.element) : missedLine(when(note), mark.element), show: mark.show };
 }
 
 // playable is a note with what plays it.
@@ -73,7 +73,13 @@ function playable(note, player) {
       note.kind === "missed" && missedLine(),
       video,
       controls.element,
-      element("div", { class: "foot" }, controls.clock, element("span", { class: "dot", "aria-hidden": "true" }), mark.element, cut, when(note)),
+      element(
+        "div",
+        { class: "foot" },
+        element("span", { class: "facts" }, controls.clock, element("span", { class: "dot", "aria-hidden": "true" }), cut),
+        when(note),
+        mark.element,
+      ),
       controls.error,
     ),
     tabbable: controls.tabbable,

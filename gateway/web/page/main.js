@@ -68,7 +68,7 @@ function standIn(threads) {
   if (state === "loading") return [element("p", { role: "status" }, say("loading"))];
   if (state === "over") return [icon("missed"), element("h2", {}, say("over")), element("p", {}, say("over_hint"))];
   if (state === "failed") {
-    return [element("p", { role: "alert" }, say("failed")), element("button", { class: "primary", type: "button", onclick: () => read() }, say("retry"))];
+    return [element("p", { role: "alert" }, say("failed")), element("button", { class: "primary", type: "button", onclick: changed }, say("retry"))];
   }
   return [icon("voice"), element("h2", {}, say("empty")), element("p", {}, say("empty_hint"))];
 }
@@ -90,7 +90,7 @@ function open(key) {
 }
 
 // read asks for all that is shown again, from the newest on, or for the notes
-// before an id.
+// before an id. What is no longer there was erased.
 async function read(before) {
   try {
     if (before) ({ more: notes.more } = await more(before));
@@ -119,8 +119,8 @@ async function readAgain() {
     for (const note of page.notes) ids.add(note.id);
     fresh.push(...page.fresh);
     last = page.notes.at(-1)?.id ?? "";
-  } while (page.more && last > oldest); // "~" when nothing is shown: one page
-  if (first || !page.more) notes.more = page.more;
+  } while (page.more && last > oldest); // where nothing is shown, one page
+  if (oldest === notes.none || !page.more) notes.more = page.more;
   for (const note of notes.keep(ids, page.more ? last : "")) thread.drop(note);
   if (!first) announce(fresh);
 }

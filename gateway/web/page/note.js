@@ -32,7 +32,7 @@ function listen() {
     "div",
     { class: "note note-voice", onkeydown: (event) => controls.key(event) },
     controls.element,
-    element("div", { class: "foot" }, controls.clock, element("span", { class: "dot", "aria-hidden": "true" })),
+    element("div", { class: "foot" }, element("span", { class: "facts" }, controls.clock, element("span", { class: "dot", "aria-hidden": "true" }))),
     controls.error,
   );
   for (const part of controls.tabbable) part.tabIndex = 0;

@@ -3,6 +3,7 @@
 export class Notes {
   #byID = new Map();
   more = false; // older ones can be asked for
+  none = "~"; // above every id
 
   // merge takes a page that the gateway sent, and returns what was not known.
   // What was marked here stays marked: the gateway may not have heard of it yet.
@@ -31,9 +32,9 @@ export class Notes {
     return this.#byID.size;
   }
 
-  // oldest is the id that the next page continues from.
+  // oldest is the id that the next page continues from; none without notes.
   get oldest() {
-    return [...this.#byID.keys()].reduce((a, b) => (a < b ? a : b), "~");
+    return [...this.#byID.keys()].reduce((a, b) => (a < b ? a : b), this.none);
   }
 
   get unread() {
