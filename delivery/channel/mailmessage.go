@@ -120,7 +120,7 @@ var mailPage = template.Must(template.New("mail").Parse(`<!DOCTYPE html>
 <body style="font: 16px/1.5 sans-serif">
 <p><strong dir="auto">{{.Title}}</strong><br>{{.Line}}</p>
 {{range .Hints}}<p>{{.}}</p>
-{{end}}{{with .Number}}<p>{{$.Texts.CallBack}} <a href="{{$.Call}}">{{.}}</a></p>
+{{end}}{{with .Number}}<p>{{$.Texts.CallBack}} {{if $.URI}}<a href="{{$.Call}}">{{.}}</a>{{else}}{{.}}{{end}}</p>
 {{end}}{{with .Page}}<p>{{$.Texts.Listen}} <a href="{{.}}">{{$.Texts.Play}}</a></p>
 {{end}}</body>
 </html>

@@ -6,20 +6,21 @@ import (
 	"unicode/utf8"
 
 	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/text"
 )
 
 const smsLink = "https://notes.example/note/01jcrq4a8vq6x0c3m5y7k9t2wz?expires=1773000000&signature=Qh3nq0b8yV0cWmYk4l1x7A"
 
 func TestSegments(t *testing.T) {
-	for text, want := range map[string]int{
+	for said, want := range map[string]int{
 		"": 1, strings.Repeat("a", 160): 1, strings.Repeat("a", 161): 2, strings.Repeat("a", 306): 2, strings.Repeat("a", 307): 3,
 		strings.Repeat("€", 80): 1, strings.Repeat("€", 80) + "a": 2, // two septets each
 		strings.Repeat("ж", 70): 1, strings.Repeat("ж", 71): 2, strings.Repeat("ж", 134): 2, strings.Repeat("ж", 135): 3,
 		strings.Repeat("🙂", 35): 1, strings.Repeat("🙂", 35) + "a": 2, // two UTF-16 units each
 		strings.Repeat("é", 160): 1, strings.Repeat("ê", 71): 2, // the alphabet has one of them
 	} {
-		if got := segments(text); got != want {
-			t.Errorf("%d letters like %.4q: %d segments, want %d", utf8.RuneCountInString(text), text, got, want)
+		if got := segments(said); got != want {
+			t.Errorf("%d letters like %.4q: %d segments, want %d", utf8.RuneCountInString(said), said, got, want)
 		}
 	}
 }
@@ -55,6 +56,30 @@ func TestSMSText(t *testing.T) {
 	}
 	if got := smsText(n, false, smsLink, 1); got != "Voice message from +33 6 12 34 56 78\nListen: "+smsLink {
 		t.Errorf("too little room: %q", got)
+	}
+}
+
+// In every language the number and the whole link fit into two segments, what
+// needs UCS-2 among them.
+func TestSMSTextInEveryLanguage(t *testing.T) {
+	for language := range text.Table() {
+		for _, name := range []string{"Maria K.", "Jiří Łoś", "Зоя", "", strings.Repeat("Kowalczyk ", 20)} {
+			for _, kind := range []delivery.Kind{delivery.Voice, delivery.Missed} {
+				n := sampleNote()
+				n.Recipient.Language, n.Caller.Name, n.Kind = language, name, kind
+				link := smsLink
+				if kind == delivery.Missed {
+					link = ""
+				}
+				got := smsText(n, false, link, 2)
+				if segments(got) > 2 || !strings.Contains(got, "+33 6 12 34 56 78") || !strings.HasSuffix(got, link) {
+					t.Errorf("%s: %d segments: %q", language, segments(got), got)
+				}
+				if name == "Maria K." && !strings.Contains(got, name) {
+					t.Errorf("%s lacks the name: %q", language, got)
+				}
+			}
+		}
 	}
 }
 
