@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,7 +59,8 @@ func testChannel(ctx context.Context, out io.Writer, path string, to delivery.Ta
 	}
 	configured, ok := cfg.Channels[to.Channel]
 	if !ok {
-		return fmt.Errorf("there is no channel %q in %s; it has %s", to.Channel, path, strings.Join(slices.Sorted(maps.Keys(cfg.Channels)), ", "))
+		known := cmp.Or(strings.Join(slices.Sorted(maps.Keys(cfg.Channels)), ", "), "none")
+		return fmt.Errorf("there is no channel %q in %s; it has %s", to.Channel, path, known)
 	}
 	if a, ok := configured.Options.(addressed); ok {
 		if err := a.CheckAddress(to.Address); err != nil {

@@ -9,6 +9,11 @@
 // to the webhooks in hook.go. The operator's webhook is no type of the table:
 // mailboxes cannot deliver to it.
 //
+// E-mail speaks SMTP: mail.go holds the settings, mailmessage.go the message,
+// mailsession.go the session and what each reply means.
+//
 // RFC 9110 (HTTP), RFC 7578 (multipart/form-data), RFC 6890 (special-purpose
-// addresses), Standard Webhooks 1.0.
+// addresses), Standard Webhooks 1.0; RFC 5321 and 6409 (mail
+// submission), 5322 and 2045 (messages), 3834 (what programs send), 4954 (AUTH),
+// 8314 (TLS); 3GPP TS 23.038 (SMS alphabets).
 package channel
