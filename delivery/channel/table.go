@@ -41,8 +41,9 @@ type Env struct {
 // options that hold the defaults.
 func Table() map[string]func() Options {
 	return map[string]func() Options{
-		"inbox":   func() Options { return &InboxOptions{} },
-		"webhook": func() Options { return &WebhookOptions{HTTP: defaultHTTP()} },
+		"inbox":    func() Options { return &InboxOptions{} },
+		"telegram": func() Options { return defaultTelegram() },
+		"webhook":  func() Options { return &WebhookOptions{HTTP: defaultHTTP()} },
 	}
 }
 
