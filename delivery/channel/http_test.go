@@ -97,6 +97,7 @@ func TestExcerpt(t *testing.T) {
 		"POST https://user:pa55word@hooks.example/in/T0KENT0KEN?key=s3cr3t failed": "POST […] failed",
 		"key s3cr3t of user pa55word at /in/T0KENT0KEN":                            "key […] of […] […] at /in/[…]",
 		"unknown: María José (+4930123456) for Reception":                          "unknown: […] ([…]) for […]",
+		`{"text":"María \"José\" called Reception"}`:                               `{"text":"[…] \"[…]\" called […]"}`,
 		"unknown: 030 123-456, 0049.30.123456":                                     "unknown: […], […]",
 		"status 422 of version 1.2":                                                "status 422 of version 1.2",
 		"\xff\xfe broken":                                                          "broken",

@@ -17,17 +17,25 @@ func operatorFor(server string) Options {
 	return o
 }
 
+// operatorSubject is the operator's channel in the suite.
+func operatorSubject() subject {
+	return subject{
+		name: "operator", options: operatorFor, secrets: webhookSecrets,
+		verify: verifyNotice, key: webhookKey, statuses: hookMeanings(),
+	}
+}
+
 // verifyNotice checks that the operator gets what is documented, and nothing
 // more: neither audio nor caller.
-func verifyNotice(t *testing.T, r *http.Request, body []byte, n delivery.Note) (key string) {
+func verifyNotice(t *testing.T, r *http.Request, body []byte, n delivery.Note) {
 	t.Helper()
-	key = verifySigned(t, r, body)
+	verifySigned(t, r, body)
 	var got map[string]any
 	if err := json.Unmarshal(body, &got); err != nil {
 		t.Error(err)
 	}
 	want := map[string]any{
-		"type": "note.dead", "timestamp": delivery.MintedAt(key).UTC().Format("2006-01-02T15:04:05.999Z07:00"),
+		"type": "note.dead", "timestamp": delivery.MintedAt(webhookKey(r, body)).UTC().Format("2006-01-02T15:04:05.999Z07:00"),
 		"data": map[string]any{
 			"id": n.ID, "kind": string(n.Kind), "mailbox": n.Recipient.Number, "channel": "crm", "called_at": "2026-03-01T11:00:00.123Z",
 		},
@@ -35,7 +43,6 @@ func verifyNotice(t *testing.T, r *http.Request, body []byte, n delivery.Note) (
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the operator got %v\nwant             %v", got, want)
 	}
-	return key
 }
 
 func TestOperatorSettings(t *testing.T) {

@@ -45,19 +45,33 @@ const (
 // excerpt is the start of a service's answer as one line of text, without the
 // channel's secrets and without what would say who called whom.
 func (r redactor) excerpt(body []byte, n delivery.Note) string {
-	text := strings.Map(func(c rune) rune {
-		if !unicode.IsPrint(c) {
-			return ' '
-		}
-		return c
-	}, strings.ToValidUTF8(string(body[:min(len(body), maxSearch)]), " "))
-	text = strings.Join(strings.Fields(text), " ")
-	text = r.hide(text, n.Caller.Number, n.Caller.Name, n.Recipient.Number, n.Recipient.Name)
+	text := oneLine(strings.ToValidUTF8(string(body[:min(len(body), maxSearch)]), " "))
+	text = r.hide(text, slices.Concat(
+		[]string{n.Caller.Number, n.Recipient.Number}, spellings(n.Caller.Name), spellings(n.Recipient.Name),
+	)...)
 	text = digits.ReplaceAllString(text, hidden)
 	if runes := []rune(text); len(runes) > maxExcerpt {
 		text = string(runes[:maxExcerpt]) + "…"
 	}
 	return text
+}
+
+// oneLine is a text on one line, without what cannot be seen.
+func oneLine(text string) string {
+	text = strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return ' '
+		}
+		return c
+	}, text)
+	return strings.Join(strings.Fields(text), " ")
+}
+
+// spellings are a name as a service may write it: whole, and each word of it,
+// where quotes and brackets are escaped.
+func spellings(name string) []string {
+	words := strings.FieldsFunc(name, func(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) })
+	return append(words, name, oneLine(name))
 }
 
 // hide takes the secrets, and what else is given, out of a text: the longest

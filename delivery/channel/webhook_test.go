@@ -22,6 +22,31 @@ const testSecret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 
 var webhookSecrets = []string{testSecret, strings.TrimPrefix(testSecret, "whsec_"), "pa55word", "t0ken"}
 
+// webhookSubject is the webhook in the suite.
+func webhookSubject(name string, attach bool) subject {
+	s := subject{
+		name: name, options: webhookFor(attach), secrets: webhookSecrets,
+		verify: verifyLink, key: webhookKey, statuses: hookMeanings(),
+	}
+	if attach {
+		s.verify, s.most = verifyFile, maxAttach
+	}
+	return s
+}
+
+// hookMeanings are the statuses that say what to mend.
+func hookMeanings() map[int]meaning {
+	return map[int]meaning{
+		401: {delivery.Retry, true, 90 * time.Second, "secret"},
+		403: {delivery.Retry, true, 90 * time.Second, "secret"},
+		410: {delivery.Dead, false, 0, "no more notes"},
+		413: {delivery.Dead, false, 0, "attach: false"},
+	}
+}
+
+// webhookKey is by what a receiver tells a repeat.
+func webhookKey(r *http.Request, _ []byte) string { return r.Header.Get("webhook-id") }
+
 func webhookFor(attach bool) func(server string) Options {
 	return func(server string) Options {
 		o := &WebhookOptions{URL: strings.Replace(server, "://", "://crm:pa55word@", 1) + "/notes?key=t0ken", Secret: testSecret, Attach: attach, HTTP: defaultHTTP()}
@@ -61,12 +86,12 @@ type received struct {
 }
 
 // verifySigned checks what both forms of the request have in common.
-func verifySigned(t *testing.T, r *http.Request, body []byte) (key string) {
+func verifySigned(t *testing.T, r *http.Request, body []byte) {
 	t.Helper()
 	wh, err := standardwebhooks.NewWebhook(testSecret)
 	if err != nil {
 		t.Error(err)
-		return ""
+		return
 	}
 	if err := wh.Verify(body, r.Header); err != nil {
 		t.Error(err)
@@ -74,19 +99,18 @@ func verifySigned(t *testing.T, r *http.Request, body []byte) (key string) {
 	if user, password, _ := r.BasicAuth(); r.Method != http.MethodPost || r.RequestURI != "/notes?key=t0ken" || user != "crm" || password != "pa55word" {
 		t.Errorf("%s %s by %q", r.Method, r.RequestURI, user)
 	}
-	return r.Header.Get("webhook-id")
 }
 
-func verifyLink(t *testing.T, r *http.Request, body []byte, n delivery.Note) (key string) {
+func verifyLink(t *testing.T, r *http.Request, body []byte, n delivery.Note) {
 	t.Helper()
 	if r.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("content type %q", r.Header.Get("Content-Type"))
 	}
 	verifyEvent(t, body, n, false)
-	return verifySigned(t, r, body)
+	verifySigned(t, r, body)
 }
 
-func verifyFile(t *testing.T, r *http.Request, body []byte, n delivery.Note) (key string) {
+func verifyFile(t *testing.T, r *http.Request, body []byte, n delivery.Note) {
 	t.Helper()
 	files := 1
 	if n.Kind == delivery.Missed {
@@ -99,15 +123,16 @@ func verifyFile(t *testing.T, r *http.Request, body []byte, n delivery.Note) (ke
 	form, err := multipart.NewReader(bytes.NewReader(body), params["boundary"]).ReadForm(1 << 20)
 	if err != nil {
 		t.Error(err)
-		return ""
+		return
 	}
 	if len(form.Value) != 1 || len(form.Value["note"]) != 1 || len(form.File) != files || len(form.File["media"]) != files {
 		t.Errorf("the form has %v and %v", form.Value, form.File)
-		return ""
+		return
 	}
 	verifyEvent(t, []byte(form.Value["note"][0]), n, true)
 	if files == 0 {
-		return verifySigned(t, r, body)
+		verifySigned(t, r, body)
+		return
 	}
 	media := form.File["media"][0]
 	if media.Filename != n.ID+".ogg" || media.Header.Get("Content-Type") != n.Media.Type {
@@ -116,13 +141,13 @@ func verifyFile(t *testing.T, r *http.Request, body []byte, n delivery.Note) (ke
 	f, err := media.Open()
 	if err != nil {
 		t.Error(err)
-		return ""
+		return
 	}
 	defer func() { _ = f.Close() }()
 	if got, err := io.ReadAll(f); err != nil || !bytes.Equal(got, speech) {
 		t.Errorf("the file differs: %d bytes, %v", len(got), err)
 	}
-	return verifySigned(t, r, body)
+	verifySigned(t, r, body)
 }
 
 // verifyEvent reads the event strictly and compares it with the note.
