@@ -3,7 +3,6 @@ package channel
 import (
 	"html"
 	"strings"
-	"unicode"
 	"unicode/utf16"
 
 	"github.com/afterbeep/afterbeep/delivery"
@@ -18,7 +17,8 @@ const (
 	telegramTopic   = 128 // a topic's name
 )
 
-// telegramHTML is what is said with a parcel's note, the first line bold. The
+// telegramHTML is what is said with a parcel's note, the first line bold and
+// one line whatever the caller is called. The
 // number to call stands there as people write it: clients make it a link, which
 // they do not with tel: in HTML.
 func telegramHTML(p delivery.Parcel, limit int) string {
@@ -35,16 +35,6 @@ func telegramTitle(p delivery.Parcel) string {
 
 func telegramCaptionOf(p delivery.Parcel) text.Caption {
 	return text.For(p.Note.Recipient.Language).Caption(p.Note, p.Repeat)
-}
-
-// oneLine has no line breaks or other controls: callers name themselves.
-func oneLine(s string) string {
-	return strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) {
-			return ' '
-		}
-		return c
-	}, strings.ToValidUTF8(s, ""))
 }
 
 func units(s string) (n int) {
