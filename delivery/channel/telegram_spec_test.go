@@ -11,28 +11,29 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
 // specs is the folder of the services' published schemas: the one that
-// AFTERBEEP_SPECS names, or shared/specs beside the repository.
-func specs(t *testing.T) (folder string, ok bool) {
-	t.Helper()
-	if folder = os.Getenv("AFTERBEEP_SPECS"); folder != "" {
-		return folder, true
+// AFTERBEEP_SPECS names, or shared/specs beside the repository; "" where there
+// is none.
+func specs() string {
+	if folder := os.Getenv("AFTERBEEP_SPECS"); folder != "" {
+		return folder
 	}
 	at, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; at != filepath.Dir(at); at = filepath.Dir(at) {
-		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
-			folder = filepath.Join(filepath.Dir(at), "shared", "specs")
-			_, err = os.Stat(folder)
-			return folder, err == nil
+	for ; err == nil && at != filepath.Dir(at); at = filepath.Dir(at) {
+		if _, none := os.Stat(filepath.Join(at, "go.mod")); none != nil {
+			continue
 		}
+		folder := filepath.Join(filepath.Dir(at), "shared", "specs")
+		if _, none := os.Stat(folder); none == nil {
+			return folder
+		}
+		break
 	}
-	return "", false
+	return ""
 }
 
 // botAPI is the published description of the Bot API.
@@ -54,23 +55,28 @@ type botField struct {
 	Description string   `json:"description"`
 }
 
-// readBotAPI reads the description; nil where it is not to be had.
+// readBotAPI reads the description, once; nil where it is not to be had.
 func readBotAPI(t *testing.T) *botAPI {
 	t.Helper()
-	folder, ok := specs(t)
-	if !ok {
-		return nil
-	}
-	body, err := os.ReadFile(filepath.Join(folder, "telegram-bot-api-10.1.json"))
+	api, err := parsedBotAPI()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var api botAPI
-	if err := json.Unmarshal(body, &api); err != nil {
-		t.Fatal(err)
-	}
-	return &api
+	return api
 }
+
+var parsedBotAPI = sync.OnceValues(func() (*botAPI, error) {
+	folder := specs()
+	if folder == "" {
+		return nil, nil
+	}
+	body, err := os.ReadFile(filepath.Join(folder, "telegram-bot-api-10.1.json"))
+	if err != nil {
+		return nil, err
+	}
+	var api botAPI
+	return &api, json.Unmarshal(body, &api)
+})
 
 // upload stands for a file in the parameters of a request.
 type upload struct {
