@@ -98,6 +98,9 @@ type linker interface{ NeedsPublicURL() bool }
 // callee is a channel whose service may call back.
 type callee interface{ NeedsCallback() bool }
 
+// addressed is a channel whose targets have addresses.
+type addressed interface{ CheckAddress(address string) error }
+
 func (d *decoder) checkChannels(c *Config) {
 	for name, ch := range c.Channels {
 		key := "channels." + name
@@ -157,7 +160,12 @@ func (d *decoder) checkTarget(c *Config, key string, t delivery.Target) {
 		d.problem(key, "notes are not delivered to the operator, who is told of those that could not be")
 		return
 	}
-	if _, ok := c.Channels[t.Channel]; ok || t.Channel == "" || t.Channel == Inbox {
+	if ch, ok := c.Channels[t.Channel]; ok || t.Channel == "" || t.Channel == Inbox {
+		if a, ok := ch.Options.(addressed); ok {
+			if err := a.CheckAddress(t.Address); err != nil {
+				d.problem(key, "the address of a target of %s: %v", t.Channel, err)
+			}
+		}
 		return
 	}
 	names := []string{Inbox}

@@ -87,7 +87,7 @@ var common = map[int]meaning{
 
 // subjects has each type of the table at least once.
 var subjects = map[string][]subject{
-	"inbox": {{name: "inbox", reason: "the note itself is the message: there is nothing to send"}},
+	"inbox":    {{name: "inbox", reason: "the note itself is the message: there is nothing to send"}},
 	"telegram": telegramSubjects(),
 	"webhook": {
 		webhookSubject("webhook with a link", false),

@@ -243,3 +243,33 @@ func parseHTML(text string) (string, error) {
 	}
 	return html.UnescapeString(text), nil
 }
+
+// The description must be there for the requests to be held against it.
+func TestTelegramDescription(t *testing.T) {
+	api := readBotAPI(t)
+	if api == nil {
+		t.Skip("../shared/specs is not there: requests are not held against the published Bot API; set AFTERBEEP_SPECS to its folder")
+	}
+	for wrong, params := range map[string]map[string]any{
+		"sendVoice.voice is missing":           {"chat_id": json.Number("1")},
+		"sendMessage has no txt":               {"chat_id": json.Number("1"), "text": "x", "txt": "x"},
+		"sendMessage.text is bool, no String":  {"chat_id": json.Number("1"), "text": true},
+		"sendMessage.chat_id is float64":       {"chat_id": 1.5, "text": "x"},
+		"sendMessage.parse_mode is \"html\"":   {"chat_id": json.Number("1"), "text": "x", "parse_mode": "html"},
+		"sendMessage.text has 4097 characters": {"chat_id": json.Number("1"), "text": strings.Repeat("ü", 4097)},
+		"< or > is no entity":                  {"chat_id": json.Number("1"), "text": "a<b"},
+		"& begins no entity":                   {"chat_id": json.Number("1"), "text": "a & b"},
+		"getUpdates.limit is 101":              {"limit": json.Number("101")},
+		"ReplyParameters":                      {"chat_id": json.Number("1"), "text": "x", "reply_parameters": "5"},
+		"there is no method \"sendvoice\"":     {},
+	} {
+		method, _, _ := strings.Cut(strings.TrimPrefix(wrong, "there is no method \""), ".")
+		method, _, _ = strings.Cut(strings.Trim(method, "\""), " ")
+		if _, known := api.Methods[method]; !known && !strings.HasPrefix(wrong, "there") {
+			method = "sendMessage"
+		}
+		if err := api.params(method, params); err == nil || !strings.Contains(err.Error(), wrong) {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
+}

@@ -23,7 +23,7 @@ func (h *telegramHook) DeepLink(ctx context.Context, code string) (link, say str
 // from every machine.
 func (h *telegramHook) Run(ctx context.Context) error {
 	if !strings.HasPrefix(h.env.PublicURL, "https://") {
-		return errors.New("Telegram brings updates to https:// addresses alone; set http.public_url to one, or updates: poll") //nolint:revive,staticcheck // a name
+		return errors.New("updates are brought to https:// addresses alone; set http.public_url to one, or updates: poll")
 	}
 	var set bool
 	err := h.aside(ctx, "setWebhook", map[string]any{
@@ -31,11 +31,8 @@ func (h *telegramHook) Run(ctx context.Context) error {
 		"secret_token":    h.hookSecret(),
 		"allowed_updates": telegramUpdates(),
 	}, &set, delivery.Note{})
-	if ctx.Err() != nil {
-		return nil
-	}
 	if err != nil {
-		return plainly(err)
+		return quiet(ctx, plainly(err))
 	}
 	<-ctx.Done()
 	return nil

@@ -163,10 +163,10 @@ func (t *telegramPoll) endHook(ctx context.Context) error {
 
 // quiet is no error once ctx has ended.
 func quiet(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // rest waits for a while, or until ctx ends.
