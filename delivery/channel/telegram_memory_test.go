@@ -23,6 +23,7 @@ func TestTelegramRemembers(t *testing.T) {
 		plans   map[string][]telegramPlan
 		second  func(*delivery.Parcel)
 		between func(*telegramServer)
+		fails   bool     // the first one
 		methods []string // of both
 		last    func(telegramCall) bool
 	}{
@@ -55,6 +56,22 @@ func TestTelegramRemembers(t *testing.T) {
 			methods: []string{"getChat", "createForumTopic", "sendVoice", "sendVoice", "getChat", "createForumTopic", "sendVoice"},
 			last:    func(c telegramCall) bool { return c.number("message_thread_id") == 103 },
 		},
+		"a topic that was made for a note that failed": {
+			address: strconv.Itoa(testForum), plans: map[string][]telegramPlan{"sendVoice": {{status: 503, words: "Service Unavailable"}}},
+			fails: true, methods: []string{"getChat", "createForumTopic", "sendVoice", "sendVoice"},
+			last: func(c telegramCall) bool { return c.number("message_thread_id") == 101 },
+		},
+		"a caller whose name cannot be seen": {
+			address: strconv.Itoa(testForum), methods: []string{"getChat", "createForumTopic", "sendVoice", "sendVoice"},
+			first:  func(p *delivery.Parcel) { p.Note.Caller = delivery.Caller{Name: "\u200b\x00"} },
+			second: func(p *delivery.Parcel) { p.Note.Caller = delivery.Caller{Name: "\u200b\x00"} },
+		},
+		"private callers' topic": {
+			address: strconv.Itoa(testForum), methods: []string{"getChat", "createForumTopic", "sendVoice", "sendVoice"},
+			first:  func(p *delivery.Parcel) { p.Note.Caller = delivery.Caller{Private: true} },
+			second: func(p *delivery.Parcel) { p.Note.Caller = delivery.Caller{Private: true} },
+			last:   func(c telegramCall) bool { return c.number("message_thread_id") == 101 },
+		},
 		"that topics may not be made": {
 			address: strconv.Itoa(testForum), plans: map[string][]telegramPlan{"createForumTopic": {{status: 400, words: "Bad Request: not enough rights to create a topic"}}},
 			methods: []string{"getChat", "createForumTopic", "sendVoice", "sendVoice"},
@@ -86,7 +103,7 @@ func TestTelegramRemembers(t *testing.T) {
 				if i == 1 && tc.between != nil {
 					tc.between(s)
 				}
-				if _, err := c.Send(t.Context(), p); err != nil {
+				if _, err := c.Send(t.Context(), p); (err != nil) != (tc.fails && i == 0) {
 					t.Fatal(err)
 				}
 			}

@@ -15,27 +15,6 @@ import (
 	"testing"
 )
 
-// specs is the folder of the services' published schemas: the one that
-// AFTERBEEP_SPECS names, or shared/specs beside the repository; "" where there
-// is none.
-func specs() string {
-	if folder := os.Getenv("AFTERBEEP_SPECS"); folder != "" {
-		return folder
-	}
-	at, err := os.Getwd()
-	for ; err == nil && at != filepath.Dir(at); at = filepath.Dir(at) {
-		if _, none := os.Stat(filepath.Join(at, "go.mod")); none != nil {
-			continue
-		}
-		folder := filepath.Join(filepath.Dir(at), "shared", "specs")
-		if _, none := os.Stat(folder); none == nil {
-			return folder
-		}
-		break
-	}
-	return ""
-}
-
 // botAPI is the published description of the Bot API.
 type botAPI struct {
 	Methods map[string]struct {
@@ -58,28 +37,28 @@ type botField struct {
 // readBotAPI reads the description, once; nil where it is not to be had.
 func readBotAPI(t *testing.T) *botAPI {
 	t.Helper()
-	api, err := parsedBotAPI()
-	if err != nil {
-		t.Fatal(err)
+	folder, ok := specs(t)
+	if !ok {
+		return nil
 	}
-	return api
+	parsedBotAPI.once.Do(func() {
+		body, err := os.ReadFile(filepath.Join(folder, "telegram-bot-api-10.1.json"))
+		parsedBotAPI.err = errors.Join(err, json.Unmarshal(body, &parsedBotAPI.api))
+	})
+	if parsedBotAPI.err != nil {
+		t.Fatal(parsedBotAPI.err)
+	}
+	return &parsedBotAPI.api
 }
 
-var parsedBotAPI = sync.OnceValues(func() (*botAPI, error) {
-	folder := specs()
-	if folder == "" {
-		return nil, nil
-	}
-	body, err := os.ReadFile(filepath.Join(folder, "telegram-bot-api-10.1.json"))
-	if err != nil {
-		return nil, err
-	}
-	var api botAPI
-	return &api, json.Unmarshal(body, &api)
-})
+var parsedBotAPI struct {
+	once sync.Once
+	api  botAPI
+	err  error
+}
 
-// upload stands for a file in the parameters of a request.
-type upload struct {
+// formFile stands for a file in the parameters of a request.
+type formFile struct {
 	name, mime string
 	body       []byte
 }
@@ -157,7 +136,7 @@ func (api *botAPI) one(at, name string, got any) error {
 	case "Boolean":
 		_, ok = got.(bool)
 	case "InputFile":
-		_, ok = got.(upload)
+		_, ok = got.(formFile)
 	default:
 		object, is := got.(map[string]any)
 		kind, known := api.Types[name]

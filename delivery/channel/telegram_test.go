@@ -77,7 +77,10 @@ func TestTelegramSend(t *testing.T) {
 		"a missed call": {
 			change: func(p *delivery.Parcel) { p.Note.Kind, p.Open = delivery.Missed, nil },
 			want:   delivery.Done, methods: []string{"sendMessage"},
-			last: func(c telegramCall) bool { return strings.Contains(c.text("text"), "Missed call from") },
+			last: func(c telegramCall) bool {
+				preview, _ := c.params["link_preview_options"].(map[string]any)
+				return strings.Contains(c.text("text"), "Missed call from") && preview["is_disabled"] == true
+			},
 		},
 		"a video": {
 			change: func(p *delivery.Parcel) { p.Note.Kind, p.Note.Media = delivery.Video, video },
@@ -144,6 +147,10 @@ func TestTelegramSend(t *testing.T) {
 		"blocked in a linked chat": {
 			linked: "555", plans: map[string][]telegramPlan{"sendVoice": {{status: 403, words: "Forbidden: user is deactivated"}}},
 			want: delivery.Dead, says: "blocked", methods: []string{"sendVoice"}, links: 0,
+		},
+		"a linked chat where it may not write": {
+			linked: "-4711", plans: map[string][]telegramPlan{"sendVoice": {{status: 403, words: "Forbidden: CHAT_WRITE_FORBIDDEN"}}},
+			want: delivery.Dead, says: "administrator", methods: []string{"getChat", "sendVoice"}, links: 1,
 		},
 		"kicked": {
 			address: "-4711", plans: map[string][]telegramPlan{"getChat": {{status: 403, words: "Forbidden: bot was kicked from the group chat"}}},

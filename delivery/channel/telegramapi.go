@@ -95,7 +95,7 @@ func (t *telegram) request(ctx context.Context, method string, params any, file 
 		return struct {
 			io.Reader
 			io.Closer
-		}{io.MultiReader(bytes.NewReader(head), &exactly{f, file.bytes}, bytes.NewReader(tail)), f}, nil
+		}{io.MultiReader(bytes.NewReader(head), &wholeFile{f, file.bytes}, bytes.NewReader(tail)), f}, nil
 	}
 	if req.Body, err = req.GetBody(); err != nil {
 		return nil, unreadable(err)
@@ -103,20 +103,20 @@ func (t *telegram) request(ctx context.Context, method string, params any, file 
 	return req, nil
 }
 
-// exactly reads a file of a known length; one that is shorter is an error, as the
-// rest of the request must not follow it.
-type exactly struct {
+// wholeFile reads a file of a known length; one that is shorter is an error, as
+// the rest of the request must not follow it.
+type wholeFile struct {
 	io.Reader
 	left int64
 }
 
 // Read implements io.Reader.
-func (e *exactly) Read(p []byte) (int, error) {
-	if e.left == 0 {
+func (f *wholeFile) Read(p []byte) (int, error) {
+	if f.left == 0 {
 		return 0, io.EOF
 	}
-	n, err := e.Reader.Read(p[:min(int64(len(p)), e.left)])
-	if e.left -= int64(n); err == io.EOF && e.left > 0 { //nolint:errorlint // readers return it bare
+	n, err := f.Reader.Read(p[:min(int64(len(p)), f.left)])
+	if f.left -= int64(n); err == io.EOF && f.left > 0 { //nolint:errorlint // readers return it bare
 		err = errors.New("the note's file is shorter than it was kept")
 	}
 	return n, err

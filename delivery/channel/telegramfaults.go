@@ -21,13 +21,13 @@ type telegramFault struct {
 type remedy int
 
 const (
-	noRemedy  remedy = iota
-	moveChat         // the group has a new id
-	sendAudio        // the person takes no voice messages
-	newTopic         // the topic is gone
-	noTopics         // the bot may not make one
-	unlink           // the chat is closed to the bot
-	dropHook         // a webhook keeps updates from being asked for
+	noRemedy   remedy = iota
+	moveChat          // the group has a new id
+	sendAudio         // the person takes no voice messages
+	newTopic          // the topic is gone
+	noTopics          // the bot may not make one
+	chatClosed        // to the bot: its links end
+	dropHook          // a webhook keeps updates from being asked for
 )
 
 // telegramFaults are the documented refusals and those that the API's own
@@ -47,7 +47,9 @@ var telegramFaults = []telegramFault{
 	{400, 400, "admin_required", delivery.Dead, noRemedy, false, "the bot may not send this to the chat; make it an administrator"},
 	{400, 400, "too big", delivery.Dead, noRemedy, false, "the file is too large for Telegram"},
 	{401, 401, "", delivery.Retry, noRemedy, true, "the service refuses the token; see token, @BotFather shows it"},
-	{403, 403, "", delivery.Dead, unlink, false, "the person has blocked the bot or it was taken out of the group; the person must start it again, or add it and link the chat anew"},
+	{403, 403, "rights", delivery.Dead, noRemedy, false, "the bot may not send this to the chat; make it an administrator"},
+	{403, 403, "_forbidden", delivery.Dead, noRemedy, false, "the bot may not send this to the chat; make it an administrator"},
+	{403, 403, "", delivery.Dead, chatClosed, false, "the person has blocked the bot or it was taken out of the group; the person must start it again, or add it and link the chat anew"},
 	{404, 404, "", delivery.Retry, noRemedy, true, "the service knows no bot of this token; see token, @BotFather shows it"},
 	{408, 408, "", delivery.Retry, noRemedy, false, ""},
 	{409, 409, "webhook", delivery.Retry, dropHook, false, "a webhook is set"},

@@ -32,7 +32,7 @@ func (h *telegramHook) Run(ctx context.Context) error {
 		"allowed_updates": telegramUpdates(),
 	}, &set, delivery.Note{})
 	if err != nil {
-		return quiet(ctx, plainly(err))
+		return quiet(ctx, err)
 	}
 	<-ctx.Done()
 	return nil

@@ -72,7 +72,7 @@ func (t *telegramPoll) Run(ctx context.Context) error {
 			continue
 		}
 		if err != nil {
-			return quiet(ctx, plainly(err))
+			return quiet(ctx, err)
 		}
 	}
 	return nil
@@ -164,7 +164,7 @@ func (t *telegramPoll) endHook(ctx context.Context) error {
 // quiet is no error once ctx has ended.
 func quiet(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
-		return err
+		return plainly(err)
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ type telegramSend struct {
 	Text      string         `json:"text,omitempty"`
 	Caption   string         `json:"caption,omitempty"`
 	ParseMode string         `json:"parse_mode"`
+	Preview   *telegramOff   `json:"link_preview_options,omitempty"`           // of a text
 	Duration  int64          `json:"duration,omitempty"`                       // seconds
 	Title     string         `json:"title,omitempty"`                          // of an audio file
 	Streaming bool           `json:"supports_streaming,omitempty"`             // of a video
@@ -36,6 +37,12 @@ type telegramSend struct {
 
 	method string
 	file   *telegramFile
+}
+
+// telegramOff switches previews off (LinkPreviewOptions): callers name
+// themselves, and could name a page.
+type telegramOff struct {
+	Off bool `json:"is_disabled"`
 }
 
 // Send sends the note, with what can be mended mended at once.
@@ -94,10 +101,11 @@ func (t *telegram) post(ctx context.Context, m telegramSend, to telegramTarget, 
 		return delivery.Receipt{}, err
 	}
 	receipt := delivery.Receipt{Detail: "200 OK, " + m.method}
-	if id := messageID(result); id != 0 {
+	id := messageID(result)
+	if id != 0 {
 		receipt.ID = string(to.chat) + "/" + strconv.FormatInt(id, 10)
-		t.keep(ctx, &m, to, n, id)
 	}
+	t.keep(ctx, m, to, n, id)
 	return receipt, nil
 }
 
@@ -114,14 +122,17 @@ func (t *telegram) mend(ctx context.Context, p delivery.Parcel, refused *telegra
 		to.chat = chatOf(refused.movedTo)
 		return true
 	case sendAudio:
+		if m.method != "sendVoice" {
+			return false
+		}
 		t.remember(ctx, mailbox, silentKey(to.chat), "yes", rememberVoice)
 		*m = t.audio(ctx, p)
 		return true
 	case newTopic:
-		t.forget(ctx, threadKey("topic", *to, p.Note))
+		t.forget(ctx, telegramThread("topic", *to, p.Note))
 		t.forget(ctx, forumKey(to.chat)) // its topics may be switched off
 		return !to.fixed
-	case unlink:
+	case chatClosed:
 		if to.linked == "" {
 			return false
 		}
@@ -136,7 +147,9 @@ func (t *telegram) mend(ctx context.Context, p delivery.Parcel, refused *telegra
 // message is the message that a note becomes.
 func (t *telegram) message(ctx context.Context, p delivery.Parcel, chat telegramChat) (telegramSend, error) {
 	if p.Note.Kind == delivery.Missed {
-		return telegramSend{method: "sendMessage", ParseMode: "HTML", Text: telegramHTML(p, telegramMessage)}, nil
+		return telegramSend{
+			method: "sendMessage", ParseMode: "HTML", Text: telegramHTML(p, telegramMessage), Preview: &telegramOff{Off: true},
+		}, nil
 	}
 	if p.Note.Media.Bytes > telegramUpload {
 		return telegramSend{}, &delivery.SendError{Outcome: delivery.Dead, Err: fmt.Errorf("the file has %d bytes, a bot may send %d; it stays in the inbox", p.Note.Media.Bytes, telegramUpload)}

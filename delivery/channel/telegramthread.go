@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,7 +19,7 @@ const (
 	rememberForum   = 24 * time.Hour       // whether a chat has topics
 	rememberRefused = time.Hour            // that the bot may not make them
 	rememberVoice   = 24 * time.Hour       // that a person takes no voice messages
-	rememberReply   = 180 * 24 * time.Hour // the last message of a caller
+	rememberThread  = 180 * 24 * time.Hour // the topic of a caller or the last message, since it was used
 )
 
 func movedKey(chat telegramChat) string  { return "moved/" + string(chat) }
@@ -26,8 +27,8 @@ func cameKey(chat telegramChat) string   { return "came/" + string(chat) }
 func forumKey(chat telegramChat) string  { return "forum/" + string(chat) }
 func silentKey(chat telegramChat) string { return "no-voice/" + string(chat) }
 
-// threadKey names a thread within a chat: a mailbox's calls of one caller.
-func threadKey(kind string, to telegramTarget, n delivery.Note) string {
+// telegramThread names a thread within a chat: a mailbox's calls of one caller.
+func telegramThread(kind string, to telegramTarget, n delivery.Note) string {
 	caller := n.Caller.Number
 	switch {
 	case n.Caller.Private:
@@ -92,7 +93,7 @@ func (t *telegram) thread(ctx context.Context, m *telegramSend, to telegramTarge
 	if n.Caller.Private {
 		return nil
 	}
-	last, err := t.recall(ctx, threadKey("last", to, n))
+	last, err := t.recall(ctx, telegramThread("last", to, n))
 	if id, bad := strconv.ParseInt(last, 10, 64); bad == nil {
 		m.Reply = &telegramReply{Message: id, Anyway: true}
 	}
@@ -105,7 +106,7 @@ func (t *telegram) topic(ctx context.Context, to telegramTarget, n delivery.Note
 	if forum, err := t.forum(ctx, to.chat, n); err != nil || !forum {
 		return 0, err
 	}
-	key := threadKey("topic", to, n)
+	key := telegramThread("topic", to, n)
 	known, err := t.recall(ctx, key)
 	if err != nil {
 		return 0, err
@@ -116,7 +117,8 @@ func (t *telegram) topic(ctx context.Context, to telegramTarget, n delivery.Note
 	var made struct {
 		ID int64 `json:"message_thread_id"`
 	}
-	name := clip16(oneLine(text.For(n.Recipient.Language).Who(n.Caller)), telegramTopic)
+	words := text.For(n.Recipient.Language)
+	name := cmp.Or(clip16(oneLine(words.Who(n.Caller)), telegramTopic), words.Private)
 	err = t.aside(ctx, "createForumTopic", map[string]any{"chat_id": to.chat, "name": name}, &made, n)
 	if refused := (*telegramError)(nil); errors.As(err, &refused) && refused.fault.remedy == noTopics {
 		t.env.Log.Warn("the bot may not make topics in a forum: notes go to its general one; let it manage topics", "channel", t.env.Name, "note_id", n.ID)
@@ -126,20 +128,8 @@ func (t *telegram) topic(ctx context.Context, to telegramTarget, n delivery.Note
 	if err != nil {
 		return 0, err
 	}
-	added, err := t.env.Memory.Add(ctx, delivery.Entry{Key: key, Value: strconv.AppendInt(nil, made.ID, 10), Mailbox: n.Recipient.Number})
-	if err == nil && !added { // another machine was first: its topic holds the thread
-		return t.knownTopic(ctx, key, made.ID)
-	}
+	t.remember(ctx, n.Recipient.Number, key, strconv.FormatInt(made.ID, 10), rememberThread) // also when the note itself is late
 	return made.ID, nil
-}
-
-// knownTopic is the topic that is remembered, or else.
-func (t *telegram) knownTopic(ctx context.Context, key string, otherwise int64) (int64, error) {
-	known, err := t.recall(ctx, key)
-	if id, bad := strconv.ParseInt(known, 10, 64); bad == nil {
-		return id, err
-	}
-	return otherwise, err
 }
 
 // forum says whether a chat has topics.
@@ -165,10 +155,13 @@ func (t *telegram) forum(ctx context.Context, chat telegramChat, n delivery.Note
 	return got.Forum, nil
 }
 
-// keep remembers the message for the next one of the caller.
-func (t *telegram) keep(ctx context.Context, m *telegramSend, to telegramTarget, n delivery.Note, id int64) {
-	if id != 0 && !n.Caller.Private && (to.fixed || m.Topic == 0) {
-		t.remember(ctx, n.Recipient.Number, threadKey("last", to, n), strconv.FormatInt(id, 10), rememberReply)
+// keep remembers where a message went, for the next one of the caller.
+func (t *telegram) keep(ctx context.Context, m telegramSend, to telegramTarget, n delivery.Note, id int64) {
+	switch {
+	case m.Topic != 0 && !to.fixed:
+		t.remember(ctx, n.Recipient.Number, telegramThread("topic", to, n), strconv.FormatInt(m.Topic, 10), rememberThread)
+	case id != 0 && !n.Caller.Private:
+		t.remember(ctx, n.Recipient.Number, telegramThread("last", to, n), strconv.FormatInt(id, 10), rememberThread)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -132,12 +133,15 @@ func (t *telegram) command(ctx context.Context, m *telegramHeard) (name, argumen
 	return strings.ToLower(name), strings.TrimSpace(rest), nil
 }
 
+// telegramCode is what a code can be, see [delivery.Chats].
+var telegramCode = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
 // link binds the chat to the mailbox of a code. Whatever is wrong with the
 // code, the answer is the same.
 func (t *telegram) link(ctx context.Context, m *telegramHeard, code string) error {
 	words := text.For(m.From.Language)
 	mailbox, err := "", delivery.ErrNotFound
-	if t.env.Chats != nil {
+	if t.env.Chats != nil && telegramCode.MatchString(code) {
 		mailbox, err = t.env.Chats.Link(ctx, code, string(chatOf(m.Chat.ID)))
 	}
 	switch {
