@@ -73,8 +73,11 @@ func TestTelegramWebhookIsSet(t *testing.T) {
 	if err := c.(delivery.Checker).Check(t.Context()); err != nil {
 		t.Errorf("the check: %v", err)
 	}
-	s.tell(wrote(1, 17, "Hello?"))
 	s.failing = "Wrong response from the webhook: 502 Bad Gateway"
+	if err := c.(delivery.Checker).Check(t.Context()); err != nil {
+		t.Errorf("the check, when all updates have arrived since: %v", err)
+	}
+	s.tell(wrote(1, 17, "Hello?"))
 	if err := c.(delivery.Checker).Check(t.Context()); err == nil || !strings.Contains(err.Error(), "502 Bad Gateway") {
 		t.Errorf("the check, while updates do not arrive: %v", err)
 	}

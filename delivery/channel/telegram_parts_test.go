@@ -66,6 +66,7 @@ func TestTelegramCaptions(t *testing.T) {
 		"cut":     {Number: "+4930123457", Name: strings.Repeat("&", 2000)},
 		"no text": {Number: "+4930123457", Name: "\xff\xfe"},
 		"numbers": {Number: strings.Repeat("9", 5000)},
+		"odd":     {Number: `a<b>&c"`},
 		"private": {Private: true},
 	} {
 		p := parcelOf(sampleNote())

@@ -97,6 +97,11 @@ func TestTelegramSend(t *testing.T) {
 			want: delivery.Done, methods: []string{"sendDocument"},
 			last: func(c telegramCall) bool { return c.file.name == "note.webm" && c.params["duration"] == nil },
 		},
+		"a video that is refused as if it were a voice message": {
+			change: func(p *delivery.Parcel) { p.Note.Kind, p.Note.Media = delivery.Video, video },
+			plans:  map[string][]telegramPlan{"sendVideo": {{status: 400, words: "Bad Request: VOICE_MESSAGES_FORBIDDEN"}}},
+			want:   delivery.Dead, methods: []string{"sendVideo"},
+		},
 		"a repeat says so": {
 			change: func(p *delivery.Parcel) { p.Repeat, p.Attempt = true, 2 },
 			want:   delivery.Done, methods: []string{"sendVoice"},

@@ -29,18 +29,11 @@ func silentKey(chat telegramChat) string { return "no-voice/" + string(chat) }
 
 // telegramThread names a thread within a chat: a mailbox's calls of one caller.
 func telegramThread(kind string, to telegramTarget, n delivery.Note) string {
-	caller := n.Caller.Number
-	switch {
-	case n.Caller.Private:
-		caller = ""
-	case caller == "":
-		caller = n.Caller.Name
-	}
 	where := string(to.chat)
 	if to.fixed {
 		where += "/" + strconv.FormatInt(to.topic, 10)
 	}
-	return strings.Join([]string{kind, where, n.Recipient.Number, caller}, "\n")
+	return strings.Join([]string{kind, where, n.Recipient.Number, cmp.Or(n.Caller.Number, n.Caller.Name)}, "\n")
 }
 
 // recall is a value that the channel remembers, "" for none.
