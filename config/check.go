@@ -120,8 +120,9 @@ func (d *decoder) checkChannels(c *Config) {
 	}
 }
 
-// language is a tag of BCP 47 as far as texts are chosen by it.
-var language = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$`)
+// language is a tag of BCP 47 as far as texts are chosen by it, or a locale
+// like pt_BR.
+var language = regexp.MustCompile(`^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$`)
 
 func (d *decoder) checkMailbox(key string, m *Mailbox) {
 	bare := strings.Join(strings.FieldsFunc(m.Number, unicode.IsSpace), "")

@@ -26,6 +26,7 @@ type Config struct {
 	Log       Log                      `yaml:"log" help:"what is written about calls; never a number or a name, but in call records when asked for"`
 	Channels  map[string]Channel       `yaml:"channels" help:"chat services by a name of your choice; \"inbox\" is always there"`
 	Operator  *channel.OperatorOptions `yaml:"operator" help:"a webhook of yours that is told of each note that could not be delivered, never of its audio or caller; takes allow_private and rate too" example:"{url: https://ops.example/afterbeep, secret: \"${OPERATOR_SECRET}\"}"`
+	Contacts  string                   `yaml:"contacts" path:"true" help:"a vCard file (.vcf), as phones and CardDAV servers export it, by which callers get their names; read again when it changes" example:"contacts.vcf"`
 	Mailboxes []Mailbox                `yaml:"mailboxes" help:"whose calls are taken, and where their notes go"`
 }
 
@@ -52,6 +53,7 @@ type Mailbox struct {
 	Timezone string           `yaml:"timezone" help:"of the times shown, like Europe/Berlin (default UTC)"`
 	Deliver  delivery.Chain   `yaml:"deliver" help:"a chain: the next one only when the one before failed or was not acknowledged in time"`
 	Also     []delivery.Chain `yaml:"also" help:"copies: each entry is a chain of its own, one target or a list of them"`
+	Contacts string           `yaml:"contacts" path:"true" help:"a vCard file of its own, which goes before the contacts for all" example:"reception.vcf"`
 
 	Retention MailboxRetention   `yaml:"retention" help:"how long this mailbox's notes are kept, in place of the retention for all"`
 	Keep      delivery.Retention `yaml:"-"` // what that comes to

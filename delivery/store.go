@@ -203,8 +203,9 @@ type Inbox interface {
 	Thread(ctx context.Context, mailbox, before string, limit int) ([]Note, error)
 	// Mark keeps that a note was read or played; the first time counts.
 	Mark(ctx context.Context, mailbox, id string, what Mark) error
-	// Watch gets the mailbox's note ids as they are rendered or marked, until
-	// ctx ends. A slow reader misses some: it must read the thread again.
+	// Watch gets the mailbox's note ids as they are rendered or marked, and ""
+	// when notes were erased, until ctx ends. A slow reader misses some: it must
+	// read the thread again.
 	Watch(ctx context.Context, mailbox string) <-chan string
 }
 

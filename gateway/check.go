@@ -63,7 +63,7 @@ type checker struct {
 func check(ctx context.Context, out io.Writer, cfg *config.Config) error {
 	c := &checker{cfg: cfg}
 	for _, part := range []func(context.Context){
-		c.file, c.gateway, c.listeners, c.reach, c.media, c.store, c.redis, c.records, c.channels,
+		c.file, c.gateway, c.listeners, c.reach, c.media, c.store, c.redis, c.records, c.contacts, c.channels,
 	} {
 		part(ctx)
 	}
@@ -203,6 +203,23 @@ func (c *checker) records(context.Context) {
 	default:
 		_ = file.Close() // nothing was written
 		c.say(markOK, "log.call_records", "%s", path)
+	}
+}
+
+// contacts reads the files that name callers. serve starts without them.
+func (c *checker) contacts(context.Context) {
+	for _, f := range c.cfg.ContactFiles() {
+		book, err := config.ReadBook(f.Path)
+		if err != nil {
+			c.say(markWarn, f.Key, "%s: %v; until that is mended it names no caller", f.Path, err)
+			continue
+		}
+		read := fmt.Sprintf("%s, %s", count(book.Cards, "card", "cards"), count(book.Numbers, "number", "numbers"))
+		if book.Broken > 0 {
+			c.say(markWarn, f.Key, "%s: %s; %s broken and left out", f.Path, read, count(book.Broken, "card is", "cards are"))
+			continue
+		}
+		c.say(markOK, f.Key, "%s: %s", f.Path, read)
 	}
 }
 

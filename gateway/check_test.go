@@ -47,6 +47,13 @@ func TestCheckSaysWhatToMend(t *testing.T) {
 	defer func() { _ = taken.Close() }()
 	service := httptest.NewServer(http.NotFoundHandler())
 	defer service.Close()
+	abs := func(path string) string {
+		path, err := filepath.Abs(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
 	const (
 		quiet  = "sip: {listen: 'udp://127.0.0.1:0', trunks: [{name: pbx, from: 127.0.0.0/8}]}\nhttp: {listen: '127.0.0.1:0'}\n"
 		remote = "sip: {listen: 'udp://127.0.0.1:0', trunks: [{name: pbx, from: 10.0.0.0/8}]}\nhttp: {listen: '127.0.0.1:0'}\n"
@@ -66,6 +73,12 @@ func TestCheckSaysWhatToMend(t *testing.T) {
 		}, false},
 		"a receiver that is down": {quiet + fmt.Sprintf(hook, "http://127.0.0.1:1/"), []string{
 			"warn channel crm webhook: the request did not get through: dial tcp 127.0.0.1:1: connect: connection refused; until that is mended its notes wait",
+		}, false},
+		"contacts": {quiet + fmt.Sprintf("contacts: %q\nmailboxes: [{number: 101, contacts: %q}, {number: 102, contacts: nowhere.vcf}]",
+			abs("../config/testdata/contacts/phone30.vcf"), abs("../config/testdata/contacts/broken.vcf")), []string{
+			"ok contacts " + abs("../config/testdata/contacts/phone30.vcf") + ": 3 cards, 5 numbers",
+			"warn mailboxes[0].contacts " + abs("../config/testdata/contacts/broken.vcf") + ": 3 cards, 1 number; 2 cards are broken and left out",
+			"warn mailboxes[1].contacts", "nowhere.vcf: no such file or directory; until that is mended it names no caller",
 		}, false},
 		"loopback, but the PBX is not": {remote, []string{
 			"warn sip.listen hears this machine only, but trunk pbx calls from 10.0.0.0/8",

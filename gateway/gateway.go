@@ -107,7 +107,7 @@ func (g *gateway) openCalls(ctx context.Context) error {
 		return err
 	}
 	g.path = &call.Path{
-		Directory: g.directory, Engine: engine, Renderers: media.NewRenderers(media.RenderersOptions{}),
+		Directory: g.directory, Contacts: config.NewContacts(g.cfg, g.log), Engine: engine, Renderers: media.NewRenderers(media.RenderersOptions{}),
 		Drafts: g.store, Deliver: g.worker.Deliver, Records: records,
 		Metrics: callMetrics{g.metrics}, MaxDuration: g.cfg.Media.MaxDuration, Log: g.log,
 	}

@@ -163,11 +163,15 @@ func (c *soakCheck) answerLost(a arrival) bool {
 	}
 	for _, m := range c.members {
 		if "/"+m.name == a.gateway {
-			return !m.death(a.at, a.ended.Add(time.Second)).IsZero()
+			return !m.death(a.at.Add(-inFlight), a.ended.Add(time.Second)).IsZero()
 		}
 	}
 	return false
 }
+
+// inFlight is how long after a gateway's death a request may arrive that it had
+// sent.
+const inFlight = 200 * time.Millisecond
 
 // heard compares what arrived with what was said.
 func (c *soakCheck) heard(t *testing.T, call *tried, a arrival, wish promise, promised bool) {

@@ -16,8 +16,8 @@ import (
 var ErrNoPort = errors.New("media: no free RTP port, widen media.ports")
 
 const (
-	// portRest keeps a port out of use after a call, so that a late packet of
-	// that call does not reach the next one.
+	// portRest keeps a port out of use after a call while others are free, so
+	// that a late packet of that call does not reach the next one.
 	portRest = 5 * time.Second
 	// receiveBuffer holds what comes while a leg waits for its turn, bytes.
 	receiveBuffer = 256 << 10
@@ -113,7 +113,8 @@ func (p *ports) before(port uint16) stream {
 	return p.latched[p.index(port)]
 }
 
-// take reserves a free port, the first one from a random place on.
+// take reserves a free port, the first one from a random place on. Where none
+// is free, the one that has rested longest: better than to refuse the call.
 func (p *ports) take() (index int, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -133,7 +134,12 @@ func (p *ports) take() (index int, ok bool) {
 			return w*64 + bit, true
 		}
 	}
-	return 0, false
+	if len(p.resting) == 0 {
+		return 0, false
+	}
+	index, p.resting = p.resting[0].index, p.resting[1:]
+	p.used++
+	return index, true
 }
 
 // release lets a port rest before it is free again.

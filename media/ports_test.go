@@ -40,19 +40,31 @@ func TestPortsTakeEach(t *testing.T) {
 
 func TestPortsRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPorts(PortRange{20000, 20001})
-		i, _ := p.take()
-		p.free(p.port(i))
-		if got, want := p.stats(), (PortStats{Resting: 1}); got != want {
+		p := newPorts(PortRange{20000, 20005})
+		first, _ := p.take()
+		p.free(p.port(first))
+		if got, want := p.stats(), (PortStats{Resting: 1, Free: 2}); got != want {
 			t.Errorf("stats %+v, want %+v", got, want)
 		}
 		time.Sleep(portRest - time.Nanosecond)
-		if _, ok := p.take(); ok {
-			t.Error("the port was given again before its rest was over")
+		second, _ := p.take()
+		third, _ := p.take()
+		if second == first || third == first {
+			t.Error("the port was given again before its rest was over, while others were free")
 		}
-		time.Sleep(time.Nanosecond)
-		if _, ok := p.take(); !ok {
+		p.free(p.port(second))
+		if i, ok := p.take(); !ok || i != first {
+			t.Errorf("port %d, %v: no port is free, so the one that has rested longest is given", i, ok)
+		}
+		if got, want := p.stats(), (PortStats{Used: 2, Resting: 1}); got != want {
+			t.Errorf("stats %+v, want %+v", got, want)
+		}
+		time.Sleep(portRest)
+		if i, ok := p.take(); !ok || i != second {
 			t.Error("the port was not given again after its rest")
+		}
+		if _, ok := p.take(); ok {
+			t.Error("a port in use was given")
 		}
 	})
 }

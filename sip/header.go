@@ -173,9 +173,9 @@ func (u uri) anonymous() bool {
 // number is the user part in E.164, "" when it is no number.
 func (u uri) number(country string) string {
 	if u.userParams == "" {
-		return normalize(u.user, country)
+		return Normalize(u.user, country)
 	}
-	return normalize(u.user+";"+string(u.userParams), country)
+	return Normalize(u.user+";"+string(u.userParams), country)
 }
 
 // params is the text ";key=value;flag" of a header or URI, read when asked.

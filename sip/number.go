@@ -14,14 +14,14 @@ const (
 	longestDialled = 24
 )
 
-// normalize turns the user part of a URI into E.164 with "+", or "" when it
+// Normalize turns the user part of a URI into E.164 with "+", or "" when it
 // is no telephone number: a name, a service code, an extension. It takes "+",
 // the country's international prefix, "00", the country's national prefix,
 // visual separators and ;phone-context= (RFC 3966 section 5.1.5). country is
 // ISO 3166 with two letters, "" when unknown. A number that says by its
 // prefix what it is needs a possible length; bare digits must lie in the
 // country's numbering plan, as extensions look just like them.
-func normalize(user, country string) string {
+func Normalize(user, country string) string {
 	number, ps, _ := strings.Cut(user, ";")
 	dialled := digits(number)
 	if dialled == "" {

@@ -52,8 +52,8 @@ func TestNormalize(t *testing.T) {
 		{"0301234567", "XX", ""},
 	}
 	for _, tt := range tests {
-		if got := normalize(tt.user, tt.country); got != tt.want {
-			t.Errorf("normalize(%q, %q) = %q, want %q", tt.user, tt.country, got, tt.want)
+		if got := Normalize(tt.user, tt.country); got != tt.want {
+			t.Errorf("Normalize(%q, %q) = %q, want %q", tt.user, tt.country, got, tt.want)
 		}
 	}
 }
@@ -66,12 +66,12 @@ func FuzzNormalize(f *testing.F) {
 	f.Add("+4903012345678", "IT")
 	e164 := regexp.MustCompile(`^\+[1-9][0-9]{3,16}$`)
 	f.Fuzz(func(t *testing.T, user, country string) {
-		number := normalize(user, country)
+		number := Normalize(user, country)
 		if number == "" {
 			return
 		}
 		if !e164.MatchString(number) {
-			t.Fatalf("normalize(%q, %q) = %q", user, country, number)
+			t.Fatalf("Normalize(%q, %q) = %q", user, country, number)
 		}
 	})
 }
@@ -81,7 +81,7 @@ func BenchmarkNormalize(b *testing.B) {
 		b.Run(user, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				normalize(user, "DE")
+				Normalize(user, "DE")
 			}
 		})
 	}

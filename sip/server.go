@@ -94,7 +94,7 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 		arrived: s.arrived, request: s.request, stray: func(*sipmsg.Response) {},
 	})
 	for _, t := range o.Trunks { // the first look at a country's numbering plan is slow: not while a caller waits
-		normalize("0301234567", t.Country)
+		Normalize("0301234567", t.Country)
 	}
 	for _, l := range o.Listen {
 		if err := s.bind(l); err != nil {

@@ -2,6 +2,7 @@ package channel
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -71,7 +73,7 @@ func TestSuiteFile(t *testing.T) {
 			}
 			p := s.parcel(sampleNote())
 			p.Note.Media.Bytes = s.most + 1
-			if failed := s.fail(t, s.open(t, server(t, s)), p, 10*time.Second); failed.Outcome != delivery.Dead || failed.Credentials {
+			if failed := s.fail(t, s.open(t, server(t, s)), p, plenty); failed.Outcome != delivery.Dead || failed.Credentials {
 				t.Errorf("got %+v", failed)
 			}
 		})
@@ -96,7 +98,7 @@ func TestSuiteFile(t *testing.T) {
 				} else {
 					p.Note.Media.Bytes++
 				}
-				if failed := s.fail(t, s.open(t, server(t, s)), p, 10*time.Second); failed.Outcome != tc.want || failed.Credentials {
+				if failed := s.fail(t, s.open(t, server(t, s)), p, plenty); failed.Outcome != tc.want || failed.Credentials {
 					t.Errorf("got %+v, want %s", failed, tc.want)
 				}
 			})
@@ -110,16 +112,14 @@ func TestSuiteAnswerBreaksOff(t *testing.T) {
 	run(t, caseBreaksOff, func(t *testing.T, s subject) {
 		carrier, all := s.survey(t)
 		for at := range all {
-			address, _ := striking(t, s, at, func(w http.ResponseWriter, r *http.Request) {
+			service := s.strike(t, at, shortly, func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(io.Discard, r.Body)
 				w.Header().Set("Content-Length", "1000")
 				_, _ = w.Write([]byte("we have"))
 				_ = http.NewResponseController(w).Flush()
 				<-r.Context().Done()
 			})
-			ctx, cancel := context.WithTimeout(t.Context(), shortly)
-			defer cancel()
-			_, err := s.open(t, address).Send(ctx, s.parcel(sampleNote()))
+			_, err := s.open(t, service.address).Send(service.ctx, s.parcel(sampleNote()))
 			var failed *delivery.SendError
 			if before := at < carrier && errors.As(err, &failed) && failed.Outcome == delivery.Retry; err != nil && !before {
 				t.Errorf("request %d, of which %d carries the note: %v", at, carrier, err)
@@ -156,7 +156,7 @@ func TestSuiteHalfWay(t *testing.T) {
 		p.Note.Media.Bytes = int64(len(big))
 		p.Open = func(context.Context) (io.ReadSeekCloser, error) { return file{bytes.NewReader(big)}, nil }
 		p.Convert = func(context.Context, string) ([]byte, error) { return big, nil }
-		if failed := s.fail(t, s.open(t, "http://"+listener.Addr().String()), p, 10*time.Second); failed.Outcome != delivery.Retry {
+		if failed := s.fail(t, s.open(t, "http://"+listener.Addr().String()), p, plenty); failed.Outcome != delivery.Retry {
 			t.Errorf("got %v, want retry", failed)
 		}
 	})
@@ -207,7 +207,7 @@ func TestSuiteGuardsTheInside(t *testing.T) {
 			}
 			o := s.options(address)
 			reflect.ValueOf(o).Elem().FieldByName("AllowPrivate").SetBool(false)
-			failed := s.fail(t, open(t, o), s.parcel(sampleNote()), 10*time.Second)
+			failed := s.fail(t, open(t, o), s.parcel(sampleNote()), plenty)
 			if failed.Outcome != delivery.Retry || !failed.Credentials || !strings.Contains(failed.Error(), "allow_private") {
 				t.Errorf("%s at %s: %v", s.name, address, failed)
 			}
@@ -215,32 +215,69 @@ func TestSuiteGuardsTheInside(t *testing.T) {
 	}
 }
 
-// shortly is the patience with what gives no answer; long enough for all that
-// comes before it.
-const shortly = time.Second
+const (
+	shortly = 300 * time.Millisecond // the patience with what gives no answer
+	plenty  = 10 * time.Second
+)
 
-// striking is a service that is well, but answers request number at, from 0,
-// as told. carried counts the others that carried the note.
-func striking(t *testing.T, s subject, at int, fault http.HandlerFunc) (address string, carried *atomic.Int32) {
+// struck is a service that is well, but for one request.
+type struck struct {
+	address string
+	carried atomic.Int32    // how many of the others carried the note
+	ctx     context.Context // ends as a deadline does, once the patience with that request is over
+}
+
+// strike answers request number at, from 0, as told.
+func (s subject) strike(t *testing.T, at int, patience time.Duration, fault http.HandlerFunc) *struck {
 	t.Helper()
+	over := make(chan struct{})
+	timer := time.AfterFunc(plenty, sync.OnceFunc(func() { close(over) }))
+	t.Cleanup(func() { timer.Stop() })
+	service := &struck{ctx: deadline{t.Context(), over}}
 	var count atomic.Int32
-	carried = new(atomic.Int32)
-	return serve(t, func(w http.ResponseWriter, r *http.Request) {
+	service.address = serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if int(count.Add(1))-1 == at {
+			timer.Reset(patience) // only now: what came before may have taken its time
 			fault(w, r)
 			return
 		}
 		body, _ := io.ReadAll(r.Body)
 		if s.carries(r, body) {
-			carried.Add(1)
+			service.carried.Add(1)
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		s.well(w, r)
-	}).URL, carried
+	}).URL
+	return service
 }
 
-// faults are what can happen to a request beside a status that is no success.
-// lost says that the request got through and its answer did not.
+// deadline is a context whose time is over when its channel is closed.
+type deadline struct {
+	context.Context
+	over chan struct{}
+}
+
+func (d deadline) Done() <-chan struct{} { return d.over }
+
+func (d deadline) Err() error {
+	select {
+	case <-d.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+// fault is what happens to a request.
+type fault struct {
+	handler  http.HandlerFunc
+	means    func(s subject, carrier bool) meaning
+	says     string        // a part of the error, beside what the meaning says
+	patience time.Duration // of the attempt; 0 for plenty
+	again    bool          // net/http may ask once more by itself for what only reads
+}
+
+// faults are all but a status that is no success.
 func faults(t *testing.T) map[string]fault {
 	t.Helper()
 	elsewhere := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") })
@@ -260,7 +297,7 @@ func faults(t *testing.T) map[string]fault {
 		"time-out after the body": {says: "time for an attempt", handler: func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
-		}, means: lost},
+		}, means: lost, patience: shortly},
 		"reset after the body": {says: "got through", handler: func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			conn, _, err := http.NewResponseController(w).Hijack()
@@ -270,14 +307,8 @@ func faults(t *testing.T) map[string]fault {
 			}
 			_ = conn.(*net.TCPConn).SetLinger(0)
 			_ = conn.Close()
-		}, means: lost},
+		}, means: lost, again: true},
 	}
-}
-
-type fault struct {
-	handler http.HandlerFunc
-	means   func(s subject, carrier bool) meaning
-	says    string
 }
 
 // lost is what an answer that did not come means.
@@ -296,9 +327,7 @@ func TestSuiteFaults(t *testing.T) {
 			run(t, name, func(t *testing.T, s subject) {
 				carrier, all := s.survey(t)
 				for at := range all {
-					m := f.means(s, at == carrier)
-					m.says = f.says
-					s.suffers(t, at, carrier, f.handler, m, strings.HasPrefix(name, "time-out"))
+					s.suffers(t, f, at, carrier)
 				}
 			})
 		})
@@ -311,7 +340,9 @@ func TestSuiteStatuses(t *testing.T) {
 		carrier, all := s.survey(t)
 		for _, status := range s.known() {
 			for at := range all {
-				s.suffers(t, at, carrier, s.failed(status), s.means(status, at == carrier), false)
+				s.suffers(t, fault{handler: s.failed(status), means: func(s subject, carrier bool) meaning {
+					return s.means(status, carrier)
+				}}, at, carrier)
 			}
 		}
 	})
@@ -329,30 +360,23 @@ func (s subject) known() (all []int) {
 }
 
 // suffers sends a note whose request number at meets a fault.
-func (s subject) suffers(t *testing.T, at, carrier int, handler http.HandlerFunc, want meaning, slow bool) {
+func (s subject) suffers(t *testing.T, f fault, at, carrier int) {
 	t.Helper()
-	patience := 10 * time.Second
-	if slow {
-		patience = shortly
-	}
-	address, carried := striking(t, s, at, handler)
-	c := s.open(t, address)
-	if at > carrier {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		defer cancel()
-		if _, err := c.Send(ctx, s.parcel(sampleNote())); err != nil || carried.Load() != 1 {
-			t.Errorf("request %d, after the note in %d: the note was sent %d times, and %v", at, carrier, carried.Load(), err)
-		}
+	service := s.strike(t, at, cmp.Or(f.patience, plenty), f.handler)
+	p := s.parcel(sampleNote())
+	receipt, err := s.open(t, service.address).Send(service.ctx, p)
+	switch sent := service.carried.Load(); {
+	case sent == 1 && err == nil && (at > carrier || at < carrier && f.again):
+		return // what comes after the note undoes nothing
+	case at > carrier, sent != 0:
+		t.Errorf("request %d, of which %d carries the note: it was sent %d times, and %v", at, carrier, sent, err)
 		return
 	}
-	failed := s.fail(t, c, s.parcel(sampleNote()), patience)
+	failed, want := s.failure(t, p, receipt, err), f.means(s, at == carrier)
 	if failed.Outcome != want.outcome || failed.Credentials != want.credentials || failed.After != want.after {
 		t.Errorf("request %d, of which %d carries the note: got %+v, want %+v", at, carrier, failed, want)
 	}
-	if !strings.Contains(failed.Error(), want.says) {
-		t.Errorf("%v does not say %q", failed, want.says)
-	}
-	if carried.Load() != 0 {
-		t.Errorf("request %d failed, and the note was sent all the same", at)
+	if !strings.Contains(failed.Error(), f.says) || !strings.Contains(failed.Error(), want.says) {
+		t.Errorf("%v does not say %q %q", failed, f.says, want.says)
 	}
 }

@@ -303,6 +303,12 @@ func (s subject) fail(t *testing.T, c delivery.Channel, p delivery.Parcel, patie
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	receipt, err := c.Send(ctx, p)
+	return s.failure(t, p, receipt, err)
+}
+
+// failure is what came of a parcel that must not arrive.
+func (s subject) failure(t *testing.T, p delivery.Parcel, receipt delivery.Receipt, err error) *delivery.SendError {
+	t.Helper()
 	var failed *delivery.SendError
 	if !errors.As(err, &failed) {
 		t.Fatalf("error %v, want a *delivery.SendError", err)

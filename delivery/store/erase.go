@@ -33,6 +33,7 @@ func (s *Store) eraseUpTo(ctx context.Context, mailbox, alias, upto string) (del
 	}
 	s.vault.forget()
 	s.wakeUp() // what waited behind its jobs
+	s.watches.publish(alias, "")
 	if err == nil {
 		err = s.checkpoint(ctx)
 	}

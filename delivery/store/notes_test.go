@@ -173,6 +173,12 @@ func testWatch(t *testing.T, c composition) {
 	if got := <-mine; got != n.ID {
 		t.Errorf("heard of %s, want %s", got, n.ID)
 	}
+	if _, err := embedded(s).Erase(t.Context(), "101"); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-mine; got != "" {
+		t.Errorf("heard of %s, want of the erasure", got)
+	}
 	for range 2 * watchBuffer {
 		embedded(s).watches.publish(embedded(s).vault.alias("101"), n.ID) // a reader that sleeps blocks nobody
 	}

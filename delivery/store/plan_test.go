@@ -15,6 +15,7 @@ func TestQueriesUseTheirIndexes(t *testing.T) {
 		{selectEnded, "note_ended ((ended_at,id)>(?,?)"},
 		{pageQuery(delivery.Filter{Mailbox: "101"}), "note_mailbox (mailbox=? AND id>?"},
 		{"SELECT id FROM job" + sendingHere, "job_state (state=?)"},
+		{promoteThread, "SEARCH job USING INDEX job_thread (thread=?)"},
 	} {
 		args := make([]any, strings.Count(q.query, "?"))
 		rows, err := s.readers.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+q.query, args...)

@@ -67,7 +67,7 @@ func testRetryWaits(t *testing.T, c composition) {
 }
 
 // jitter is what a time may be off that another machine's clock told.
-const jitter = 100 * time.Millisecond
+const jitter = 500 * time.Millisecond
 
 func same(a, b time.Time) bool { return a.Sub(b).Abs() < jitter }
 

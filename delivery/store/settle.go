@@ -271,11 +271,15 @@ func (f *Fleet) promote(ctx context.Context) error {
 // promote makes the jobs of a thread those of all machines, unless one of them
 // is being sent or has more targets than can be shared.
 func (t *txn) promote(thread []byte) error {
-	_, err := t.exec(`UPDATE job SET shared = 1, head = 0 WHERE thread = ?1 AND shared = 0 AND state = 'queued' AND NOT EXISTS (
-		SELECT 1 FROM job AS other WHERE other.thread = ?1 AND other.shared = 0 AND other.state IN ('queued', 'sending')
-		AND (other.state = 'sending' OR other.steps > ?2))`, thread, shared.MaxSteps)
+	_, err := t.exec(promoteThread, thread, shared.MaxSteps)
 	return err
 }
+
+// promoteThread names both states, as the index on threads has them.
+const promoteThread = `UPDATE job SET shared = 1, head = 0
+	WHERE thread = ?1 AND state IN ('queued', 'sending') AND state = 'queued' AND shared = 0 AND NOT EXISTS (
+	SELECT 1 FROM job AS other WHERE other.thread = ?1 AND other.shared = 0 AND other.state IN ('queued', 'sending')
+	AND (other.state = 'sending' OR other.steps > ?2))`
 
 // publishAll publishes what is meant for all machines and not known to be
 // there, oldest first.

@@ -45,7 +45,7 @@ func (c composition) openWith(tb testing.TB, o Options) keeper {
 func (c composition) timed(t *testing.T, test func(t *testing.T, soon time.Duration)) {
 	t.Helper()
 	if c.fleet {
-		test(t, 300*time.Millisecond)
+		test(t, time.Second)
 		return
 	}
 	synctest.Test(t, func(t *testing.T) { test(t, 5*time.Second) })

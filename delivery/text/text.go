@@ -1,6 +1,7 @@
 package text
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ type Texts struct {
 
 	VoiceFrom, VideoFrom, MissedFrom string // "Voice message from %s": titles
 	Private                          string // in place of a caller's number
+	FromPrivate                      string // Private as it stands in a title
 	CallBack                         string // before the number to call
 
 	Reasons map[string]string // what to say of a note's reason: busy, unreachable, forwarded, declined; missed needs no word
@@ -24,6 +26,7 @@ type Texts struct {
 
 	Days   [7]string  // Sunday first
 	Months [12]string // January first
+	First  string     // how the first day of a month is written, like 1er
 	// Date is the pattern of a day and a time: {day} {d} {month} {time}.
 	Date string
 
@@ -44,13 +47,13 @@ type Caption struct {
 	Line     string // "Sunday 22 November, 14:03 · 0:12 · the line was busy"
 	Hints    []string
 	Number   string // to call back, as people write it; "" for private callers
-	URI      string // tel:+493055501234 (RFC 3966), "" without Number
+	URI      string // tel:+493055501234 (RFC 3966), "" when Number has more than digits
 	callBack string
 }
 
 // Caption is what to say with a note; repeat says that it may be a second copy.
 func (t *Texts) Caption(n delivery.Note, repeat bool) Caption {
-	c := Caption{Title: fmt.Sprintf(t.title(n.Kind), t.Who(n.Caller)), callBack: t.CallBack}
+	c := Caption{Title: fmt.Sprintf(t.title(n.Kind), cmp.Or(named(n.Caller), t.FromPrivate)), callBack: t.CallBack}
 	parts := []string{t.When(n)}
 	if n.Kind != delivery.Missed {
 		parts = append(parts, Length(n.Duration))
@@ -65,9 +68,11 @@ func (t *Texts) Caption(n delivery.Note, repeat bool) Caption {
 	if repeat {
 		c.Hints = append(c.Hints, t.Repeat)
 	}
-	if !n.Caller.Private && n.Caller.Number != "" {
-		c.Number = Display(n.Caller.Number)
-		c.URI = "tel:" + n.Caller.Number
+	if number := visible(n.Caller.Number); !n.Caller.Private && number != "" {
+		c.Number = Display(number)
+		if digits := strings.TrimPrefix(number, "+"); digits != "" && strings.Trim(digits, "0123456789") == "" {
+			c.URI = "tel:" + number
+		}
 	}
 	return c
 }
@@ -81,6 +86,20 @@ func (c Caption) Plain() string {
 	return strings.Join(lines, "\n")
 }
 
+// Short is as much of the caption as fits into limit UTF-16 code units, in
+// which chat services and SMS count: the title to the last.
+func (c Caption) Short(limit int) string {
+	bare := Caption{Title: c.Title, Line: c.Line}
+	hinted := bare
+	hinted.Hints = c.Hints
+	for _, text := range []string{c.Plain(), hinted.Plain(), bare.Plain(), c.Title} {
+		if units(text) <= limit {
+			return text
+		}
+	}
+	return clipUnits(c.Title, limit)
+}
+
 func (t *Texts) title(k delivery.Kind) string {
 	switch k {
 	case delivery.Missed:
@@ -92,17 +111,22 @@ func (t *Texts) title(k delivery.Kind) string {
 	return t.VoiceFrom
 }
 
-// Who is the caller: "Maria K. (+49 30 55501234)", or "Private number".
-func (t *Texts) Who(c delivery.Caller) string {
-	switch number := Display(c.Number); {
-	case c.Private || (c.Name == "" && number == ""):
-		return t.Private
-	case c.Name == "":
+// Who is the caller: "Maria K. (+49 30 55501234)", or "Private number". What
+// came from outside stays on its line and in its direction.
+func (t *Texts) Who(c delivery.Caller) string { return cmp.Or(named(c), t.Private) }
+
+// named is the caller by name and number; "" when neither is known.
+func named(c delivery.Caller) string {
+	name, number := visible(c.Name), Display(visible(c.Number))
+	switch {
+	case c.Private:
+		return ""
+	case name == "":
 		return number
 	case number == "":
-		return c.Name
+		return isolated(name)
 	default:
-		return c.Name + " (" + number + ")"
+		return isolated(name) + " (" + number + ")"
 	}
 }
 
@@ -113,9 +137,13 @@ func (t *Texts) When(n delivery.Note) string {
 		zone = time.UTC
 	}
 	at := n.CalledAt.In(zone)
-	return strings.NewReplacer(
-		"{day}", t.Days[at.Weekday()], "{d}", fmt.Sprint(at.Day()), "{month}", t.Months[at.Month()-1], "{time}", at.Format("15:04"),
-	).Replace(t.Date)
+	day := fmt.Sprint(at.Day())
+	if at.Day() == 1 {
+		day = t.First
+	}
+	return upperFirst(strings.NewReplacer(
+		"{day}", t.Days[at.Weekday()], "{d}", day, "{month}", t.Months[at.Month()-1], "{time}", at.Format("15:04"),
+	).Replace(t.Date))
 }
 
 // Length writes a duration as a player does: "0:12", "1:02:03".

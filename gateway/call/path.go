@@ -7,6 +7,7 @@
 package call
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 // Path is what a call needs on its way.
 type Path struct {
 	Directory   *config.Directory
+	Contacts    *config.Contacts // nil for none
 	Engine      *media.Engine
 	Renderers   *media.Renderers
 	Drafts      delivery.Drafts
@@ -106,7 +108,7 @@ func (p *Path) take(ctx context.Context, c *sip.Call, r *record) Outcome {
 	keep := context.WithoutCancel(ctx)
 	draft, err := p.Drafts.Begin(keep, delivery.Note{
 		ID: c.ID, State: delivery.Recording, Kind: delivery.Voice, Trunk: c.Trunk.Name,
-		Recipient: mailbox.Recipient(), Caller: delivery.Caller(c.Caller),
+		Recipient: mailbox.Recipient(), Caller: p.caller(c, mailbox),
 		Reason: callee.Reason, CalledAt: r.Time,
 	}, int64(p.MaxDuration.Seconds()*tapeRate))
 	if err != nil {
@@ -134,6 +136,17 @@ func (p *Path) find(callees []sip.Callee) (*config.Mailbox, sip.Callee, bool) {
 		}
 	}
 	return nil, sip.Callee{}, false
+}
+
+// caller is who calls, by the name that the mailbox's contacts have: the
+// recipient knows it, and the call's own may be anybody's.
+func (p *Path) caller(c *sip.Call, m *config.Mailbox) delivery.Caller {
+	caller := delivery.Caller(c.Caller)
+	if caller.Private {
+		return caller
+	}
+	caller.Name = cmp.Or(p.Contacts.Name(m.Number, caller.Number, c.Trunk.Country), caller.Name)
+	return caller
 }
 
 func (p *Path) refuseOffer(c *sip.Call, err error) Outcome {

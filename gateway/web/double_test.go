@@ -42,6 +42,7 @@ type memory struct {
 	notes    []delivery.Note // oldest first
 	watchers map[chan string]string
 	muted    bool
+	revoked  bool // the links
 	fail     error
 	cut      error // what an export fails with after its first bytes
 }
@@ -155,6 +156,22 @@ func (m *memory) watched() int {
 	return len(m.watchers)
 }
 
+// revoke ends all links, and has who watches look again.
+func (m *memory) revoke() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.revoked = true
+	m.tell(delivery.Note{Recipient: delivery.Recipient{Number: reception}})
+}
+
+// drop erases notes.
+func (m *memory) drop(which func(delivery.Note) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.notes = slices.DeleteFunc(m.notes, which)
+	m.tell(delivery.Note{Recipient: delivery.Recipient{Number: reception}})
+}
+
 // mute tells watchers nothing more.
 func (m *memory) mute() {
 	m.mu.Lock()
@@ -184,6 +201,14 @@ func (m *memory) Open(_ context.Context, id string) (io.ReadSeekCloser, delivery
 	return readSeekNopCloser{bytes.NewReader(tone)}, n, nil
 }
 
+func (m *memory) Life(_ context.Context, id string) (delivery.Life, error) {
+	n := m.note(id)
+	if m.fail != nil || n.ID == "" {
+		return delivery.Life{}, cmp.Or(m.fail, delivery.ErrNotFound)
+	}
+	return delivery.Life{Note: n}, nil
+}
+
 func (m *memory) Export(_ context.Context, mailbox string, w io.Writer) error {
 	if m.fail != nil || !slices.ContainsFunc(m.notes, func(n delivery.Note) bool { return n.Recipient.Number == mailbox }) {
 		return cmp.Or(m.fail, delivery.ErrNotFound)
@@ -206,6 +231,7 @@ func (m *memory) Erase(_ context.Context, mailbox string) (e delivery.Erasure, e
 		e.Proof = append(e.Proof, delivery.ErasedNote{ID: n.ID, SHA256: n.Media.SHA256})
 		return true
 	})
+	m.tell(delivery.Note{Recipient: delivery.Recipient{Number: mailbox}})
 	return e, nil
 }
 
@@ -214,7 +240,9 @@ func (m *memory) LinkOwner(_ context.Context, token string) (string, error) {
 	if m.fail != nil {
 		return "", m.fail
 	}
-	if !ok {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !ok || m.revoked {
 		return "", delivery.ErrNotFound
 	}
 	return owner, nil

@@ -1,16 +1,15 @@
 package web
 
 import (
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 
-	"github.com/nyaruka/phonenumbers"
-
 	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/text"
 )
 
 // noteView is a note as the page's script reads it.
@@ -25,8 +24,10 @@ type noteView struct {
 	Waveform   []int         `json:"waveform"`       // 0 to 255
 	Media      *mediaView    `json:"media"`          // null when there is nothing to play
 	Gone       bool          `json:"gone,omitempty"` // there was something: its time is over
-	Read       bool          `json:"read"`
+	Read       bool          `json:"read"`           // or played
 	Played     bool          `json:"played"`
+	ReadAt     time.Time     `json:"read_at,omitzero"`
+	PlayedAt   time.Time     `json:"played_at,omitzero"`
 }
 
 type callerView struct {
@@ -74,10 +75,7 @@ func (s *Server) thread(w http.ResponseWriter, r *http.Request, mailbox string) 
 	for _, n := range notes[:min(limit, len(notes))] {
 		view.Notes = append(view.Notes, viewOf(n))
 	}
-	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(view); err != nil {
-		s.log.DebugContext(r.Context(), "answer was not sent", "route", r.Pattern, "error", err)
-	}
+	s.json(w, r, view)
 }
 
 func viewOf(n delivery.Note) noteView {
@@ -92,10 +90,12 @@ func viewOf(n delivery.Note) noteView {
 		Waveform:   make([]int, len(n.Waveform)),
 		Read:       !n.ReadAt.IsZero() || !n.PlayedAt.IsZero(),
 		Played:     !n.PlayedAt.IsZero(),
+		ReadAt:     n.ReadAt.UTC(),
+		PlayedAt:   n.PlayedAt.UTC(),
 	}
 	if !n.Caller.Private {
 		v.Caller.Number, v.Caller.Name = n.Caller.Number, n.Caller.Name
-		v.Caller.Display = display(n.Caller.Number)
+		v.Caller.Display = text.Display(n.Caller.Number)
 	}
 	for i, level := range n.Waveform {
 		v.Waveform[i] = int(level)
@@ -107,16 +107,6 @@ func viewOf(n delivery.Note) noteView {
 	return v
 }
 
-// display writes a number as people do, "+49 30 55501234"; what is no E.164
-// number stays as it is.
-func display(number string) string {
-	parsed, err := phonenumbers.Parse(number, "") // without a region, only numbers with "+" parse
-	if err != nil {
-		return number
-	}
-	return phonenumbers.Format(parsed, phonenumbers.INTERNATIONAL)
-}
-
 // mark keeps that a note was read or played: POST …/notes/ID/read.
 func (s *Server) mark(w http.ResponseWriter, r *http.Request, mailbox string) {
 	id, mark := r.PathValue("id"), delivery.Mark(r.PathValue("mark"))
@@ -124,6 +114,10 @@ func (s *Server) mark(w http.ResponseWriter, r *http.Request, mailbox string) {
 		s.notFound(w, r)
 		return
 	}
+	s.keepMark(w, r, mailbox, id, mark)
+}
+
+func (s *Server) keepMark(w http.ResponseWriter, r *http.Request, mailbox, id string, mark delivery.Mark) {
 	err := s.o.Inbox.Mark(r.Context(), mailbox, id, mark)
 	switch {
 	case errors.Is(err, delivery.ErrNotFound):
@@ -165,7 +159,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, mailbox string) 
 			if !watching {
 				return
 			}
-			err = send("note", id)
+			err = send("note", cmp.Or(id, "-"))
 		case <-beat.C:
 			err = send("beat", "-")
 		case <-r.Context().Done():

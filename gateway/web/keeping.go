@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -68,8 +67,5 @@ func (s *Server) erase(w http.ResponseWriter, r *http.Request, mailbox string) {
 		s.unavailable(w, r, err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(erased); err != nil {
-		s.log.DebugContext(r.Context(), "answer was not sent", "route", r.Pattern, "error", err)
-	}
+	s.json(w, r, erased)
 }

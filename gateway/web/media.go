@@ -15,11 +15,25 @@ import (
 // service to fetch; "" when the server has no public URL. The signature is
 // HMAC-SHA256 over the id and the expiry, under a key for such links alone.
 func (s *Server) Link(id string, expires time.Time) string {
+	return s.signed("/media/", s.linkKey, id, expires)
+}
+
+// Page signs a URL to a page that plays the note, as Link does.
+func (s *Server) Page(id string, expires time.Time) string {
+	return s.signed("/note/", s.pageKey, id, expires)
+}
+
+func (s *Server) signed(path string, key []byte, id string, expires time.Time) string {
 	if s.public.Host == "" {
 		return ""
 	}
-	exp := strconv.FormatInt(expires.Unix(), 10)
-	return s.public.String() + "/media/" + id + "?exp=" + exp + "&sig=" + sign(s.linkKey, id, exp)
+	return s.public.String() + path + id + "?" + signedQuery(key, id, strconv.FormatInt(expires.Unix(), 10))
+}
+
+// signedQuery lets in who has it, to what the key and id stand for, until the
+// Unix time exp.
+func signedQuery(key []byte, id, exp string) string {
+	return "exp=" + exp + "&sig=" + sign(key, id, exp)
 }
 
 // linkedMedia serves the file that a signed link names.
@@ -42,7 +56,7 @@ func (s *Server) noteMedia(w http.ResponseWriter, r *http.Request, mailbox strin
 }
 
 // media serves a note's file, whole or in ranges (RFC 9110 section 14), if
-// may allows it.
+// may allows it; with ?as=mp3 as an MP3 file, where there is one.
 func (s *Server) media(w http.ResponseWriter, r *http.Request, id string, may func(delivery.Note) bool) {
 	if !delivery.ValidID(id) {
 		s.notFound(w, r)
@@ -62,7 +76,17 @@ func (s *Server) media(w http.ResponseWriter, r *http.Request, id string, may fu
 		s.notFound(w, r)
 		return
 	}
-	serveFile(w, r, note, file)
+	if r.URL.Query().Get("as") != "mp3" || !s.mp3s.offers(note) {
+		serveFile(w, r, note, file)
+		return
+	}
+	mp3, note, err := s.mp3s.make(r.Context(), note, file)
+	if err != nil {
+		s.log.WarnContext(r.Context(), "note did not become an MP3 file", "route", r.Pattern, "note_id", id, "error", err)
+		static(w, http.StatusServiceUnavailable, s.pages.unavailable)
+		return
+	}
+	serveFile(w, r, note, mp3)
 }
 
 func serveFile(w http.ResponseWriter, r *http.Request, note delivery.Note, file io.ReadSeeker) {
@@ -85,5 +109,5 @@ func mediaType(kept string) string {
 // extension is how a saved file is called: operating systems go by it.
 func extension(kept string) string {
 	base, _, _ := strings.Cut(kept, ";")
-	return map[string]string{"audio/ogg": ".ogg", "video/mp4": ".mp4", "video/webm": ".webm"}[strings.TrimSpace(base)]
+	return map[string]string{"audio/ogg": ".ogg", "audio/mpeg": ".mp3", "video/mp4": ".mp4", "video/webm": ".webm"}[strings.TrimSpace(base)]
 }

@@ -1,6 +1,9 @@
 package web
 
 import (
+	"context"
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -156,4 +159,62 @@ func FuzzMediaLink(f *testing.F) {
 			t.Fatalf("%q %q %q: %d", id, expires, signature, got)
 		}
 	})
+}
+
+// Browsers that know no Opus get an MP3 file, in parts as they like it.
+func TestMediaAsMP3(t *testing.T) {
+	m := newMemory()
+	encoded := 0
+	s := newServer(t, m, func(o *Options) {
+		o.MP3 = func(_ context.Context, note io.Reader) ([]byte, error) {
+			encoded++
+			got, err := io.ReadAll(note)
+			if err == nil && string(got) != string(tone) {
+				err = errors.New("not the note's file")
+			}
+			return []byte("an MP3 file"), err
+		}
+	})
+	n := m.add(delivery.Note{Kind: delivery.Voice})
+	link, _ := url.Parse(s.Link(n.ID, time.Now().Add(time.Hour)))
+	for _, target := range []string{"/media/" + n.ID + "?" + link.RawQuery + "&as=mp3", "/inbox/" + receptionToken + "/notes/" + n.ID + "/media?as=mp3"} {
+		for _, c := range []struct{ ranges, want string }{{"", "an MP3 file"}, {"bytes=3-5", "MP3"}} {
+			r := ask(t, s, "GET", target, header("Range", c.ranges))
+			if h := r.Header(); r.Body.String() != c.want || h.Get("Content-Type") != "audio/mpeg" ||
+				h.Get("ETag") != `"`+n.Media.SHA256+`-mp3"` || !strings.HasSuffix(h.Get("Content-Disposition"), `.mp3"`) {
+				t.Errorf("%s of %s got %d %q, %v", c.ranges, target, r.Code, r.Body, h)
+			}
+		}
+	}
+	if encoded != 1 {
+		t.Errorf("it was encoded %d times", encoded)
+	}
+	if got := dump(ask(t, s, "GET", "/media/"+n.ID+"?exp=1&sig=x&as=mp3")); got != dump(ask(t, s, "GET", "/")) {
+		t.Errorf("without a signature: %s", got)
+	}
+	video := m.add(delivery.Note{Kind: delivery.Video, Media: delivery.Media{Type: "video/mp4", SHA256: "v"}})
+	if got := ask(t, s, "GET", "/inbox/"+receptionToken+"/notes/"+video.ID+"/media?as=mp3").Header().Get("Content-Type"); got != "video/mp4" {
+		t.Errorf("a video came as %s", got)
+	}
+}
+
+func TestMediaThatDoesNotBecomeMP3(t *testing.T) {
+	m := newMemory()
+	n := m.add(delivery.Note{Kind: delivery.Voice})
+	for _, c := range []struct {
+		why    string
+		mp3    func(context.Context, io.Reader) ([]byte, error)
+		status int
+	}{
+		{"for there is no way", nil, http.StatusOK}, // as it was kept
+		{"for it fails", func(context.Context, io.Reader) ([]byte, error) { return nil, errors.New("bad page") }, http.StatusServiceUnavailable},
+	} {
+		t.Run(c.why, func(t *testing.T) {
+			s := newServer(t, m, func(o *Options) { o.MP3 = c.mp3 })
+			r := ask(t, s, "GET", "/inbox/"+receptionToken+"/notes/"+n.ID+"/media?as=mp3")
+			if r.Code != c.status || strings.Contains(r.Body.String(), "bad page") {
+				t.Errorf("got %d", r.Code)
+			}
+		})
+	}
 }

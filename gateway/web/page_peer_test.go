@@ -4,126 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/afterbeep/afterbeep/delivery"
 )
-
-// chromium is the running browser.
-type chromium struct{ ctx context.Context }
-
-func startChromium(t *testing.T) chromium {
-	t.Helper()
-	program, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("chromium is not installed")
-		}
-		t.Skip("chromium is not installed: the page is not tried in a browser")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()), chromedp.NoSandbox, chromedp.DisableGPU)
-	for _, flag := range []string{"disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync", "mute-audio"} {
-		options = append(options, chromedp.Flag(flag, true))
-	}
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
-	t.Cleanup(stop)
-	ctx, closeAll := chromedp.NewExecAllocator(ctx, options...)
-	t.Cleanup(closeAll)
-	ctx, _ = chromedp.NewContext(ctx)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatal(err)
-	}
-	return chromium{ctx}
-}
-
-// tab is a tab of the browser.
-type tab struct {
-	t   *testing.T
-	ctx context.Context
-}
-
-// open opens a tab, in front as a recipient's would be. Whatever its page writes
-// on the console fails the test, unless it holds one of the expected texts.
-func (c chromium) open(t *testing.T, expected ...string) tab {
-	t.Helper()
-	ctx, _ := chromedp.NewContext(c.ctx)
-	front := chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
-		_, err := chromedp.Call(ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
-		return err
-	})
-	if err := chromedp.Do(ctx, front); err != nil {
-		t.Fatal(err)
-	}
-	messages := chromedp.Console(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for m, err := range messages {
-			if err != nil {
-				return
-			}
-			if !slices.ContainsFunc(expected, func(text string) bool { return strings.Contains(m.String(), text) }) {
-				t.Errorf("the page complains: %v", m)
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		if err := chromedp.Cancel(ctx); err != nil && !errors.Is(err, context.Canceled) {
-			t.Errorf("the tab did not close: %v", err)
-		}
-		<-ended
-	})
-	return tab{t, ctx}
-}
-
-// do runs steps in the tab.
-func (p tab) do(what string, steps ...chromedp.Action[chromedp.Void]) {
-	p.t.Helper()
-	if err := chromedp.Do(p.ctx, steps...); err != nil {
-		p.t.Fatalf("%s: %v", what, err)
-	}
-}
-
-// until waits until an expression is true in the page.
-func (p tab) until(what, expression string) {
-	p.t.Helper()
-	wait, cancel := context.WithTimeout(p.ctx, 10*time.Second)
-	defer cancel()
-	holds := "(() => { try { return " + expression + " } catch { return false } })()" // what is asked for may not be there yet
-	if _, err := chromedp.Run(wait, chromedp.Poll[bool](holds)); err != nil {
-		page, _ := chromedp.Run(p.ctx, chromedp.Text(chromedp.CSS("#app")))
-		p.t.Fatalf("%s: %s is never true (%v); the page says\n%s", what, expression, err, page)
-	}
-}
-
-// count is how often a selector is found, as an expression.
-func count(selector string, is int) string {
-	return fmt.Sprintf("document.querySelectorAll(%q).length === %d", selector, is)
-}
-
-// value is the place of the n-th waveform's slider in seconds, as an expression.
-func value(n int) string {
-	return fmt.Sprintf("document.querySelectorAll('[role=slider]')[%d].ariaValueNow * 1", n)
-}
-
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal(what)
-		}
-	}
-}
 
 func waveform() []byte {
 	levels := make([]byte, 64)
@@ -146,8 +34,21 @@ func TestPage(t *testing.T) {
 		{"older notes", tryOlder, nil},
 		{"a phone shows list and thread", tryPhone, nil},
 		{"audio that is no longer kept", tryGone, nil},
+		{"a chat hears of it too", tryReceipts, nil},
+		{"the mailbox is erased meanwhile", tryErased, []string{"404"}},
+		{"a chat is linked on a phone", tryLinkingOnPhone, nil},
+		{"a chat is linked from a desk", tryLinkingFromDesk, nil},
+		{"a code that is over, and none to be had", tryLateLinking, []string{"429", "503"}},
+		{"a note by its link", tryNotePage, nil},
+		{"a note without a script", tryNoteWithoutScript, nil},
+		{"a note whose audio is gone", tryNoteGone, nil},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.try(browser.open(t, c.expected...)) })
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			page := browser.open(t, c.expected...)
+			c.try(page)
+			page.do("leave, before the server does", chromedp.Navigate("about:blank"))
+		})
 	}
 }
 
@@ -283,3 +184,54 @@ func tryGone(page tab) {
 
 // id is an id that sorts by n.
 func id(n int) string { return strings.Repeat("0", 25) + fmt.Sprint(n) }
+
+func tryReceipts(page tab) {
+	t := page.t
+	m := newMemory()
+	address := listen(t, newServer(t, m, nil))
+	jo := delivery.Caller{Number: "+493055501234", Name: "Jo Ender"}
+	n := m.add(delivery.Note{ID: id(0), Kind: delivery.Voice, Caller: jo, Reason: "busy", Waveform: voice()})
+	m.add(delivery.Note{ID: id(1), Kind: delivery.Missed, Caller: jo, Reason: "missed"})
+	m.add(delivery.Note{ID: id(2), Kind: delivery.Voice, Caller: jo, Waveform: voice(), Partial: true})
+	page.dark()
+	page.do("open", phone(), chromedp.Navigate(address+InboxPath(receptionToken)))
+	page.until("the caller", count(".caller", 1))
+	page.do("choose", chromedp.Click(chromedp.CSS(".caller")))
+	page.until("all were seen here", "[...document.querySelectorAll('.seen')].every((seen) => seen.textContent.startsWith('Seen ')) && "+count(".seen", 3))
+	if err := m.Mark(t.Context(), reception, n.ID, delivery.MarkPlayed); err != nil {
+		t.Fatal(err)
+	}
+	page.until("one was played there", "document.querySelector('.note:first-of-type .seen.is-played').textContent.startsWith('Played ')")
+	page.until("it is no longer new", count(".is-unplayed", 1))
+	page.until("nothing hangs over", "document.documentElement.scrollWidth <= 390")
+	page.picture("inbox-played-phone-dark")
+}
+
+func tryErased(page tab) {
+	t := page.t
+	m := newMemory()
+	address := listen(t, newServer(t, m, nil))
+	for n := range pageLimit + 3 {
+		m.add(delivery.Note{ID: fmt.Sprintf("%026d", n), Kind: delivery.Voice, Caller: delivery.Caller{Number: "204"}})
+	}
+	page.do("open", chromedp.EmulateViewport(1280, 800), chromedp.Navigate(address+InboxPath(receptionToken)))
+	page.until("the newest are shown", count(".note", pageLimit))
+	page.do("ask for the older ones", chromedp.Click(chromedp.CSS(".thread .older")))
+	page.until("all are shown", count(".note", pageLimit+3))
+	page.do("play", chromedp.Click(chromedp.CSS(".note:last-of-type .play")))
+	page.until("one plays", count(".note.is-playing", 1))
+
+	m.drop(func(n delivery.Note) bool { return n.ID == id(1) })
+	page.until("an old one goes", count(".note", pageLimit+2)+" && "+count(".note.is-playing", 1))
+	if _, err := m.Erase(t.Context(), reception); err != nil {
+		t.Fatal(err)
+	}
+	page.until("all are gone", count(".note, .caller", 0)+" && document.querySelector('.state h2').textContent === 'No messages yet'")
+	for n := range pageLimit + 1 {
+		m.add(delivery.Note{ID: fmt.Sprintf("1%025d", n), Kind: delivery.Missed, Caller: delivery.Caller{Number: "204"}})
+	}
+	page.until("and life goes on", "document.querySelectorAll('.note').length >= "+fmt.Sprint(pageLimit))
+
+	m.revoke()
+	page.until("and ends", "document.querySelector('.state h2').textContent === 'There is nothing here any more'")
+}

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/text"
 )
 
 //go:embed page
@@ -22,10 +23,10 @@ var files embed.FS
 
 // pages is what page/ holds.
 type pages struct {
-	inbox, admin         *template.Template
+	inbox, admin, note   *template.Template
 	missing, unavailable []byte            // the same bytes for everybody
 	files                map[string][]byte // styles, scripts and pictures by name
-	scripts              []string          // their names
+	scripts              []string          // those of the inbox by name
 	assets               string            // "assets/VERSION", where they are served; a new version has a new address
 }
 
@@ -36,25 +37,27 @@ func loadPages(base string) (pages, error) {
 	if err != nil {
 		return p, fmt.Errorf("the pages in the program: %w", err)
 	}
-	p.inbox, p.admin = templates.Lookup("inbox.html"), templates.Lookup("admin.html")
+	p.inbox, p.admin, p.note = templates.Lookup("inbox.html"), templates.Lookup("admin.html"), templates.Lookup("note.html")
 	entries, err := fs.ReadDir(files, "page")
 	if err != nil {
 		return p, fmt.Errorf("the pages in the program: %w", err)
 	}
 	version := sha256.New()
 	for _, e := range entries {
-		text, err := files.ReadFile("page/" + e.Name())
+		content, err := files.ReadFile("page/" + e.Name())
 		if err != nil {
 			return p, fmt.Errorf("the pages in the program: %w", err)
 		}
-		_, _ = version.Write(text)
+		_, _ = version.Write(content)
 		switch path.Ext(e.Name()) {
 		case ".html":
 			continue
 		case ".js":
-			p.scripts = append(p.scripts, e.Name())
+			if e.Name() != "note.js" { // the note page's own
+				p.scripts = append(p.scripts, e.Name())
+			}
 		}
-		p.files[e.Name()] = text
+		p.files[e.Name()] = content
 	}
 	p.assets = "assets/" + hex.EncodeToString(version.Sum(nil)[:8])
 	var missing, unavailable bytes.Buffer
@@ -78,14 +81,14 @@ var assetTypes = map[string]string{
 // asset serves a style, script or picture. They hold nothing of anybody's.
 func (s *Server) asset(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("file")
-	text, ok := s.pages.files[name]
+	content, ok := s.pages.files[name]
 	if !ok || "assets/"+r.PathValue("version") != s.pages.assets {
 		s.notFound(w, r)
 		return
 	}
 	w.Header().Set("Content-Type", assetTypes[path.Ext(name)])
 	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable") // RFC 8246: the version is in the address
-	_, _ = w.Write(text)
+	_, _ = w.Write(content)
 }
 
 // inboxView fills inbox.html.
@@ -113,7 +116,7 @@ func (s *Server) inboxPage(w http.ResponseWriter, r *http.Request, mailbox strin
 		Assets:    up + s.pages.assets,
 		Scripts:   s.pages.scripts,
 		Recipient: recipient,
-		Display:   display(recipient.Number),
+		Display:   text.Display(recipient.Number),
 		Admin:     admin,
 	})
 }
@@ -156,7 +159,7 @@ func (s *Server) mailboxes(query string) (found []mailboxView, more bool) {
 		if len(found) == mailboxesMost {
 			return found, true
 		}
-		found = append(found, mailboxView{m.Name, display(m.Number), "inbox/" + url.PathEscape(m.Number)})
+		found = append(found, mailboxView{m.Name, text.Display(m.Number), "inbox/" + url.PathEscape(m.Number)})
 	}
 	return found, false
 }

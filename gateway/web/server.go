@@ -1,11 +1,14 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -17,11 +20,11 @@ import (
 	"github.com/afterbeep/afterbeep/delivery"
 )
 
-// Options is what the server works with. Only AdminToken, PublicURL and
-// Heartbeat may be left empty.
+// Options is what the server works with. Callbacks, Linkables, LinkableFor,
+// MP3, AdminToken, PublicURL and Heartbeat may be left empty.
 type Options struct {
 	Inbox     delivery.Inbox
-	Notes     delivery.Opener
+	Notes     Notes
 	Links     Links
 	Keeper    Keeper
 	Directory Directory
@@ -32,9 +35,28 @@ type Options struct {
 	// to anybody; nil when it does.
 	Ready func(ctx context.Context) error
 
+	// Callbacks answer what chat services tell, by the name of the channel: the
+	// handlers behind /callback/NAME.
+	Callbacks map[string]http.Handler
+	// Linkables are the channels whose chats mailboxes can link to themselves,
+	// by name, and LinkableFor names those to offer to a mailbox: which its
+	// chains name without an address. nil when there are none.
+	Linkables   map[string]Linkable
+	LinkableFor func(mailbox string) []string
+
+	// MP3 makes an MP3 file of a note's Ogg Opus file, for browsers that know no
+	// Opus; nil for none.
+	MP3 func(ctx context.Context, note io.Reader) ([]byte, error)
+
 	PublicURL  string        // where this server is reached from outside, like https://notes.example/voice; "" for no media links
 	AdminToken string        // opens every mailbox; "" for nobody
 	Heartbeat  time.Duration // between signs of life on an idle event stream; 0 for 20 s
+}
+
+// Notes reads notes, see delivery.Notes.
+type Notes interface {
+	Life(ctx context.Context, id string) (delivery.Life, error)
+	Open(ctx context.Context, id string) (io.ReadSeekCloser, delivery.Note, error)
 }
 
 // Links knows the secrets behind addresses, see delivery.Links.
@@ -61,8 +83,11 @@ type Server struct {
 
 	public     *url.URL // without a slash at its end; zero when there is none
 	linkKey    []byte   // signs media links
+	pageKey    []byte   // signs note pages
 	sessionKey []byte   // signs admin cookies
 
+	codes    quota // of linking codes
+	mp3s     mp3s
 	shutdown sync.Once
 	closing  chan struct{} // closed when event streams must end
 }
@@ -91,11 +116,14 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		pages:      pages,
 		public:     public,
 		linkKey:    derive(key, "media link"),
+		pageKey:    derive(key, "note page"),
 		sessionKey: derive(key, "admin session", o.AdminToken),
+		mp3s:       mp3s{encode: o.MP3},
 		closing:    make(chan struct{}),
 	}
 	sameOrigin := http.NewCrossOriginProtection() // refuses changes that another site's page asks a browser for
 	sameOrigin.SetDenyHandler(http.HandlerFunc(s.notFound))
+	sameOrigin.AddInsecureBypassPattern("/callback/{name}") // asked by services, which prove themselves
 	if public.Host != "" {
 		if err := sameOrigin.AddTrustedOrigin(public.Scheme + "://" + public.Host); err != nil {
 			return nil, fmt.Errorf("the public URL: %w", err)
@@ -175,6 +203,9 @@ func (s *Server) mailboxRoutes() []mailboxRoute {
 		{"POST", "/notes/{id}/{mark}", s.mark},
 		{"GET", "/notes/{id}/media", s.noteMedia},
 		{"GET", "/events", s.events},
+		{"GET", "/chats", s.chats},
+		{"POST", "/chats/{channel}/code", s.chatCode},
+		{"DELETE", "/chats/{channel}", s.unlink},
 	}
 }
 
@@ -187,6 +218,10 @@ func (s *Server) routes() *http.ServeMux {
 		{"GET /metrics", s.o.Metrics.ServeHTTP},
 		{"GET /assets/{version}/{file}", s.asset},
 		{"GET /media/{id}", s.linkedMedia},
+		{"GET /note/{id}", s.linkedNote},
+		{"POST /note/{id}/played", s.linkedPlayed},
+		{"GET /callback/{name}", s.callback},
+		{"POST /callback/{name}", s.callback},
 	}
 	for _, r := range s.mailboxRoutes() {
 		table = append(table, route{r.method + " /inbox/{token}" + r.path, s.byLink(r.serve)})
@@ -235,22 +270,27 @@ func hardened(next http.Handler) http.Handler {
 func (s *Server) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		out := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		out := &statusWriter{ResponseWriter: w}
 		next.ServeHTTP(out, r)
 		s.log.DebugContext(r.Context(), "http request",
-			"route", r.Pattern, "status", out.status, "took_ms", time.Since(began).Milliseconds())
+			"route", r.Pattern, "status", cmp.Or(out.status, http.StatusOK), "took_ms", time.Since(began).Milliseconds())
 	})
 }
 
 // statusWriter remembers the status that was sent.
 type statusWriter struct {
 	http.ResponseWriter
-	status int
+	status int // 0 before the answer began
 }
 
 func (w *statusWriter) WriteHeader(status int) {
 	w.status = status
 	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Write(b []byte) (int, error) {
+	w.status = cmp.Or(w.status, http.StatusOK)
+	return w.ResponseWriter.Write(b)
 }
 
 // Unwrap gives http.ResponseController the writer below.
@@ -269,6 +309,14 @@ func (s *Server) unavailable(w http.ResponseWriter, r *http.Request, err error) 
 		s.log.WarnContext(r.Context(), "store failed a request", "route", r.Pattern, "error", err)
 	}
 	static(w, http.StatusServiceUnavailable, s.pages.unavailable)
+}
+
+// json answers with a view, as the page's script reads it.
+func (s *Server) json(w http.ResponseWriter, r *http.Request, view any) {
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(view); err != nil {
+		s.log.DebugContext(r.Context(), "answer was not sent", "route", r.Pattern, "error", err)
+	}
 }
 
 // static answers with a page that is the same for everybody.

@@ -186,7 +186,7 @@ func TestWhatThePageIsTold(t *testing.T) {
 				Duration: 1240 * time.Millisecond, Partial: true, Waveform: []byte{0, 255}, Media: delivery.Media{Type: "audio/ogg", Bytes: 9}, PlayedAt: at,
 			},
 			`{"id":"1","kind":"voice","caller":{"number":"+493055501234","display":"+49 30 55501234","name":"M","private":false},"reason":"busy",` +
-				`"called_at":"2026-03-01T13:03:00Z","duration_ms":1240,"partial":true,"waveform":[0,255],"media":{"type":"audio/ogg","bytes":9},"read":true,"played":true}`,
+				`"called_at":"2026-03-01T13:03:00Z","duration_ms":1240,"partial":true,"waveform":[0,255],"media":{"type":"audio/ogg","bytes":9},"read":true,"played":true,"played_at":"2026-03-01T13:03:00Z"}`,
 		},
 		{
 			"private, though the note knows more",
@@ -196,7 +196,7 @@ func TestWhatThePageIsTold(t *testing.T) {
 		{
 			"extension",
 			delivery.Note{ID: "3", Kind: delivery.Missed, Caller: delivery.Caller{Number: "101"}, CalledAt: at, ReadAt: at},
-			`{"id":"3","kind":"missed","caller":{"number":"101","display":"101","private":false},"called_at":"2026-03-01T13:03:00Z","duration_ms":0,"partial":false,"waveform":[],"media":null,"read":true,"played":false}`,
+			`{"id":"3","kind":"missed","caller":{"number":"101","display":"101","private":false},"called_at":"2026-03-01T13:03:00Z","duration_ms":0,"partial":false,"waveform":[],"media":null,"read":true,"played":false,"read_at":"2026-03-01T13:03:00Z"}`,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

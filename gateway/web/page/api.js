@@ -3,18 +3,39 @@
 
 const base = location.pathname;
 
-// page reads one page of notes, newest first: those older than the id before.
-export async function page(before = "") {
-  const response = await fetch(`${base}/notes?before=${before}`);
+// gone is the message of the error that says that the address opens nothing.
+export const gone = "status 404";
+
+async function answer(path, options) {
+  const response = await fetch(base + path, options);
   if (!response.ok) throw new Error(`status ${response.status}`);
-  return response.json();
+  return response;
 }
+
+// page reads one page of notes, newest first: those older than the id before.
+export const page = async (before = "") => (await answer(`/notes?before=${before}`)).json();
 
 // mark keeps that a note was read or played.
 export const mark = (note, what) =>
   fetch(`${base}/notes/${note.id}/${what}`, { method: "POST", keepalive: true }).catch(() => {});
 
-export const mediaURL = (note) => `${base}/notes/${note.id}/media`;
+// mediaURL is where a note's file is: as MP3 for browsers that know no Opus,
+// where the gateway has that.
+const form = new Audio().canPlayType("audio/ogg; codecs=opus") ? "" : "?as=mp3";
+export const mediaURL = (note) => `${base}/notes/${note.id}/media${note.kind === "video" ? "" : form}`;
+
+// chats lists where the mailbox can link a chat, and whether it has.
+export const chats = async () => (await answer("/chats")).json();
+
+// code asks for what links a chat; left says how many milliseconds it is good
+// for, by the gateway's clock.
+export async function code(channel) {
+  const response = await answer(`/chats/${encodeURIComponent(channel)}/code`, { method: "POST" });
+  const code = await response.json();
+  return { ...code, left: Date.parse(code.expires) - Date.parse(response.headers.get("Date")) };
+}
+
+export const unlink = (channel) => answer(`/chats/${encodeURIComponent(channel)}`, { method: "DELETE" });
 
 const silence = 50_000; // longer than two heartbeats: the connection is dead
 

@@ -1,8 +1,8 @@
 // One note in a thread.
 
-import { attribute, element, icon, modified } from "./dom.js";
-import { language, length, reason, say, time, total } from "./text.js";
-import { keys, sliderKeys, waveform } from "./waveform.js";
+import { Controls } from "./controls.js";
+import { attribute, element, icon } from "./dom.js";
+import { moment, reason, say, time, total } from "./text.js";
 
 // bubble makes a note's element. show() brings it up to date.
 export function bubble(note, player) {
@@ -43,7 +43,7 @@ const missedLine = (...more) =>
   element("div", { class: "line" }, icon("missed"), element("span", { class: "what" }, say("missed_call")), ...more);
 
 // goneLine says that there was something to play.
-const goneLine = (note) =>
+const goneLine = (note, mark) =>
   element(
     "div",
     { class: "line" },
@@ -51,60 +51,61 @@ const goneLine = (note) =>
     element("span", { class: "what" }, `${say(note.kind === "missed" ? "missed_call" : note.kind)}, ${total(note)}`),
     element("span", { class: "gone" }, say("gone")),
     when(note),
+    mark,
   );
 
 // line is a call that left nothing to play, or nothing any more.
-const line = (note) => ({
-  element: note.gone ? goneLine(note) : missedLine(when(note)),
-  show() {},
-});
+function line(note) {
+  const mark = seen(note);
+  return { element: note.gone ? goneLine(note, mark.element) : missedLine(when(note), mark.element), show: mark.show };
+}
 
-// playable is a note with its button, waveform and speed.
+// playable is a note with what plays it.
 function playable(note, player) {
   const video = note.kind === "video" && element("video", { class: "picture", playsinline: true, preload: "none" });
-  const toggle = () => player.toggle(note, video || undefined);
-  const button = element("button", { class: "play", type: "button", onclick: toggle }, icon("play"), icon("pause"));
-  const wave = waveform(note, (ms) => player.seek(note, ms));
-  const clock = element("span", { class: "clock" });
-  const speed = element("button", { class: "speed", type: "button", onclick: () => player.nextSpeed() });
-  const error = element("p", { class: "unplayable", role: "alert", hidden: true }, say("unplayable"));
+  const controls = new Controls(note, player, video || undefined);
   const cut = note.partial && element("span", { class: "cut", title: say("cut_off_hint") }, icon("cut"), say("cut_off"));
-
+  const mark = seen(note);
   return {
     element: element(
       "div",
       { class: "body" },
       note.kind === "missed" && missedLine(),
       video,
-      element("div", { class: "player" }, button, wave.element, speed),
-      element("div", { class: "foot" }, clock, element("span", { class: "dot", "aria-hidden": "true" }), cut, when(note)),
-      error,
+      controls.element,
+      element(
+        "div",
+        { class: "foot" },
+        element("span", { class: "facts" }, controls.clock, element("span", { class: "dot", "aria-hidden": "true" }), cut),
+        when(note),
+        mark.element,
+      ),
+      controls.error,
     ),
-    tabbable: [button, wave.element, speed],
-    toggle,
-
+    tabbable: controls.tabbable,
+    toggle: () => controls.toggle(),
     show() {
-      const at = player.position(note);
-      const playing = player.playing(note);
-      const label = playing ? say("pause") : say(note.kind === "missed" ? "play_anyway" : "play");
-      const article = button.closest(".note"); // none while it is made
-      article?.classList.toggle("is-playing", playing);
-      article?.classList.toggle("is-current", player.note === note);
-      attribute(button, "aria-label", label);
-      wave.show(at);
-      clock.textContent = at > 0 || playing ? `${length(at)} / ${total(note)}` : total(note);
-      speed.textContent = `${player.speed.toLocaleString(language)}×`;
-      attribute(speed, "aria-label", say("speed", speed.textContent));
-      error.hidden = player.failed !== note;
+      controls.show();
+      mark.show();
     },
+    key: (event) => controls.key(event),
+  };
+}
 
-    key(event) {
-      if (modified(event)) return;
-      const move = (event.target === wave.element ? sliderKeys : keys)[event.key];
-      if (move) player.seek(note, move(player.position(note), note.duration_ms));
-      else if (event.key === " " && !(event.target instanceof HTMLButtonElement)) toggle();
-      else return;
-      event.preventDefault();
+// seen is what the recipient did with a note, and when: here, or in a chat that
+// tells of it.
+function seen(note) {
+  const shown = element("span", { class: "seen" });
+  let last = "";
+  return {
+    element: shown,
+    show() {
+      const [what, picture, at] = note.played ? ["played_at", "checks", note.played_at] : ["read_at", "check", note.read_at];
+      const text = at ? say(what, moment(at)) : "";
+      if (text === last) return;
+      last = text;
+      shown.classList.toggle("is-played", note.played);
+      shown.replaceChildren(...(text ? [icon(picture), text] : []));
     },
   };
 }

@@ -3,6 +3,7 @@
 
 import * as api from "./api.js";
 import { Callers, title } from "./callers.js";
+import { Chats } from "./chats.js";
 import { element, icon, name } from "./dom.js";
 import { Notes } from "./notes.js";
 import { Player } from "./player.js";
@@ -14,14 +15,15 @@ const notes = new Notes();
 const mailbox = document.body.dataset;
 
 let chosen = history.state?.thread ?? null; // the key of the thread that is open
-let state = "loading"; // loading, ready, failed
+let state = "loading"; // loading, ready, failed, over
 
 const callers = new Callers(choose);
-const thread = new Thread(new Player(), {
+const thread = new Thread(new Player(api.mediaURL), {
   changed: show,
   back: () => (history.state?.pushed ? history.back() : choose(null)),
   older: () => read(notes.oldest),
 });
+const chats = new Chats();
 const older = element("button", { class: "older quiet", type: "button", onclick: () => read(notes.oldest) }, say("older"));
 const banner = element("p", { class: "banner", role: "status", hidden: true }, say("offline"));
 const aside = element("div", { class: "state" }); // stands in for a list or a thread
@@ -29,7 +31,7 @@ const announcer = element("p", { class: "only-heard", role: "status" });
 
 document.documentElement.lang = language;
 document.getElementById("app").append(
-  element("nav", { class: "side" }, header(), banner, element("div", { class: "scroll" }, callers.element, older)),
+  element("nav", { class: "side" }, header(), banner, element("div", { class: "scroll" }, callers.element, older), chats.element),
   element("main", { class: "main" }, thread.element, aside),
   announcer,
 );
@@ -64,8 +66,9 @@ function show() {
 function standIn(threads) {
   if (threads.length) return [element("p", {}, say("choose"))];
   if (state === "loading") return [element("p", { role: "status" }, say("loading"))];
+  if (state === "over") return [icon("missed"), element("h2", {}, say("over")), element("p", {}, say("over_hint"))];
   if (state === "failed") {
-    return [element("p", { role: "alert" }, say("failed")), element("button", { class: "primary", type: "button", onclick: () => read() }, say("retry"))];
+    return [element("p", { role: "alert" }, say("failed")), element("button", { class: "primary", type: "button", onclick: changed }, say("retry"))];
   }
   return [icon("voice"), element("h2", {}, say("empty")), element("p", {}, say("empty_hint"))];
 }
@@ -86,25 +89,47 @@ function open(key) {
   else callers.focus();
 }
 
-// read asks for the newest notes, or for those before an id.
+// read asks for all that is shown again, from the newest on, or for the notes
+// before an id. What is no longer there was erased.
 async function read(before) {
   try {
-    const first = state !== "ready";
-    let page = await api.page(before);
-    const fresh = notes.merge(page);
-    if (before || first) notes.more = page.more;
-    else {
-      for (let missed = fresh; page.more && missed.length === page.notes.length; fresh.push(...missed)) {
-        page = await api.page(page.notes.at(-1).id); // away for long: more came than one page holds
-        missed = notes.merge(page);
-      }
-      announce(fresh);
-    }
+    if (before) ({ more: notes.more } = await more(before));
+    else await readAgain();
     state = "ready";
-  } catch {
-    if (notes.size === 0) state = "failed";
+  } catch (error) {
+    if (error.message === api.gone) leave();
+    else if (notes.size === 0) state = "failed";
   }
   show();
+}
+
+async function more(before) {
+  const page = await api.page(before);
+  return { ...page, fresh: notes.merge(page) };
+}
+
+async function readAgain() {
+  const first = state !== "ready";
+  const oldest = notes.oldest;
+  const ids = new Set();
+  const fresh = [];
+  let page, last = "";
+  do {
+    page = await more(last);
+    for (const note of page.notes) ids.add(note.id);
+    fresh.push(...page.fresh);
+    last = page.notes.at(-1)?.id ?? "";
+  } while (page.more && last > oldest); // where nothing is shown, one page
+  if (oldest === notes.none || !page.more) notes.more = page.more;
+  for (const note of notes.keep(ids, page.more ? last : "")) thread.drop(note);
+  if (!first) announce(fresh);
+}
+
+// leave forgets what the address no longer opens.
+function leave() {
+  state = "over";
+  banner.hidden = chats.element.hidden = true;
+  for (const note of notes.keep(new Set(), "")) thread.drop(note);
 }
 
 function announce(fresh) {
@@ -128,8 +153,8 @@ async function changed() {
 let offline = 0;
 function connected(yes) {
   clearTimeout(offline);
-  if (yes) banner.hidden = true;
-  else offline = setTimeout(() => (banner.hidden = false), 1500); // a short gap is nobody's business
+  if (yes || state === "over") banner.hidden = true;
+  else offline = setTimeout(() => (banner.hidden = state === "over"), 1500); // a short gap is nobody's business
 }
 
 addEventListener("popstate", () => open(history.state?.thread ?? null));
@@ -137,4 +162,5 @@ wide.addEventListener("change", show);
 setInterval(() => document.visibilityState === "visible" && show(), 60_000); // today becomes yesterday
 show();
 changed();
+chats.look();
 api.watch(changed, connected);

@@ -3,6 +3,7 @@
 export class Notes {
   #byID = new Map();
   more = false; // older ones can be asked for
+  none = "~"; // above every id
 
   // merge takes a page that the gateway sent, and returns what was not known.
   // What was marked here stays marked: the gateway may not have heard of it yet.
@@ -19,13 +20,21 @@ export class Notes {
     return fresh;
   }
 
+  // keep drops what is known and was not among the notes that the gateway has
+  // now, from an id on, and returns it: it was erased.
+  keep(ids, from) {
+    const gone = [...this.#byID.values()].filter((note) => note.id >= from && !ids.has(note.id));
+    for (const note of gone) this.#byID.delete(note.id);
+    return gone;
+  }
+
   get size() {
     return this.#byID.size;
   }
 
-  // oldest is the id that the next page continues from.
+  // oldest is the id that the next page continues from; none without notes.
   get oldest() {
-    return [...this.#byID.keys()].reduce((a, b) => (a < b ? a : b), "~");
+    return [...this.#byID.keys()].reduce((a, b) => (a < b ? a : b), this.none);
   }
 
   get unread() {

@@ -1,8 +1,6 @@
 // One note plays at a time. All voices share one element: phones let a page
 // start an element only when it was once started by a touch.
 
-import { mediaURL } from "./api.js";
-
 const speeds = [1, 1.5, 2];
 
 export class Player {
@@ -14,12 +12,15 @@ export class Player {
   onplay = () => {}; // told of a note that starts
   onend = () => {}; // told of a note that was played to its end
 
+  #source;
   #voice = new Audio();
   #media = this.#voice; // what plays the note: the voice, or its own video element
   #positions = new Map(); // where paused notes were left, in seconds
   #frame = 0;
 
-  constructor() {
+  // source says where a note's file is.
+  constructor(source) {
+    this.#source = source;
     this.#voice.preload = "none";
     this.#listen(this.#voice);
   }
@@ -66,6 +67,17 @@ export class Player {
     this.playOn = keep("play_on", false, on);
   }
 
+  // stop leaves a note that is no longer there.
+  stop(note) {
+    this.#positions.delete(note.id);
+    if (this.note !== note) return;
+    cancelAnimationFrame(this.#frame);
+    this.#media.pause();
+    this.#media.removeAttribute("src");
+    this.#media.load();
+    this.note = null;
+  }
+
   #load(note, video) {
     const before = this.note;
     if (before) {
@@ -75,7 +87,7 @@ export class Player {
     if (video && !video.onplay) this.#listen(video);
     this.note = note;
     this.#media = video ?? this.#voice;
-    this.#media.src = mediaURL(note);
+    this.#media.src = this.#source(note);
     this.#media.currentTime = this.#positions.get(note.id) ?? 0; // before the file is there: where it will start
     this.#media.defaultPlaybackRate = this.#media.playbackRate = this.speed;
     if (before) this.onchange(before);

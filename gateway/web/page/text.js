@@ -37,6 +37,34 @@ const table = {
     new_note: "New: {0}",
     unplayable: "This message could not be played.",
     gone: "audio no longer kept",
+    read_at: "Seen {0}",
+    played_at: "Played {0}",
+    over: "There is nothing here any more",
+    over_hint: "This address is no longer valid. Ask for a new one.",
+    chat_get: "Get these messages in a chat",
+    chat_arrive: "Also arriving in {0}",
+    chat_intro: "Link a chat, and new messages arrive there as soon as the caller hangs up.",
+    chat_link: "Link",
+    chat_linked: "Linked",
+    chat_unlink: "Unlink",
+    chat_unlink_sure: "Really unlink?",
+    chat_with: "Link {0}",
+    chat_open: "Open {0}",
+    chat_scan: "Scan this with your phone, then send the message that is ready there.",
+    chat_tap: "Open the chat, then send the message that is ready there.",
+    chat_qr: "QR code that opens the chat",
+    chat_or: "or send this by hand",
+    chat_copy: "Copy",
+    chat_copied: "Copied",
+    chat_left: "Good for {0}",
+    chat_over: "This code is no longer good.",
+    chat_again: "New code",
+    chat_done: "{0} is linked",
+    chat_done_hint: "New messages arrive there from now on.",
+    chat_failed: "This did not work just now. Try again in a minute.",
+    done: "Done",
+    close: "Close",
+    go_back: "Back",
     reason_missed: "No answer",
     reason_busy: "Line was busy",
     reason_unreachable: "Not reachable",
@@ -79,6 +107,34 @@ const table = {
     new_note: "Neu: {0}",
     unplayable: "Diese Nachricht ließ sich nicht abspielen.",
     gone: "Aufnahme nicht mehr vorhanden",
+    read_at: "Gesehen {0}",
+    played_at: "Gehört {0}",
+    over: "Hier ist nichts mehr",
+    over_hint: "Diese Adresse gilt nicht mehr. Fragen Sie nach einer neuen.",
+    chat_get: "Diese Nachrichten im Chat erhalten",
+    chat_arrive: "Kommt auch in {0} an",
+    chat_intro: "Verknüpfen Sie einen Chat: Neue Nachrichten kommen dort an, sobald der Anrufer auflegt.",
+    chat_link: "Verknüpfen",
+    chat_linked: "Verknüpft",
+    chat_unlink: "Trennen",
+    chat_unlink_sure: "Wirklich trennen?",
+    chat_with: "{0} verknüpfen",
+    chat_open: "{0} öffnen",
+    chat_scan: "Mit dem Telefon scannen und die vorbereitete Nachricht dort absenden.",
+    chat_tap: "Den Chat öffnen und die vorbereitete Nachricht dort absenden.",
+    chat_qr: "QR-Code, der den Chat öffnet",
+    chat_or: "oder dies selbst senden",
+    chat_copy: "Kopieren",
+    chat_copied: "Kopiert",
+    chat_left: "Noch {0} gültig",
+    chat_over: "Dieser Code gilt nicht mehr.",
+    chat_again: "Neuer Code",
+    chat_done: "{0} ist verknüpft",
+    chat_done_hint: "Neue Nachrichten kommen ab jetzt dort an.",
+    chat_failed: "Das hat gerade nicht geklappt. Versuchen Sie es in einer Minute noch einmal.",
+    done: "Fertig",
+    close: "Schließen",
+    go_back: "Zurück",
     reason_missed: "Nicht angenommen",
     reason_busy: "Besetzt",
     reason_unreachable: "Nicht erreichbar",
@@ -87,8 +143,9 @@ const table = {
   },
 };
 
-// The mailbox's language, else the browser's, else English.
-const wanted = [document.documentElement.lang, ...navigator.languages];
+// The mailbox's language, the browser's where it has none, else English.
+const { lang } = document.documentElement;
+const wanted = lang ? [lang] : navigator.languages;
 export const language = wanted.find((tag) => tag.slice(0, 2).toLowerCase() in table) || "en";
 const words = table[language.slice(0, 2).toLowerCase()];
 
@@ -116,6 +173,7 @@ const clock = format({ hour: "numeric", minute: "2-digit" });
 const weekday = format({ weekday: "long" });
 const date = format({ day: "numeric", month: "long" });
 const dateOfYear = format({ day: "numeric", month: "long", year: "numeric" });
+const moments = format({ day: "numeric", month: "short", hour: "numeric", minute: "2-digit" });
 const short = format({ day: "2-digit", month: "2-digit", year: "2-digit" });
 const near = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
 
@@ -135,6 +193,12 @@ export function recently(note) {
   const ago = daysAgo(new Date(note.called_at));
   if (ago === 0) return time(note);
   return ago < 7 ? day(note) : short.format(new Date(note.called_at));
+}
+
+// moment writes when something happened, with its day unless that is today.
+export function moment(timestamp) {
+  const at = new Date(timestamp);
+  return (daysAgo(at) === 0 ? clock : moments).format(at);
 }
 
 // daysAgo counts midnights, not hours.

@@ -110,7 +110,19 @@ export class Thread {
     return button;
   }
 
+  // drop forgets a note that is gone.
+  drop(note) {
+    this.#player.stop(note);
+    const shown = this.#bubbles.get(note.id);
+    if (!shown) return;
+    this.#observer.unobserve(shown.element);
+    shown.element.remove();
+    this.#bubbles.delete(note.id);
+    this.#inSight.delete(note.id);
+  }
+
   #bubble(note) {
+    if (this.#bubbles.get(note.id)?.toggle && !note.media) this.drop(note); // its audio is no longer kept
     if (!this.#bubbles.has(note.id)) this.#bubbles.set(note.id, bubble(note, this.#player));
     const shown = this.#bubbles.get(note.id);
     shown.show();
@@ -144,6 +156,7 @@ export class Thread {
   #mark(note, what) {
     if (!note || note[what]) return;
     note[what] = note.read = true;
+    note[`${what}_at`] ??= new Date().toISOString();
     mark(note, what);
     this.#changed();
   }

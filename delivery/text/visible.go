@@ -1,0 +1,70 @@
+package text
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// maxVisible is how much of a caller's name or number is shown.
+const maxVisible = 80 // runes
+
+// visible is a name or number from outside as it may stand in a line of text:
+// without control characters, line breaks, and what turns the direction of the
+// text around it (Unicode TR9 2.1 to 2.4), and of bounded length.
+func visible(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r), unicode.In(r, unicode.Zl, unicode.Zp):
+			return ' '
+		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r), r == utf8.RuneError, r == '\ufeff':
+			return -1
+		}
+		return r
+	}, s)
+	s = strings.Join(strings.Fields(s), " ")
+	if runes := []rune(s); len(runes) > maxVisible {
+		s = strings.TrimSpace(string(runes[:maxVisible-1])) + "…"
+	}
+	return s
+}
+
+// isolated keeps a name that runs from right to left from turning the number
+// after it around (Unicode TR9 2.4): FSI and PDI.
+func isolated(name string) string {
+	rightToLeft := func(r rune) bool {
+		return unicode.In(r, unicode.Hebrew, unicode.Arabic, unicode.Syriac, unicode.Thaana, unicode.Nko, unicode.Adlam)
+	}
+	if strings.ContainsFunc(name, rightToLeft) {
+		return "\u2068" + name + "\u2069"
+	}
+	return name
+}
+
+func upperFirst(s string) string {
+	r, size := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(r)) + s[size:]
+}
+
+// units is the length in UTF-16 code units.
+func units(s string) (n int) {
+	for _, r := range s {
+		n += utf16.RuneLen(r)
+	}
+	return n
+}
+
+// clipUnits cuts a text to limit UTF-16 code units, the last one saying so.
+func clipUnits(s string, limit int) string {
+	if limit <= 0 {
+		return ""
+	}
+	left := limit - 1
+	for i, r := range s {
+		if left -= utf16.RuneLen(r); left < 0 {
+			return strings.TrimSpace(s[:i]) + "…"
+		}
+	}
+	return s
+}
