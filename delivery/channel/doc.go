@@ -10,5 +10,5 @@
 // mailboxes cannot deliver to it.
 //
 // RFC 9110 (HTTP), RFC 7578 (multipart/form-data), RFC 6890 (special-purpose
-// addresses), Standard Webhooks 1.0.
+// addresses), Standard Webhooks 1.0, Telegram Bot API 10.1.
 package channel

@@ -196,7 +196,7 @@ func (t *telegram) audio(ctx context.Context, p delivery.Parcel) telegramSend {
 		field: "audio", name: "note.mp3", mime: "audio/mpeg", bytes: int64(len(mp3)),
 		open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(mp3)), nil },
 	})
-	m.Duration, m.Title = seconds(p.Note.Duration), telegramTitle(p)
+	m.Duration, m.Title = seconds(p.Note.Duration), captionOf(p).Title
 	return m
 }
 

@@ -13,28 +13,28 @@ import (
 const (
 	telegramCaption = 1024
 	telegramMessage = 4096
-	telegramFirst   = 512 // what of it the first line may take
 	telegramTopic   = 128 // a topic's name
 )
 
-// telegramHTML is what is said with a parcel's note, the first line bold and
-// one line whatever the caller is called. The
+// telegramHTML is what is said with a parcel's note, the first line bold. The
 // number to call stands there as people write it: clients make it a link, which
 // they do not with tel: in HTML.
 func telegramHTML(p delivery.Parcel, limit int) string {
-	c := telegramCaptionOf(p)
-	title := clip16(oneLine(c.Title), telegramFirst)
-	rest := clip16(strings.TrimPrefix(c.Plain(), c.Title), limit-units(title))
-	return "<b>" + html.EscapeString(title) + "</b>" + html.EscapeString(rest)
+	title, rest, more := strings.Cut(captionOf(p).Short(limit), "\n")
+	said := "<b>" + html.EscapeString(title) + "</b>"
+	if more {
+		said += "\n" + html.EscapeString(rest)
+	}
+	return said
 }
 
-// telegramTitle is what an audio file is called.
-func telegramTitle(p delivery.Parcel) string {
-	return clip16(oneLine(telegramCaptionOf(p).Title), telegramFirst)
-}
-
-func telegramCaptionOf(p delivery.Parcel) text.Caption {
+func captionOf(p delivery.Parcel) text.Caption {
 	return text.For(p.Note.Recipient.Language).Caption(p.Note, p.Repeat)
+}
+
+// topicName is what a caller's topic is called.
+func topicName(n delivery.Note) string {
+	return clip16(text.For(n.Recipient.Language).Who(n.Caller), telegramTopic)
 }
 
 func units(s string) (n int) {

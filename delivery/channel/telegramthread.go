@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
-	"github.com/afterbeep/afterbeep/delivery/text"
 )
 
 // How long the channel remembers what it can learn anew.
@@ -110,9 +109,7 @@ func (t *telegram) topic(ctx context.Context, to telegramTarget, n delivery.Note
 	var made struct {
 		ID int64 `json:"message_thread_id"`
 	}
-	words := text.For(n.Recipient.Language)
-	name := cmp.Or(clip16(oneLine(words.Who(n.Caller)), telegramTopic), words.Private)
-	err = t.aside(ctx, "createForumTopic", map[string]any{"chat_id": to.chat, "name": name}, &made, n)
+	err = t.aside(ctx, "createForumTopic", map[string]any{"chat_id": to.chat, "name": topicName(n)}, &made, n)
 	if refused := (*telegramError)(nil); errors.As(err, &refused) && refused.fault.remedy == noTopics {
 		t.env.Log.Warn("the bot may not make topics in a forum: notes go to its general one; let it manage topics", "channel", t.env.Name, "note_id", n.ID)
 		t.remember(ctx, n.Recipient.Number, forumKey(to.chat), "no", rememberRefused)
