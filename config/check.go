@@ -114,6 +114,8 @@ func (d *decoder) checkChannels(c *Config) {
 			d.problem(key, "this name belongs to the webhook that tells the operator, see the top-level key operator; choose another")
 		case strings.Contains(name, ":"):
 			d.problem(key, "expected a name without a colon: mailboxes deliver to NAME or NAME:ADDRESS")
+		case strings.Contains(name, "/"), strings.HasPrefix(name, "."), strings.ContainsFunc(name, unicode.IsControl):
+			d.problem(key, "expected a name without a slash or a leading dot: a folder and an address are called by it")
 		case ok && l.NeedsPublicURL() && c.HTTP.PublicURL == "" && !d.wrong["http.public_url"]:
 			d.problem(key+".attach", "without attach: true the receiver gets a link, which needs http.public_url: set one of the two")
 		}
@@ -162,11 +164,7 @@ func (d *decoder) checkTarget(c *Config, key string, t delivery.Target) {
 		return
 	}
 	if ch, ok := c.Channels[t.Channel]; ok || t.Channel == "" || t.Channel == Inbox {
-		if a, ok := ch.Options.(addressed); ok {
-			if err := a.CheckAddress(t.Address); err != nil {
-				d.problem(key, "the address of a target of %s: %v", t.Channel, err)
-			}
-		}
+		d.checkAddress(key, ch, t)
 		return
 	}
 	names := []string{Inbox}
@@ -174,4 +172,16 @@ func (d *decoder) checkTarget(c *Config, key string, t delivery.Target) {
 		names = append(names, name)
 	}
 	d.problem(key, "there is no channel %q%s", t.Channel, oneOf(t.Channel, names))
+}
+
+func (d *decoder) checkAddress(key string, ch Channel, t delivery.Target) {
+	if a, ok := ch.Options.(addressed); ok {
+		if err := a.CheckAddress(t.Address); err != nil {
+			d.problem(key, "the address of a target of %s: %v", t.Channel, err)
+		}
+		return
+	}
+	if t.Address != "" && (ch.Options != nil || t.Channel == Inbox) { // else its type is not known
+		d.problem(key, "the targets of %s have no address: write %s alone", t.Channel, t.Channel)
+	}
 }

@@ -25,7 +25,7 @@ type Config struct {
 	HTTP      HTTP                     `yaml:"http" help:"the inbox page, media links, health and metrics"`
 	Log       Log                      `yaml:"log" help:"what is written about calls; never a number or a name, but in call records when asked for"`
 	Channels  map[string]Channel       `yaml:"channels" help:"chat services by a name of your choice; \"inbox\" is always there"`
-	Operator  *channel.OperatorOptions `yaml:"operator" help:"a webhook of yours that is told of each note that could not be delivered, never of its audio or caller; takes allow_private and rate too" example:"{url: https://ops.example/afterbeep, secret: \"${OPERATOR_SECRET}\"}"`
+	Operator  *channel.OperatorOptions `yaml:"operator" help:"a webhook of yours that is told of each note that could not be delivered, was delivered, read or played, never of its audio or caller; takes allow_private and rate too" example:"{url: https://ops.example/afterbeep, secret: \"${OPERATOR_SECRET}\"}"`
 	Contacts  string                   `yaml:"contacts" path:"true" help:"a vCard file (.vcf), as phones and CardDAV servers export it, by which callers get their names; read again when it changes" example:"contacts.vcf"`
 	Mailboxes []Mailbox                `yaml:"mailboxes" help:"whose calls are taken, and where their notes go"`
 }

@@ -35,14 +35,18 @@ func (w *Worker) send(ctx context.Context, t ticket) {
 	took := time.Since(began)
 	if failed == nil {
 		w.lanes.done(t, nil)
-		w.o.Observer.Attempt(name, Done, took)
-		w.finish(ctx, t.Lease, Result{Outcome: Done, Receipt: receipt, Detail: receipt.Detail})
-		if name == Operator {
+		r := t.lane.accepted(t.Lease, receipt)
+		w.o.Observer.Attempt(name, r.Outcome, took)
+		w.finish(ctx, t.Lease, r)
+		switch {
+		case name == Operator:
 			log.Info("operator told", "took_ms", took.Milliseconds())
-			return
+		case r.Outcome == Waiting:
+			log.Info("note taken; its report is waited for", "took_ms", took.Milliseconds(), "wait_s", int64(r.Wait.Seconds()))
+		default:
+			w.o.Observer.Delivered(t.Note, name)
+			log.Info("note delivered", "took_ms", took.Milliseconds())
 		}
-		w.o.Observer.Delivered(t.Note, name)
-		log.Info("note delivered", "took_ms", took.Milliseconds())
 		return
 	}
 	w.lanes.done(t, verdict(ctx, failed))
@@ -125,6 +129,7 @@ func panicked(cause any) error {
 func (w *Worker) parcel(l Lease) Parcel {
 	p := Parcel{Key: l.Job, Note: l.Note, Address: l.Target().Address, Attempt: l.Attempt, Repeat: l.Unknown}
 	if l.Note.Kind != Missed {
+		p.Page = func(expires time.Time) string { return w.o.Page(l.Note.ID, expires) }
 		p.Open = func(ctx context.Context) (io.ReadSeekCloser, error) {
 			file, _, err := w.files.Open(ctx, l.Note.ID)
 			return file, err
@@ -145,7 +150,11 @@ func (ln *lane) judge(l Lease, receipt Receipt, failed *SendError) Result {
 		r.Outcome = Dead
 		return r
 	}
-	wait, ok := nextTry(l.Attempt, failed.After, ln.left(l))
+	after, left := failed.After, ln.left(l)
+	if r.Outcome == Unknown { // the service's status may still come: no target is skipped before its time is over
+		after = min(after, left-1)
+	}
+	wait, ok := nextTry(l.Attempt, after, left)
 	if !ok {
 		r.Outcome = Dead
 		r.Detail = "no time is left for another attempt: " + r.Detail

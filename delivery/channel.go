@@ -83,7 +83,8 @@ type Parcel struct {
 	// Link signs a URL to the file that works until it expires; "" when the
 	// gateway has no public URL. nil for a missed note.
 	Link func(expires time.Time) string
-	// Page signs a URL to a page that plays the note, as Link does.
+	// Page signs a URL to a page that plays the note, as Link does; nil for a
+	// missed note.
 	Page func(expires time.Time) string
 	// Convert is the note's file in another form, by its MIME type: audio/mpeg.
 	// nil for a missed note.

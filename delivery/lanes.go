@@ -30,6 +30,7 @@ type lane struct {
 	name    string
 	channel Channel
 	within  time.Duration // the patience of a chain that goes on after it
+	ack     What          // what settles a chain
 	now     func() time.Time
 	breaker *breaker
 	hold    int // of claimed, at most
@@ -39,6 +40,8 @@ type lane struct {
 	claimed []held // out of the queue
 	turn    bool   // the claimed are next: neither starves the other
 	running int
+
+	tellsDelivered bool // the service tells when a note reached the recipient
 }
 
 // held is a lease and when it was taken.

@@ -32,6 +32,8 @@ type memoryJob struct {
 	at      time.Time
 	ended   time.Time
 	results []Result
+	waits   bool
+	reports []Meaning
 }
 
 func newMemoryQueue() *memoryQueue {
@@ -83,7 +85,7 @@ func (q *memoryQueue) blocked(j *memoryJob) bool {
 		if older == j {
 			return false
 		}
-		if older.ended.IsZero() {
+		if older.ended.IsZero() && !older.waits {
 			return true
 		}
 	}
@@ -92,7 +94,9 @@ func (q *memoryQueue) blocked(j *memoryJob) bool {
 
 func (q *memoryQueue) lease(j *memoryJob) Lease {
 	j.state = JobSending
-	j.Attempt++
+	if j.Waited = j.waits; !j.waits {
+		j.Attempt++
+	}
 	j.Foreign = q.foreign
 	if j.First.IsZero() {
 		j.First = q.now()
@@ -139,6 +143,7 @@ func (q *memoryQueue) Finish(_ context.Context, l Lease, r Result) error {
 	}
 	j := q.job(l)
 	j.results = append(j.results, r)
+	j.waits = r.Outcome == Waiting
 	switch {
 	case r.Outcome == Done:
 		j.state, j.ended = JobDelivered, q.now()
@@ -150,10 +155,31 @@ func (q *memoryQueue) Finish(_ context.Context, l Lease, r Result) error {
 		j.state, j.at = JobQueued, q.now().Add(r.Wait)
 		j.Unknown = j.Unknown || r.Outcome == Unknown
 	}
-	if !j.ended.IsZero() {
+	if !j.ended.IsZero() || j.waits {
 		q.poke()
 	}
 	return nil
+}
+
+// Report settles what waits, and makes due what is asked for.
+func (q *memoryQueue) Report(_ context.Context, _ string, r Report, m Meaning) (Upshot, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	j := q.find(r.Job)
+	if j == nil {
+		return Upshot{}, ErrNotFound
+	}
+	j.reports = append(j.reports, m)
+	up := Upshot{Note: j.Note}
+	switch {
+	case m.Settles && j.state == JobQueued:
+		j.state, j.ended, up.Settled = JobDelivered, q.now(), true
+	case r.What == WasRefused && j.waits:
+		j.state, j.ended, up.Dead = JobDead, q.now(), true
+	case r.What == WasAsked && j.waits:
+		j.waits, j.at, j.First = false, q.now(), q.now()
+	}
+	return up, nil
 }
 
 func (q *memoryQueue) Release(ctx context.Context, l Lease) error { return q.PutOff(ctx, l, 0) }

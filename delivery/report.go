@@ -27,6 +27,9 @@ const (
 	WasAsked     What = "asked"     // the recipient asked for the note that an invitation stands for: it is due now
 )
 
+// Known says that w is one of these.
+func (w What) Known() bool { return w.Includes(WasAccepted) || w == WasRefused || w == WasAsked }
+
 // Includes says that a level is reached once w happened; refused and asked are
 // no levels.
 func (w What) Includes(level What) bool {
@@ -34,20 +37,35 @@ func (w What) Includes(level What) bool {
 	return order[w] > 0 && order[w] >= order[level]
 }
 
+// Meaning is what a report comes to by its channel's configuration.
+type Meaning struct {
+	Settles bool // the level is reached that the configuration asks for
+	Arrived bool // the note is delivered as far as the service tells: what EventDelivered says
+}
+
+// Upshot is what a report changed at once. It is zero for a note that another
+// machine keeps.
+type Upshot struct {
+	Note    Note
+	Settled bool // the job is delivered, and was not before
+	Dead    bool // the job ended as dead
+}
+
 // Reports keeps what chat services tell.
 type Reports interface {
 	// Report keeps a report about a job: once, however often it is told. It
 	// becomes a line of the note's life; read and played mark the note.
 	//
-	// settles says that the level is reached which the channel's configuration
-	// asks for: a job that waits, is queued (its last answer may have been
-	// lost) or dead is delivered then; one at a later target is not sent there
-	// any more, unless it is being sent just now. WasRefused moves a job that
-	// waits, or was delivered by that target, to the next target, or ends it
-	// as dead; WasAsked makes a waiting job due at once.
+	// With Settles a job that waits, is queued (its last answer may have been
+	// lost) or dead is delivered; one at a later target is not sent there any
+	// more, unless it is being sent just now: then it is delivered whatever
+	// comes of that. WasRefused moves a job that waits, whose last answer was
+	// lost, or that was delivered by that target, to the next target, or ends
+	// it as dead; not where the note is known to have reached the recipient.
+	// WasAsked makes a waiting job due at once.
 	//
 	// When it returns nil the report is on disk: the service may forget it.
 	// ErrNotFound when there is no such job: an erased note's, or another
 	// installation's.
-	Report(ctx context.Context, channel string, r Report, settles bool) error
+	Report(ctx context.Context, channel string, r Report, m Meaning) (Upshot, error)
 }

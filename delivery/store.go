@@ -101,12 +101,15 @@ type Result struct {
 	Outcome Outcome
 	Receipt Receipt       // of Done
 	Wait    time.Duration // of Retry and Unknown: until the next attempt; of Waiting: until the report's time is over
+	Arrived bool          // of Done: delivered as far as the service ever tells, see Meaning
 	Detail  string        // the answer or the error, without secrets: what `note show` prints
 	Status  int           // the service's status code, 0 when there was none
 }
 
 // Queue hands out jobs and keeps what came of them.
 type Queue interface {
+	Reports
+
 	// Claim leases up to limit jobs whose time has come: the oldest of each
 	// thread only. The attempts are on disk when it returns.
 	Claim(ctx context.Context, limit int) ([]Lease, error)
@@ -191,7 +194,7 @@ type Life struct {
 type Event struct {
 	At     time.Time
 	Job    string // "" for the note's own steps
-	Name   string // recording, recorded, rendered, sending, done, retry, unknown, dead, redriven, read, played
+	Name   string // recording, recorded, rendered, sending, done, waiting, retry, unknown, dead, redriven; accepted, delivered, read, played, refused, asked
 	Target string // the channel and address, for a job's events
 	Detail string // the answer, or what was measured
 }

@@ -22,6 +22,9 @@ type WorkerOptions struct {
 	// time.Now.
 	Now func() time.Time
 
+	// Page signs a URL to a page that plays a note, as Link does.
+	Page func(noteID string, expires time.Time) string
+
 	// Link signs a URL to a note's file that works until it expires, "" when
 	// the gateway has no public URL.
 	Link func(noteID string, expires time.Time) string
@@ -36,6 +39,8 @@ type Observer interface {
 	Dead(noteID, channel string)
 	// Breaker hears of a channel's breaker: open, half-open or closed.
 	Breaker(channel, state string)
+	// Reported hears of what a chat service told of a note, twice told too.
+	Reported(channel string, what What)
 }
 
 // Opener reads notes' files, see [Notes].
@@ -76,6 +81,9 @@ func NewWorker(q Queue, files Opener, channels map[string]Channel, o WorkerOptio
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Page == nil {
+		o.Page = func(string, time.Time) string { return "" }
+	}
 	if o.Link == nil {
 		o.Link = func(string, time.Time) string { return "" }
 	}
@@ -88,9 +96,12 @@ func NewWorker(q Queue, files Opener, channels map[string]Channel, o WorkerOptio
 }
 
 func (w *Worker) addLane(name string, channel Channel) {
-	l := &lane{name: name, channel: channel, within: defaultPatient, hold: maxClaimed, now: w.o.Now}
+	l := &lane{name: name, channel: channel, within: defaultPatient, ack: WasAccepted, hold: maxClaimed, now: w.o.Now}
 	if p, ok := channel.(Patient); ok {
 		l.within = p.Within()
+	}
+	if a, ok := channel.(Acknowledged); ok {
+		l.ack, l.tellsDelivered = a.Ack(), a.Tells(WasDelivered)
 	}
 	changed := func(from, to string) {
 		w.o.Observer.Breaker(name, to)
@@ -193,6 +204,10 @@ func (w *Worker) claim(ctx context.Context, limit int) (more bool, err error) {
 	}
 	var full sync.WaitGroup
 	for _, l := range leases {
+		if l.Waited {
+			full.Go(func() { w.giveUpWaiting(ctx, l) })
+			continue
+		}
 		if name := l.Target().Channel; w.lanes.of(l).lacks(l) && !w.lacks[name] {
 			w.lacks[name] = true
 			w.log.Warn("other machines' notes name a channel that this configuration does not have; they are left to machines that have it", "channel", name)
@@ -309,3 +324,4 @@ func (unobserved) Attempt(string, Outcome, time.Duration) {}
 func (unobserved) Delivered(Note, string)                 {}
 func (unobserved) Dead(string, string)                    {}
 func (unobserved) Breaker(string, string)                 {}
+func (unobserved) Reported(string, What)                  {}

@@ -43,6 +43,7 @@ type observed struct {
 	delivered []time.Duration
 	dead      int
 	breaker   []string
+	reported  []What
 }
 
 func (o *observed) Attempt(_ string, outcome Outcome, _ time.Duration) {
@@ -70,6 +71,12 @@ func (o *observed) Breaker(_, state string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.breaker = append(o.breaker, state)
+}
+
+func (o *observed) Reported(_ string, what What) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.reported = append(o.reported, what)
 }
 
 // arrivals is how long a note took to each delivery.

@@ -238,14 +238,13 @@ func (c *checker) toBeMade(what, path string) {
 
 // channels proves the credentials. serve starts whatever a chat service answers.
 func (c *checker) channels(ctx context.Context) {
-	env := channel.Env{Log: slog.New(slog.DiscardHandler), UserAgent: "afterbeep/" + versionText()}
 	if c.cfg.Operator != nil {
-		c.operator(ctx, env)
+		c.operator(ctx, trialEnv(c.cfg, delivery.Operator))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.cfg.Channels)) {
 		kind := c.cfg.Channels[name].Type
 		what := "channel " + name
-		opened, err := c.cfg.Channels[name].Options.Open(env)
+		opened, err := c.cfg.Channels[name].Options.Open(trialEnv(c.cfg, name))
 		if err != nil {
 			c.say(markFail, what, "%s: %v", kind, err)
 			continue

@@ -177,7 +177,7 @@ func TestCheckBesideAFullDisk(t *testing.T) {
 	}
 	served := make(chan error, 1)
 	go func() {
-		served <- control.Serve(ctx, listener, nil, nil, func(context.Context) error { return delivery.ErrFull })
+		served <- control.Serve(ctx, listener, nil, control.Gateway{Ready: func(context.Context) error { return delivery.ErrFull }})
 	}()
 	lines, failed := checked(t, dir, "sip: {listen: 'udp://127.0.0.1:0'}\nhttp: {listen: '127.0.0.1:0'}\nstore: {path: data}")
 	if want := "FAIL gateway one is running, and takes no call: " + delivery.ErrFull.Error(); !failed || !strings.Contains(lines, want) {

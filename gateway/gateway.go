@@ -15,7 +15,6 @@ import (
 
 	"github.com/afterbeep/afterbeep/config"
 	"github.com/afterbeep/afterbeep/delivery"
-	"github.com/afterbeep/afterbeep/delivery/channel"
 	"github.com/afterbeep/afterbeep/delivery/store"
 	"github.com/afterbeep/afterbeep/gateway/call"
 	"github.com/afterbeep/afterbeep/gateway/control"
@@ -72,26 +71,14 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger) (g *gateway
 }
 
 func (g *gateway) openDelivery() error {
-	env := channel.Env{Log: g.log, UserAgent: "afterbeep/" + versionText()}
-	inbox, err := channel.Table()[config.Inbox]().Open(env)
-	if err != nil {
+	if err := g.openChannels(); err != nil {
 		return err
-	}
-	g.channels = map[string]delivery.Channel{config.Inbox: inbox}
-	for name, c := range g.cfg.Channels {
-		if g.channels[name], err = c.Options.Open(env); err != nil {
-			return fmt.Errorf("channels.%s: %w", name, err)
-		}
-	}
-	if g.cfg.Operator != nil {
-		if g.channels[delivery.Operator], err = g.cfg.Operator.Open(env); err != nil {
-			return fmt.Errorf("operator: %w", err)
-		}
 	}
 	g.worker = delivery.NewWorker(g.store, g.store, g.channels, delivery.WorkerOptions{
 		Observer: g.metrics,
 		Limiter:  g.limiter(),
 		Now:      g.store.Now,
+		Page:     func(id string, expires time.Time) string { return g.web.Page(id, expires) },
 		Link:     func(id string, expires time.Time) string { return g.web.Link(id, expires) },
 	}, g.log)
 	return nil
@@ -147,6 +134,7 @@ func (g *gateway) openWeb(ctx context.Context) (err error) {
 	g.readMetrics()
 	g.web, err = web.New(ctx, web.Options{
 		Notes: g.store, Inbox: g.store, Links: g.store, Keeper: g.store, Directory: g.directory, Metrics: g.metrics, Log: g.log,
+		Callbacks: g.callbacks(), Linkables: g.linkables(), LinkableFor: g.linkableFor,
 		Ready: g.ready, PublicURL: g.cfg.HTTP.PublicURL, AdminToken: g.cfg.HTTP.AdminToken,
 	})
 	return err
@@ -166,10 +154,22 @@ func (g *gateway) run(ctx context.Context, abort <-chan struct{}) error {
 	rooms, work := errgroup.WithContext(context.WithoutCancel(ctx))
 	work, stop := context.WithCancel(work)
 	defer stop()
-	rooms.Go(func() error { g.worker.Run(work); return nil })
+	listening, silence := context.WithCancel(context.WithoutCancel(ctx))
+	rooms.Go(func() error {
+		defer silence() // what chat services tell of the last notes is heard too
+		g.worker.Run(work)
+		return nil
+	})
+	for name, c := range g.channels {
+		if runner, ok := c.(delivery.Runner); ok {
+			rooms.Go(func() error { g.listen(listening, name, runner); return nil })
+		}
+	}
 	rooms.Go(func() error { return g.path.Run(work) })
 	rooms.Go(func() error { g.retain(work); return nil })
-	rooms.Go(func() error { return control.Serve(work, g.control, g.store, g.addresses(), g.ready) })
+	rooms.Go(func() error {
+		return control.Serve(work, g.control, g.store, control.Gateway{Addresses: g.addresses(), Ready: g.ready, Chats: g})
+	})
 	rooms.Go(func() error { return g.web.Serve(g.http) })
 	rooms.Go(func() error { return g.sip.Serve(work, g.path.Handle) })
 	rooms.Go(func() error {

@@ -178,6 +178,12 @@ func startGateway(t *testing.T, path string) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startConfigured(t, cfg)
+}
+
+// startConfigured is startGateway with a configuration that was read.
+func startConfigured(t *testing.T, cfg *config.Config) *gateway {
+	t.Helper()
 	g, err := open(t.Context(), cfg, slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
 		t.Fatal(err)

@@ -22,6 +22,8 @@ type keeper interface {
 	web.Keeper
 	control.Operator
 
+	// Memory is what a channel remembers.
+	Memory(channel string) delivery.Memory
 	// Retire takes what retention is over for.
 	Retire(ctx context.Context, keep func(mailbox string) delivery.Retention) (delivery.Retired, error)
 	// Now is the time that jobs go by.
@@ -42,7 +44,9 @@ var (
 // openStore opens the store, which starts whether Redis can be reached or not.
 func (g *gateway) openStore() error {
 	o := g.cfg.Store
-	o.Operator = g.cfg.Operator != nil
+	if g.cfg.Operator != nil {
+		o.Operator = g.cfg.Operator.Events.All()
+	}
 	if o.Redis == "" {
 		s, err := store.Open(o, g.log)
 		if err != nil {

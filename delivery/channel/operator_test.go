@@ -70,3 +70,22 @@ func TestRateOfASetting(t *testing.T) {
 		t.Errorf("the channel's rate is %v", limited)
 	}
 }
+
+func TestOperatorChoosesEvents(t *testing.T) {
+	for name, tt := range map[string]struct {
+		events Events
+		all    int // 0 for a mistake
+	}{
+		"none named": {nil, 4}, "some": {Events{"note.dead", "note.played"}, 2}, "a mistake": {Events{"note.dead", "dead"}, 0},
+	} {
+		o := &OperatorOptions{URL: "https://ops.example", Secret: testSecret, Events: tt.events}
+		err := o.Validate()
+		if tt.all > 0 && (err != nil || len(tt.events.All()) != tt.all) {
+			t.Errorf("%s: %v, %v", name, tt.events.All(), err)
+		}
+		var s *settingError
+		if tt.all == 0 && (!errors.As(err, &s) || s.key != "events" || !strings.Contains(s.expected, "note.dead, note.delivered, note.read, note.played")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -29,7 +29,7 @@ type Env struct {
 	UserAgent string // "afterbeep/VERSION"
 	Name      string // of the channel in the configuration file
 	PublicURL string // where /callback/NAME is reached from outside, without a slash at its end; "" for nowhere
-	Folder    string // the channel's own, below the store's; "" when it is only tried
+	Folder    string // the channel's own, below the store's, for its user alone; "" when it is only tried
 
 	Memory delivery.Memory // its own
 	Chats  delivery.Chats  // linked at this channel

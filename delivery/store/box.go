@@ -3,7 +3,9 @@ package store
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 )
@@ -33,6 +35,17 @@ type box struct {
 
 // newBox makes the box of an owner for a key of 32 bytes.
 func newBox(owner string, key []byte) *box { return &box{owner: owner, key: key, aead: newAEAD(key)} }
+
+// part is the box of one thing among many that the box is for, with a key of
+// its own: however often they are sealed, no key runs out of nonces.
+func (b *box) part(name string) *box {
+	if b.key == nil {
+		return &box{owner: name}
+	}
+	mac := hmac.New(sha256.New, b.key)
+	mac.Write([]byte(name)) // never fails (hash.Hash)
+	return newBox(name, mac.Sum(nil))
+}
 
 // newAEAD is AES-GCM with a key of 32 bytes.
 func newAEAD(key []byte) cipher.AEAD {

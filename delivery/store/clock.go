@@ -82,6 +82,11 @@ func (s *Store) settleClock(ctx context.Context, kept time.Time) error {
 		s.log.Warn("the clock is far ahead of when the gateway last ran: if it is right, retention goes on in a day", "ahead_s", int64(ahead.Seconds()))
 	}
 	_, err := write(ctx, s, func(tx *txn) (any, error) {
+		if ahead < 0 {
+			if err := tx.shiftMemory(ahead); err != nil {
+				return nil, err
+			}
+		}
 		if doubtful {
 			return nil, errors.Join(tx.shift(ahead), tx.setTime(settingHold, s.Now().Add(holdFor)))
 		}

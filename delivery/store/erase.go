@@ -9,8 +9,8 @@ import (
 	"github.com/afterbeep/afterbeep/delivery"
 )
 
-// Erase takes out every note of a mailbox with all that belongs to it, and the
-// link to its inbox, so that nothing of them is left in the store's files. What
+// Erase takes out every note of a mailbox with all that belongs to it, the link
+// to its inbox and what channels remember of it, so that nothing of them is left in the store's files. What
 // was being sent ends with delivery.ErrFenced. Notes of calls that are being
 // recorded are not touched. When it fails, what it has not done is done by
 // erasing again.
@@ -107,16 +107,21 @@ func (s *Store) eraseBatch(ctx context.Context, batch []string, e *delivery.Eras
 	return nil
 }
 
-// eraseMailbox removes the link and the attempts at other machines' notes, and
-// keeps that the mailbox was erased, under a name that does not tell which it
-// was.
+// eraseMailbox removes the link, what channels remember and the attempts at
+// other machines' notes, and keeps that the mailbox was erased, under a name
+// that does not tell which it was.
 func (s *Store) eraseMailbox(ctx context.Context, mailbox, alias, upto string, at time.Time) error {
 	_, err := write(ctx, s, func(tx *txn) (any, error) {
 		if _, err := tx.exec("DELETE FROM link WHERE mailbox = ?", mailbox); err != nil {
 			return nil, err
 		}
-		if _, err := tx.exec("DELETE FROM attempt WHERE mailbox = ?1 AND (?2 = '' OR note <= ?2)", alias, upto); err != nil { // other machines' notes
+		if _, err := tx.exec("DELETE FROM memory WHERE mailbox = ?", alias); err != nil {
 			return nil, err
+		}
+		for _, table := range []string{"attempt", "relay"} { // of other machines' notes
+			if _, err := tx.exec("DELETE FROM "+table+" WHERE mailbox = ?1 AND (?2 = '' OR note <= ?2)", alias, upto); err != nil {
+				return nil, err
+			}
 		}
 		return tx.exec(`INSERT INTO erasure (mailbox, upto, at) VALUES (?1, ?2, ?3)
 			ON CONFLICT (mailbox) DO UPDATE SET upto = max(upto, ?2), at = ?3`, alias, upto, micros(at))

@@ -103,6 +103,20 @@ func testErase(t *testing.T, c composition) {
 	token, err := s.LinkFor(ctx, traces()[0])
 	check(t, err)
 	check(t, s.Mark(ctx, traces()[0], leases[0].Note.ID, delivery.MarkPlayed))
+	remembers := s.Memory("crm")
+	for _, key := range []string{"kept", traces()[5], "forgotten"} {
+		check(t, remembers.Put(ctx, delivery.Entry{Key: key, Value: []byte(traces()[2] + traces()[5]), Mailbox: traces()[0]}))
+	}
+	check(t, remembers.Delete(ctx, "forgotten"))
+	check(t, remembers.Put(ctx, delivery.Entry{Key: "another's", Value: []byte("102"), Mailbox: "102"}))
+	chats := delivery.NewChats(remembers)
+	code, _, err := chats.Code(ctx, traces()[0])
+	check(t, err)
+	_, err = chats.Link(ctx, code, traces()[5])
+	check(t, err)
+	if found := search(t, path); len(found) > 0 && c.name == "sealed" {
+		t.Errorf("before: %s", strings.Join(found, ", "))
+	}
 
 	erased, err := s.Erase(ctx, traces()[0])
 	check(t, err)
@@ -116,6 +130,13 @@ func testErase(t *testing.T, c composition) {
 	}
 	if found := search(t, path); len(found) > 0 {
 		t.Errorf("left: %s", strings.Join(found, ", "))
+	}
+	for _, key := range []string{"kept", traces()[5], "forgotten"} {
+		_, err := remembers.Get(ctx, key)
+		expect(t, err, delivery.ErrNotFound)
+	}
+	if value, err := remembers.Get(ctx, "another's"); string(value) != "102" || err != nil {
+		t.Errorf("another mailbox's memory is %q, %v", value, err)
 	}
 	for _, l := range leases {
 		if err := s.Finish(ctx, l, delivery.Result{Outcome: delivery.Done}); !errors.Is(err, delivery.ErrFenced) {

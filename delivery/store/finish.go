@@ -13,14 +13,7 @@ import (
 // Finish implements delivery.Queue. delivery.ErrFenced when the lease is no
 // longer held.
 func (s *Store) Finish(ctx context.Context, l delivery.Lease, r delivery.Result) error {
-	early, err := write(ctx, s, func(tx *txn) (bool, error) {
-		now := s.Now()
-		early, err := tx.finish(l, r, now)
-		if err == nil && s.tellOperator && dies(l, r) {
-			early, err = true, tx.addOperatorJob(l, now)
-		}
-		return early, err
-	})
+	early, err := write(ctx, s, func(tx *txn) (bool, error) { return tx.finish(l, r, s.Now()) })
 	if err != nil {
 		return fmt.Errorf("finish job %s: %w", l.Job, err)
 	}
@@ -30,49 +23,77 @@ func (s *Store) Finish(ctx context.Context, l delivery.Lease, r delivery.Result)
 	return nil
 }
 
-// finish moves the job to where the result takes it, and says whether that
-// made a job due early: this one at its next target, or the next of the thread.
+// finish moves the job to where the result takes it, or what its service has
+// told meanwhile, and says whether that made a job due early: this one at its
+// next target, the next of the thread, or the operator's.
 func (t *txn) finish(l delivery.Lease, r delivery.Result, now time.Time) (early bool, err error) {
 	to, err := t.after(l, r, now)
 	if err != nil {
 		return false, err
 	}
+	if asked, err := t.askedLast(l, now); asked || err != nil {
+		return asked, err
+	}
 	if err := t.change(l, to.set, to.args...); err != nil {
 		return false, err
 	}
+	b, err := t.box(l.Note.ID)
+	if err != nil {
+		return false, err
+	}
+	err = t.event(b, delivery.Event{Job: l.Job, Name: string(r.Outcome), Target: l.Target().String(), Detail: answer(r)})
+	if err != nil {
+		return false, err
+	}
 	early = r.Outcome == delivery.Dead
+	if r.Outcome == delivery.Waiting {
+		if early, err = t.setApart(l.Job); err != nil {
+			return false, err
+		}
+	}
 	if to.ended {
 		if early, err = t.freeThread(l.Job); err != nil {
 			return false, err
 		}
-		if err := t.endNote(l.Note.ID, now); err != nil {
+		told, err := t.ended(kept{l.Note, b}, l, r, now)
+		if err != nil {
 			return false, err
 		}
+		early = early || told
 	}
-	b, err := t.box(l.Note.ID)
-	if err != nil {
+	overtaken, err := t.catchUp(l.Job, l.Step, now)
+	return early || overtaken, err
+}
+
+// ended keeps that a job ended, and has the operator told; true when that is
+// due.
+func (t *txn) ended(n kept, l delivery.Lease, r delivery.Result, now time.Time) (told bool, err error) {
+	if err := t.endNote(n.ID, now); err != nil {
 		return false, err
 	}
-	return early, t.event(b, delivery.Event{
-		Job: l.Job, Name: string(r.Outcome), Target: l.Target().String(), Detail: answer(r),
-	})
-}
-
-// dies says that the result ends a job that brings a note to a recipient, and
-// not well.
-func dies(l delivery.Lease, r delivery.Result) bool {
-	return r.Outcome == delivery.Dead && l.Step+1 == len(l.Chain) && l.Target().Channel != delivery.Operator
-}
-
-// addOperatorJob queues what tells the operator that the job of a lease died.
-func (t *txn) addOperatorJob(l delivery.Lease, now time.Time) error {
-	b, err := t.box(l.Note.ID)
-	if err != nil {
-		return err
+	channel := l.Target().Channel
+	switch {
+	case r.Outcome == delivery.Dead:
+		return t.tellOperator(n, delivery.EventDead, channel, now)
+	case r.Arrived:
+		return t.tellDelivered(n, l.Job, channel, now)
 	}
-	to := delivery.Target{Channel: delivery.Operator, Address: delivery.EventDead + "/" + l.Target().Channel}
-	_, _, err = t.addJob(kept{l.Note, b}, delivery.Chain{to}, now)
-	return err
+	return false, nil
+}
+
+// setApart gives a job a thread of its own: it waits for nobody any more, and
+// nobody for it. True when the next of its thread may go.
+func (t *txn) setApart(job string) (early bool, err error) {
+	var thread []byte
+	var head bool
+	if err := t.row("SELECT thread, head FROM job WHERE id = ?", job).Scan(&thread, &head); err != nil {
+		return false, err
+	}
+	_, err = t.exec("UPDATE job SET thread = ?, head = shared = 0 WHERE id = ?", t.vault.apart(job), job)
+	if err != nil || !head {
+		return false, err
+	}
+	return t.lead(thread)
 }
 
 // transition is what a result makes of its job's row.
@@ -90,19 +111,24 @@ func (t *txn) after(l delivery.Lease, r delivery.Result, now time.Time) (transit
 		return transition{"state = 'queued', next_at = ?", []any{micros(now.Add(r.Wait))}, false}, nil
 	case r.Outcome == delivery.Unknown:
 		return transition{"state = 'queued', next_at = ?, unknown = unknown | (1 << step)", []any{micros(now.Add(r.Wait))}, false}, nil
+	case r.Outcome == delivery.Waiting:
+		return transition{"state = 'queued', next_at = ?, waits = 1", []any{micros(now.Add(r.Wait))}, false}, nil
 	case r.Outcome == delivery.Dead && l.Step+1 < len(l.Chain):
-		return transition{"state = 'queued', next_at = ?, step = step + 1, attempt = 0, first_at = 0", []any{micros(now)}, false}, nil
+		return transition{"state = 'queued', next_at = ?, " + nextTarget, []any{micros(now)}, false}, nil
 	case r.Outcome == delivery.Dead:
-		return transition{"state = 'dead', head = 0", nil, true}, nil
+		return transition{"state = 'dead', head = 0, waits = 0", nil, true}, nil
 	}
 	return transition{}, fmt.Errorf("no such outcome %q", r.Outcome)
 }
 
+// nextTarget moves a job on in its chain.
+const nextTarget = "step = step + 1, attempt = 0, first_at = 0, waits = 0"
+
 // change updates the job of a lease, or returns delivery.ErrFenced when the
 // lease is no longer held.
 func (t *txn) change(l delivery.Lease, set string, args ...any) error {
-	changed, err := t.exec("UPDATE job SET "+set+" WHERE id = ? AND state = 'sending' AND step = ? AND attempt = ?",
-		append(args, l.Job, l.Step, l.Attempt)...)
+	changed, err := t.exec("UPDATE job SET "+set+" WHERE id = ? AND state = 'sending' AND step = ? AND attempt = ? AND (waits = 1) = ?",
+		append(args, l.Job, l.Step, l.Attempt, l.Waited)...)
 	if err == nil && changed == 0 {
 		err = delivery.ErrFenced
 	}
@@ -118,9 +144,17 @@ func (t *txn) endNote(id string, now time.Time) error {
 
 // freeThread lets the oldest waiting job of a job's thread go.
 func (t *txn) freeThread(job string) (bool, error) {
+	var thread []byte
+	if err := t.row("SELECT thread FROM job WHERE id = ?", job).Scan(&thread); err != nil {
+		return false, err
+	}
+	return t.lead(thread)
+}
+
+// lead lets the oldest waiting job of a thread go.
+func (t *txn) lead(thread []byte) (bool, error) {
 	changed, err := t.exec(`UPDATE job SET head = 1 WHERE seq = (
-		SELECT seq FROM job WHERE state = 'queued' AND head = 0 AND shared = 0 AND thread = (SELECT thread FROM job WHERE id = ?)
-		ORDER BY note, seq LIMIT 1)`, job)
+		SELECT seq FROM job WHERE state = 'queued' AND head = 0 AND shared = 0 AND thread = ? ORDER BY note, seq LIMIT 1)`, thread)
 	return changed > 0, err
 }
 
@@ -138,7 +172,9 @@ func answer(r delivery.Result) string {
 	if r.Receipt.ID != "" {
 		parts = append(parts, "id "+r.Receipt.ID)
 	}
-	if r.Wait > 0 {
+	if r.Wait > 0 && r.Outcome == delivery.Waiting {
+		parts = append(parts, "its report is waited for: "+r.Wait.Round(time.Millisecond).String())
+	} else if r.Wait > 0 {
 		parts = append(parts, "again in "+r.Wait.Round(time.Millisecond).String())
 	}
 	return strings.Join(parts, "; ")

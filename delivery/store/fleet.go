@@ -47,10 +47,10 @@ type Fleet struct {
 	peers    atomic.Int32   // machines that share the work, as last heard
 	alone    delivery.LocalLimiter
 
-	common  *box        // of what belongs to all machines: links
+	common  *box        // of what belongs to all machines: links, what channels remember
 	erasing sync.Mutex  // one erasure at a time
 	unseen  atomic.Bool // a note was kept that the others do not see
-	strange sync.Once   // a note that cannot be opened was told of
+	strange sync.Once   // something that cannot be opened was told of
 }
 
 // OpenFleet opens this machine's store, as Open does, and prepares the shared

@@ -20,8 +20,8 @@ import (
 func pair(t *testing.T, setup *redistest.Setup, lease time.Duration) (a, b *machine) {
 	t.Helper()
 	with := shared.Options{Lease: lease}
-	a = startFleet(t, Options{Path: t.TempDir(), Redis: setup.URL, Operator: true}, with)
-	b = startFleet(t, Options{Path: t.TempDir(), Redis: setup.URL, Operator: true}, with)
+	a = startFleet(t, Options{Path: t.TempDir(), Redis: setup.URL, Operator: []string{delivery.EventDead}}, with)
+	b = startFleet(t, Options{Path: t.TempDir(), Redis: setup.URL, Operator: []string{delivery.EventDead}}, with)
 	a.awaitReady(t)
 	b.awaitReady(t)
 	eventually(t, "they meet", func() bool { return a.peers.Load() == 2 && b.peers.Load() == 2 })

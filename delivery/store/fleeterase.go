@@ -13,8 +13,8 @@ import (
 // eraseWithin is how long Erase waits for the other machines.
 const eraseWithin = 5 * time.Second
 
-// Erase takes out every note of a mailbox on every machine, and the links to
-// its inbox, see Store.Erase. It begins with Redis, and does nothing while that
+// Erase takes out every note of a mailbox on every machine, the links to its
+// inbox and what channels remember of it, see Store.Erase. It begins with Redis, and does nothing while that
 // is away. Notes of calls under way elsewhere go too, if the calls are older
 // than the newest note that is erased.
 func (f *Fleet) Erase(ctx context.Context, mailbox string) (delivery.Erasure, error) {
@@ -77,6 +77,9 @@ func (f *Fleet) eraseShared(ctx context.Context, mailbox string) (upto string, e
 		}
 	}
 	if _, err := f.shared.Erase(ctx, alias, upto); err != nil {
+		return "", 0, err
+	}
+	if err := f.shared.Disown(ctx, alias); err != nil {
 		return "", 0, err
 	}
 	return upto, elsewhere, f.dropLinks(ctx, mailbox)

@@ -60,7 +60,7 @@ func (f *Fleet) granted(tb testing.TB, note string) shared.Lease {
 // that this store does not have keeps none of the others back.
 func TestFleetHearsTwice(t *testing.T) {
 	t.Parallel()
-	f := alone(t, Options{Path: t.TempDir(), Operator: true})
+	f := alone(t, Options{Path: t.TempDir(), Operator: []string{delivery.EventDead}})
 	note, job := f.shares(t, chainTo("crm"))
 	other, _ := f.shares(t, chainTo("crm"))
 	about := shared.Message{Job: job, Note: note, Epoch: 1, Attempt: 1, At: time.Now(), Next: time.Now()}

@@ -11,8 +11,8 @@ import (
 // followEvery is how often other machines' changes are looked for.
 const followEvery = time.Second
 
-// follow takes over what other machines erased, and shows them this one's
-// links and notes, until ctx ends.
+// follow takes over what other machines erased and what their channels remember,
+// and shows them this one's links, notes and memories, until ctx ends.
 func (f *Fleet) follow(ctx context.Context) {
 	var (
 		done    followed
@@ -24,6 +24,9 @@ func (f *Fleet) follow(ctx context.Context) {
 		}
 		if f.shared.Up() {
 			err := f.catchUp(ctx, &done)
+			if err == nil { // after the erasures: what is erased is not told again
+				err = f.recollect(ctx, &done.memory)
+			}
 			if err != nil && !failing && ctx.Err() == nil {
 				f.log.Warn("the other machines and this one do not see the same yet; trying again", "error", err)
 			}
@@ -40,7 +43,8 @@ func (f *Fleet) follow(ctx context.Context) {
 type followed struct {
 	erasures [shared.Count]string // their version, by shard
 	shown    [shared.Count]string // the era in which this machine's links and notes were shown, by shard
-	away     time.Time            // since when notes went out that the others do not see; zero for none
+	memory   recollected
+	away     time.Time // since when notes went out that the others do not see; zero for none
 }
 
 func (f *Fleet) catchUp(ctx context.Context, done *followed) error {

@@ -17,18 +17,18 @@ func (s *Store) Thread(ctx context.Context, mailbox, before string, limit int) (
 	})
 }
 
-// The first time of a mark counts.
-const (
-	setRead   = "UPDATE note SET read_at = ? WHERE id = ? AND read_at = 0"
-	setPlayed = "UPDATE note SET played_at = ? WHERE id = ? AND played_at = 0"
-)
+// marks are the changes of a note that marks make. The first time counts.
+func marks() map[delivery.Mark]string {
+	return map[delivery.Mark]string{
+		delivery.MarkRead:   "UPDATE note SET read_at = ? WHERE id = ? AND read_at = 0",
+		delivery.MarkPlayed: "UPDATE note SET played_at = ? WHERE id = ? AND played_at = 0",
+	}
+}
 
 // Mark implements delivery.Inbox. delivery.ErrNotFound when the mailbox has no
 // such note.
 func (s *Store) Mark(ctx context.Context, mailbox, id string, what delivery.Mark) error {
-	set, ok := map[delivery.Mark]string{
-		delivery.MarkRead: setRead, delivery.MarkPlayed: setPlayed,
-	}[what]
+	set, ok := marks()[what]
 	if !ok {
 		return fmt.Errorf("no such mark %q", what)
 	}
@@ -39,18 +39,26 @@ func (s *Store) Mark(ctx context.Context, mailbox, id string, what delivery.Mark
 	if err != nil {
 		return err
 	}
+	var told bool
 	first, err := write(ctx, s, func(tx *txn) (bool, error) {
 		changed, err := tx.exec(set, micros(s.clock.Wall()), id)
 		if err != nil || changed == 0 {
 			return false, err
 		}
-		return true, tx.event(n.box, delivery.Event{Name: string(what)})
+		if err := tx.event(n.box, delivery.Event{Name: string(what)}); err != nil {
+			return false, err
+		}
+		told, err = tx.tellMarked(n, string(what), inboxChannel, s.Now())
+		return true, err
 	})
 	if err != nil {
 		return fmt.Errorf("mark note %s: %w", id, err)
 	}
 	if first {
 		s.watches.publish(s.vault.alias(mailbox), id)
+	}
+	if told {
+		s.wakeUp()
 	}
 	return nil
 }

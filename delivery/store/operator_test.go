@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 func (c composition) openTelling(tb testing.TB) keeper {
 	tb.Helper()
 	o := c.options(tb, tb.TempDir())
-	o.Operator = true
+	o.Operator = []string{delivery.EventDead}
 	return c.openWith(tb, o)
 }
 
@@ -119,7 +120,7 @@ func testStart(t *testing.T, c composition) {
 
 // A store in clear that is sealed keeps who waits to be told, each on its own.
 func TestOperatorJobsAreSealed(t *testing.T) {
-	o := Options{Path: t.TempDir(), Operator: true}
+	o := Options{Path: t.TempDir(), Operator: []string{delivery.EventDead}}
 	s := openStore(t, o)
 	for range 2 {
 		l := keep(t, s, newNote("101", "201"), chainTo("crm"))[0]
@@ -129,5 +130,83 @@ func TestOperatorJobsAreSealed(t *testing.T) {
 	o.KeyFile = writeKeys(t, testIndex+testKey)
 	if told := claim(t, openStore(t, o), 10); len(told) != 2 || told[0].Target().String() != "operator:note.dead/crm" {
 		t.Errorf("claimed %+v", told)
+	}
+}
+
+// notices are the targets of what is due, which is only the operator's, and
+// sends it.
+func notices(t *testing.T, s keeper) (all []string) {
+	t.Helper()
+	for {
+		due := claim(t, s, 10)
+		if len(due) == 0 {
+			slices.Sort(all)
+			return all
+		}
+		for _, l := range due {
+			all = append(all, l.Target().String())
+			finish(t, s, l, done())
+		}
+	}
+}
+
+func TestOperatorEvents(t *testing.T) { everywhere(t, testOperatorEvents) }
+
+func testOperatorEvents(t *testing.T, c composition) {
+	events := []string{delivery.EventDead, delivery.EventDelivered, delivery.EventRead, delivery.EventPlayed}
+	arrived := done()
+	arrived.Arrived = true
+	for name, tt := range map[string]struct {
+		result  delivery.Result
+		reports map[delivery.What]delivery.Meaning
+		marks   []delivery.Mark
+		want    []string
+	}{
+		"accepted, and the service tells no more": {arrived, nil, nil, []string{"operator:note.delivered/wa"}},
+		"accepted, and it does":                   {done(), nil, nil, nil},
+		"delivered":                               {done(), map[delivery.What]delivery.Meaning{delivery.WasDelivered: settles}, nil, []string{"operator:note.delivered/wa"}},
+		"delivered and read by one report": {
+			waiting(time.Hour),
+			map[delivery.What]delivery.Meaning{delivery.WasRead: settles, delivery.WasDelivered: settles},
+			nil,
+			[]string{"operator:note.delivered/wa", "operator:note.read/wa"},
+		},
+		"in the inbox": {
+			arrived, nil,
+			[]delivery.Mark{delivery.MarkPlayed, delivery.MarkRead, delivery.MarkRead},
+			[]string{"operator:note.delivered/wa", "operator:note.played/inbox", "operator:note.read/inbox"},
+		},
+		"played there and here": {
+			arrived,
+			map[delivery.What]delivery.Meaning{delivery.WasPlayed: settles},
+			[]delivery.Mark{delivery.MarkPlayed},
+			[]string{"operator:note.delivered/wa", "operator:note.played/wa"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, wanted := range [][]string{events, nil} {
+				o := c.options(t, t.TempDir())
+				o.Operator = wanted
+				s := c.openWith(t, o)
+				l := keep(t, s, newNote("101", "201"), chainTo("wa:1"))[0]
+				finish(t, s, l, tt.result)
+				for range 2 {
+					for what, m := range tt.reports {
+						tell(t, s, "wa", l.Job, what, m)
+					}
+					for _, mark := range tt.marks {
+						check(t, s.Mark(t.Context(), "101", l.Note.ID, mark))
+					}
+				}
+				want := tt.want
+				if wanted == nil {
+					want = nil
+				}
+				if got := notices(t, s); !slices.Equal(got, want) {
+					t.Errorf("told %q, want %q", got, want)
+				}
+				check(t, s.Close())
+			}
+		})
 	}
 }

@@ -6,9 +6,9 @@ import "time"
 type Options struct {
 	Path string `yaml:"path" help:"folder of the database, the tapes and the notes; created when missing"`
 
-	// Operator says that the operator is to be told of notes that could not be
-	// delivered.
-	Operator bool `yaml:"-"`
+	// Operator are the events that the operator is told of: delivery.EventDead
+	// and so on.
+	Operator []string `yaml:"-"`
 
 	KeyFile string `yaml:"key_file" path:"true" help:"seals what lies on disk; make one with 'afterbeep keys new FILE' and keep a copy elsewhere; empty keeps it in clear"`
 	Redis   string `yaml:"redis" secret:"true" help:"where many machines share the work, like redis://10.0.0.5:6379/0, redis+sentinel://10.0.0.5,10.0.0.6/mymaster?replicas=1 or redis+cluster://10.0.0.5,10.0.0.6; empty for one machine"`

@@ -58,7 +58,7 @@ func byTurns(a, b []string, limit int) []string {
 
 // attempt begins an attempt at a queued job and returns the lease of it.
 func (t *txn) attempt(id string, now time.Time) (l delivery.Lease, err error) {
-	_, err = t.exec(`UPDATE job SET state = 'sending', attempt = attempt + 1,
+	_, err = t.exec(`UPDATE job SET state = 'sending', attempt = attempt + (waits <> 1), waits = iif(waits = 1, 1, 0),
 		first_at = CASE first_at WHEN 0 THEN ?2 ELSE first_at END WHERE id = ?1`, id, micros(now))
 	if err != nil {
 		return l, err
@@ -68,15 +68,18 @@ func (t *txn) attempt(id string, now time.Time) (l delivery.Lease, err error) {
 		first int64
 	)
 	n, err := t.vault.scanNote(t.row("SELECT "+noteColumns+`,
-		job.chain, job.step, job.attempt, (job.unknown >> job.step) & 1, job.first_at
+		job.chain, job.step, job.attempt, (job.unknown >> job.step) & 1, job.first_at, job.waits
 		FROM job JOIN note ON note.id = job.note WHERE job.id = ?`, id),
-		&chain, &l.Step, &l.Attempt, &l.Unknown, &first)
+		&chain, &l.Step, &l.Attempt, &l.Unknown, &first, &l.Waited)
 	if err != nil {
 		return l, err
 	}
 	l.Job, l.Note, l.First = id, n.Note, instant(first)
 	if err := n.box.openJSON("chain", chain, &l.Chain); err != nil {
 		return l, err
+	}
+	if l.Waited { // nothing is sent
+		return l, nil
 	}
 	return l, t.event(n.box, delivery.Event{
 		Job: id, Name: string(delivery.JobSending), Target: l.Target().String(),
@@ -87,8 +90,8 @@ func (t *txn) attempt(id string, now time.Time) (l delivery.Lease, err error) {
 // Start implements delivery.Queue.
 func (s *Store) Start(ctx context.Context, l delivery.Lease) error {
 	var held bool
-	err := s.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM job WHERE id = ? AND state = 'sending' AND step = ? AND attempt = ?)",
-		l.Job, l.Step, l.Attempt).Scan(&held)
+	err := s.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM job WHERE id = ? AND state = 'sending' AND step = ? AND attempt = ? AND (waits = 1) = ?)",
+		l.Job, l.Step, l.Attempt, l.Waited).Scan(&held)
 	if err == nil && !held {
 		err = delivery.ErrFenced
 	}
@@ -100,23 +103,33 @@ func (s *Store) Start(ctx context.Context, l delivery.Lease) error {
 
 // Release implements delivery.Queue. The job is due as it was before.
 func (s *Store) Release(ctx context.Context, l delivery.Lease) error {
-	return s.giveBack(ctx, l, "attempt = attempt - 1, state = 'queued'")
+	return s.giveBack(ctx, l, "")
 }
 
 // PutOff implements delivery.Queue.
 func (s *Store) PutOff(ctx context.Context, l delivery.Lease, wait time.Duration) error {
-	return s.giveBack(ctx, l, "attempt = attempt - 1, state = 'queued', next_at = ?", micros(s.Now().Add(wait)))
+	return s.giveBack(ctx, l, ", next_at = ?", micros(s.Now().Add(wait)))
 }
 
-// giveBack undoes the attempt of a lease, its event included.
-func (s *Store) giveBack(ctx context.Context, l delivery.Lease, set string, args ...any) error {
-	_, err := write(ctx, s, func(tx *txn) (any, error) {
-		if err := tx.change(l, set, args...); err != nil {
-			return nil, err
+// giveBack undoes the attempt of a lease, its event included, and changes what
+// also says. A lease that was waited for was no attempt.
+func (s *Store) giveBack(ctx context.Context, l delivery.Lease, also string, args ...any) error {
+	early, err := write(ctx, s, func(tx *txn) (bool, error) {
+		if err := tx.change(l, "state = 'queued', attempt = attempt - (waits <> 1)"+also, args...); err != nil {
+			return false, err
 		}
-		return tx.exec("DELETE FROM event WHERE seq = (SELECT max(seq) FROM event WHERE note = ? AND job = ? AND name = 'sending')",
-			l.Note.ID, l.Job)
+		if !l.Waited {
+			_, err := tx.exec("DELETE FROM event WHERE seq = (SELECT max(seq) FROM event WHERE note = ? AND job = ? AND name = 'sending')",
+				l.Note.ID, l.Job)
+			if err != nil {
+				return false, err
+			}
+		}
+		return tx.catchUp(l.Job, l.Step, s.Now())
 	})
+	if early {
+		s.wakeUp()
+	}
 	if err != nil {
 		return fmt.Errorf("give back job %s: %w", l.Job, err)
 	}

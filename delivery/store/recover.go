@@ -39,6 +39,14 @@ const sendingHere = " WHERE state = 'sending' AND state <> 'delivered' AND share
 
 // doubt queues again what was being sent: whether it arrived is unknown.
 func (t *txn) doubt(now time.Time) (jobs int, err error) {
+	left, err := t.ids("SELECT id FROM job" + sendingHere)
+	if err != nil {
+		return 0, err
+	}
+	_, err = t.exec("UPDATE job SET state = 'queued', next_at = ?"+sendingHere+" AND waits = 1", micros(now)) // nothing was sent
+	if err != nil {
+		return 0, err
+	}
 	sending, err := t.ids("SELECT id FROM job" + sendingHere + " ORDER BY seq")
 	if err != nil {
 		return 0, err
@@ -64,7 +72,19 @@ func (t *txn) doubt(now time.Time) (jobs int, err error) {
 		}
 	}
 	_, err = t.exec("UPDATE job SET state = 'queued', unknown = unknown | (1 << step), next_at = ?"+sendingHere, micros(now))
-	return len(sending), err
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range left {
+		var step int
+		if err := t.row("SELECT step FROM job WHERE id = ?", id).Scan(&step); err != nil {
+			return 0, err
+		}
+		if _, err := t.catchUp(id, step, now); err != nil {
+			return 0, err
+		}
+	}
+	return len(sending), nil
 }
 
 // takeHome makes the jobs that this store shared with other machines its own

@@ -33,7 +33,8 @@ type retirement struct {
 }
 
 // Retire takes what its mailbox's retention is over for: files, then whole
-// notes, unread ones too, and files that a crash left behind. A clock that
+// notes, unread ones too, what channels need no longer remember, and files that
+// a crash left behind. A clock that
 // jumped holds all of it back for a day of running. Calls and deliveries go on
 // meanwhile; what is under way is not touched.
 func (s *Store) Retire(ctx context.Context, keep func(mailbox string) delivery.Retention) (r delivery.Retired, err error) {
@@ -45,6 +46,9 @@ func (s *Store) Retire(ctx context.Context, keep func(mailbox string) delivery.R
 	}
 	if err := s.retireNotes(ctx, now, keep, &r); err != nil {
 		return r, fmt.Errorf("retire notes: %w", err)
+	}
+	if err := s.sweepMemory(ctx, now); err != nil {
+		return r, fmt.Errorf("drop what channels no longer remember: %w", err)
 	}
 	if s.retirement.swept.IsZero() || now.Sub(s.retirement.swept) >= sweepEvery {
 		s.retirement.swept = now

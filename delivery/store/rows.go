@@ -125,6 +125,9 @@ func (v *vault) threadOf(n delivery.Note, first delivery.Target, job string) []b
 	return v.hash(fmt.Sprintf("%q %q %q", n.Recipient.Number, caller, first.String()))
 }
 
+// apart is the name of a thread that is one job's alone.
+func (v *vault) apart(job string) []byte { return v.hash("apart " + job) }
+
 // sealThread makes of a thread's name in clear the one that threadOf gives.
 func (v *vault) sealThread(thread []byte) []byte {
 	if bytes.HasPrefix(thread, []byte(operatorThread)) {

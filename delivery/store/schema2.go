@@ -52,9 +52,12 @@ CREATE TABLE job2 (
 	steps    INTEGER NOT NULL,              -- targets in its chain
 	shared   INTEGER NOT NULL DEFAULT 0,    -- 0: this machine's alone; 1: meant for all machines, perhaps told; 2: they have it. It is a head here only with 0
 	round    INTEGER NOT NULL DEFAULT 0,    -- of a shared job: how often it was redriven
-	epoch    INTEGER NOT NULL DEFAULT 0     -- of a shared job: of its last lease that is known here
+	epoch    INTEGER NOT NULL DEFAULT 0,    -- of a shared job: of its last lease that is known here
+	waits    INTEGER NOT NULL DEFAULT 0,    -- 1: for a report, until next_at; 2: it did, and the recipient asked for the note
+	void     INTEGER NOT NULL DEFAULT 0,    -- of a shared job: deliveries of earlier rounds do not count, its service took them back
+	told     INTEGER NOT NULL DEFAULT 0     -- 1: the operator knows that it was delivered
 ) STRICT;
-INSERT INTO job2 SELECT seq, id, note, thread, CAST(chain AS BLOB), state, head, step, attempt, unknown, first_at, next_at, receipt, json_array_length(chain), 0, 0, 0 FROM job;
+INSERT INTO job2 SELECT seq, id, note, thread, CAST(chain AS BLOB), state, head, step, attempt, unknown, first_at, next_at, receipt, json_array_length(chain), 0, 0, 0, 0, 0, 0 FROM job;
 DROP TABLE job;
 ALTER TABLE job2 RENAME TO job;
 CREATE INDEX job_note ON job (note);
@@ -89,6 +92,18 @@ CREATE TABLE link (
 	body    BLOB NOT NULL                   -- linkBody as JSON
 ) STRICT, WITHOUT ROWID;
 
+-- What chat services told of this machine's jobs: what is told again is known.
+CREATE TABLE report (
+	job     TEXT NOT NULL,
+	step    INTEGER NOT NULL,               -- the target that it is about
+	what    TEXT NOT NULL,                  -- delivery.What
+	note    TEXT NOT NULL,
+	settles INTEGER NOT NULL,               -- 1: the job is delivered, or will be when its lease ends
+	open    INTEGER NOT NULL,               -- 1: asked while the job was being sent, to be honoured when its lease ends
+	PRIMARY KEY (job, step, what)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX report_note ON report (note);
+
 -- An attempt of this machine at a shared job, its own or another machine's.
 CREATE TABLE attempt (
 	job      TEXT NOT NULL,
@@ -105,11 +120,51 @@ CREATE TABLE attempt (
 	receipt  TEXT NOT NULL DEFAULT '',
 	event    BLOB NOT NULL DEFAULT x'',     -- eventBody as JSON
 	settled  INTEGER NOT NULL DEFAULT 0,    -- 1: the other machines know the outcome
+	round    INTEGER NOT NULL DEFAULT 0,    -- of the job
+	arrived  INTEGER NOT NULL DEFAULT 0,    -- delivery.Result.Arrived
 	PRIMARY KEY (job, epoch)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX attempt_settled ON attempt (settled, began_at);
 CREATE INDEX attempt_note ON attempt (note);
 CREATE INDEX attempt_mailbox ON attempt (mailbox, note);
+
+-- What chat services told this machine of shared jobs, its own or another
+-- machine's.
+CREATE TABLE relay (
+	job      TEXT NOT NULL,
+	channel  TEXT NOT NULL,
+	what     TEXT NOT NULL,                 -- delivery.What
+	note     TEXT NOT NULL DEFAULT '',      -- '' and -1 for what is not known yet
+	mailbox  TEXT NOT NULL DEFAULT '',      -- vault.alias of the note's
+	home     TEXT NOT NULL DEFAULT '',      -- the machine that keeps the note
+	shard    INTEGER NOT NULL DEFAULT -1,
+	step     INTEGER NOT NULL DEFAULT -1,   -- the target that it is about
+	round    INTEGER NOT NULL DEFAULT 0,
+	settles  INTEGER NOT NULL,
+	arrived  INTEGER NOT NULL,
+	body     BLOB NOT NULL,                 -- relayed as JSON, sealed for all machines
+	heard_at INTEGER NOT NULL,
+	told     INTEGER NOT NULL DEFAULT 0,    -- 1: the other machines know it
+	PRIMARY KEY (job, channel, what)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX relay_told ON relay (told, heard_at);
+CREATE INDEX relay_note ON relay (note);
+CREATE INDEX relay_mailbox ON relay (mailbox, note);
+
+-- What channels remember. What was forgotten stays for a while without its
+-- value, so that no machine brings it back.
+CREATE TABLE memory (
+	key     TEXT PRIMARY KEY,               -- vault.memoryKey
+	mailbox TEXT NOT NULL,                  -- vault.alias of whose it is, '' for nobody's
+	value   BLOB NOT NULL,                  -- empty when it was forgotten
+	until   INTEGER NOT NULL,               -- when its time is over, 0 for never
+	at      INTEGER NOT NULL,               -- when it was changed, in milliseconds: the latest change counts
+	gone    INTEGER NOT NULL,               -- 1: it was forgotten
+	told    INTEGER NOT NULL DEFAULT 0      -- 1: the other machines know
+) STRICT, WITHOUT ROWID;
+CREATE INDEX memory_mailbox ON memory (mailbox) WHERE mailbox <> '';
+CREATE INDEX memory_until ON memory (until) WHERE until > 0;
+CREATE INDEX memory_untold ON memory (key) WHERE told = 0;
 
 -- What was erased is not taken back from elsewhere.
 CREATE TABLE erasure (

@@ -132,7 +132,7 @@ func (t *txn) beginSealing(b *box) error {
 			return err
 		}
 	}
-	return nil
+	return t.sealMemory(b)
 }
 
 // sealNotes seals the rows of every note in clear.

@@ -40,11 +40,11 @@ type Store struct {
 	log  *slog.Logger
 	disk disk
 
-	tellOperator bool // of dead notes
+	operator []string // the events that he is told of
 
 	clock   delivery.Clock
 	vault   *vault
-	box     *box // of what belongs to no note: links, secrets
+	box     *box // of what belongs to no note: links, secrets, what channels remember
 	lock    *os.File
 	dir     *os.File // path, for syncfs
 	db      *sql.DB
@@ -80,7 +80,7 @@ func open(o Options, log *slog.Logger, d disk) (*Store, error) {
 		return nil, fmt.Errorf("store %s: %w", o.Path, err)
 	}
 	s := &Store{
-		path: path, log: log, disk: d, tellOperator: o.Operator, clock: delivery.ClockOn(o.Wall), wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs),
+		path: path, log: log, disk: d, operator: o.Operator, clock: delivery.ClockOn(o.Wall), wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs),
 		ballast: &ballast{path: filepath.Join(path, "ballast"), remove: d.remove, log: log},
 	}
 	if err := s.start(context.Background(), o); err != nil {
@@ -172,7 +172,7 @@ func (s *Store) openDatabase(ctx context.Context) error {
 }
 
 func (s *Store) startWriter(ctx context.Context) {
-	s.writer = newWriter(&txn{clock: s.clock, vault: s.vault, ctx: ctx, conn: s.conn}, s.ballast, s.fail)
+	s.writer = newWriter(&txn{clock: s.clock, vault: s.vault, operator: s.operator, ctx: ctx, conn: s.conn}, s.ballast, s.fail)
 }
 
 // Close writes out what is left and gives the store free for another process.

@@ -22,6 +22,7 @@ type keeper interface {
 	delivery.Notes
 	delivery.Inbox
 	delivery.Links
+	Memory(channel string) delivery.Memory
 	Now() time.Time
 	Close() error
 }

@@ -149,6 +149,18 @@ func (v *vault) aliasOf(index string) string {
 	return v.alias(index)
 }
 
+// memoryKey names what a channel remembers under a key: a hash in hex, as an
+// alias is.
+func (v *vault) memoryKey(channel, key string) string {
+	return hex.EncodeToString(v.hash(fmt.Sprintf("memory %q %q", channel, key)))
+}
+
+// keyedAlias makes of an alias or a memory's key in clear the one that the vault has.
+func (v *vault) keyedAlias(alias string) (string, error) {
+	hash, err := hex.DecodeString(alias)
+	return hex.EncodeToString(v.keyed(hash)), err
+}
+
 // derive makes 32 bytes for one purpose out of the key file's index, the same
 // on every machine that has the file.
 func (v *vault) derive(purpose string) []byte {

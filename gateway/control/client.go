@@ -107,6 +107,17 @@ func (c *Client) RotateKeys(ctx context.Context, keys []byte, after string) (str
 	return r.After, err
 }
 
+// LinkChat implements Chats by the running gateway.
+func (c *Client) LinkChat(ctx context.Context, channel, mailbox string) (code ChatCode, err error) {
+	err = c.ask(ctx, http.MethodPost, "/chats", chat{channel, mailbox}, &code)
+	return code, err
+}
+
+// UnlinkChat implements Chats by the running gateway.
+func (c *Client) UnlinkChat(ctx context.Context, channel, mailbox string) error {
+	return c.ask(ctx, http.MethodDelete, "/chats", chat{channel, mailbox}, &struct{}{})
+}
+
 // Status says how the running gateway stands.
 func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	err = c.ask(ctx, http.MethodGet, "/status", nil, &s)

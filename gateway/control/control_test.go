@@ -90,7 +90,11 @@ func TestClientAnswersAsTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() {
-		served <- Serve(ctx, listener, op, []string{"udp://127.0.0.1:5060"}, func(context.Context) error { return errors.New("the disk is full") })
+		served <- Serve(ctx, listener, op, Gateway{
+			Addresses: []string{"udp://127.0.0.1:5060"},
+			Ready:     func(context.Context) error { return errors.New("the disk is full") },
+			Chats:     oneChat{},
+		})
 	}()
 	client := connect(t, dir)
 
@@ -127,6 +131,7 @@ func TestClientAnswersAsTheStore(t *testing.T) {
 	if last, err := client.RotateKeys(ctx, []byte("keys"), "n"); last != "keys after n" || err != nil {
 		t.Errorf("RotateKeys: %q, %v", last, err)
 	}
+	askForChat(t, client)
 	if s, err := client.Status(ctx); err != nil || !slices.Equal(s.Addresses, []string{"udp://127.0.0.1:5060"}) || s.Fault != "the disk is full" {
 		t.Errorf("Status: %+v, %v", s, err)
 	}
@@ -136,6 +141,40 @@ func TestClientAnswersAsTheStore(t *testing.T) {
 	stop()
 	if err := <-served; err != nil {
 		t.Errorf("Serve: %v", err)
+	}
+}
+
+// oneChat links chats at the channel bot.
+type oneChat struct{}
+
+func (oneChat) LinkChat(_ context.Context, channel, mailbox string) (ChatCode, error) {
+	if channel != "bot" {
+		return ChatCode{}, errors.New("it links no chats")
+	}
+	return ChatCode{Link: "https://chat.example/" + mailbox, Say: "/start c", Code: "c", Expires: time.Unix(1, 0).UTC()}, nil
+}
+
+func (oneChat) UnlinkChat(_ context.Context, channel, mailbox string) error {
+	if channel != "bot" || mailbox != "101" {
+		return errors.New("the disk is gone")
+	}
+	return nil
+}
+
+func askForChat(t *testing.T, client *Client) {
+	t.Helper()
+	want, _ := oneChat{}.LinkChat(t.Context(), "bot", "101")
+	if code, err := client.LinkChat(t.Context(), "bot", "101"); code != want || err != nil {
+		t.Errorf("LinkChat: %+v, %v", code, err)
+	}
+	if _, err := client.LinkChat(t.Context(), "crm", "101"); err == nil || err.Error() != "the gateway says: it links no chats" {
+		t.Errorf("LinkChat at another channel: %v", err)
+	}
+	if err := client.UnlinkChat(t.Context(), "bot", "101"); err != nil {
+		t.Errorf("UnlinkChat: %v", err)
+	}
+	if err := client.UnlinkChat(t.Context(), "bot", "102"); err == nil || err.Error() != "the gateway says: the disk is gone" {
+		t.Errorf("UnlinkChat that fails: %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ package control
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
 )
@@ -58,5 +59,30 @@ type Status struct {
 	Addresses []string // where it listens
 	Fault     string   // why it takes no call; "" when it does
 }
+
+// Gateway is the running gateway beside its store. Addresses may be left empty.
+type Gateway struct {
+	Addresses []string                        // where it listens, for whoever asks what is taken
+	Ready     func(ctx context.Context) error // says why it takes no call, if it takes none
+	Chats     Chats
+}
+
+// Chats links chats to mailboxes.
+type Chats interface {
+	// LinkChat mints a code that links a chat at a channel to a mailbox.
+	LinkChat(ctx context.Context, channel, mailbox string) (ChatCode, error)
+	// UnlinkChat ends a mailbox's link at a channel, and voids its code.
+	UnlinkChat(ctx context.Context, channel, mailbox string) error
+}
+
+// ChatCode is what links a chat.
+type ChatCode struct {
+	Link    string    // opens the chat service with the code ready to be sent; "" for none
+	Say     string    // what to send by hand
+	Code    string    // alone
+	Expires time.Time // of the code
+}
+
+type chat struct{ Channel, Mailbox string }
 
 type failure struct{ Error string }

@@ -32,11 +32,9 @@ func Listen(ctx context.Context, dir string) (net.Listener, error) {
 // maxPath is how long the path of a unix socket can be, see unix(7).
 const maxPath = 107
 
-// Serve answers operators until ctx ends. addresses are where the gateway
-// listens, for whoever asks what is taken; ready says why it takes no call, if
-// it takes none.
-func Serve(ctx context.Context, listener net.Listener, op Operator, addresses []string, ready func(context.Context) error) error {
-	server := &http.Server{Handler: routes(op, addresses, ready), ReadHeaderTimeout: 5 * time.Second}
+// Serve answers operators until ctx ends.
+func Serve(ctx context.Context, listener net.Listener, op Operator, g Gateway) error {
+	server := &http.Server{Handler: routes(op, g), ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -62,11 +60,12 @@ func listen(ctx context.Context, path string) (net.Listener, error) {
 	return listener, nil
 }
 
-func routes(op Operator, addresses []string, ready func(context.Context) error) http.Handler {
+func routes(op Operator, g Gateway) http.Handler {
 	mux := http.NewServeMux()
+	chatRoutes(mux, g.Chats)
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
-		s := Status{Addresses: addresses}
-		if err := ready(r.Context()); err != nil {
+		s := Status{Addresses: g.Addresses}
+		if err := g.Ready(r.Context()); err != nil {
 			s.Fault = err.Error()
 		}
 		respond(w, s, nil)
@@ -129,6 +128,28 @@ func routes(op Operator, addresses []string, ready func(context.Context) error) 
 		respond(w, rotation{After: turn.After}, err)
 	})
 	return mux
+}
+
+func chatRoutes(mux *http.ServeMux, chats Chats) {
+	mux.HandleFunc("POST /chats", func(w http.ResponseWriter, r *http.Request) {
+		var (
+			of   chat
+			code ChatCode
+		)
+		err := json.NewDecoder(r.Body).Decode(&of)
+		if err == nil {
+			code, err = chats.LinkChat(r.Context(), of.Channel, of.Mailbox)
+		}
+		respond(w, code, err)
+	})
+	mux.HandleFunc("DELETE /chats", func(w http.ResponseWriter, r *http.Request) {
+		var of chat
+		err := json.NewDecoder(r.Body).Decode(&of)
+		if err == nil {
+			err = chats.UnlinkChat(r.Context(), of.Channel, of.Mailbox)
+		}
+		respond(w, struct{}{}, err)
+	})
 }
 
 // export streams a zip. How it ended is told behind it.

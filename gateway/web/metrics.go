@@ -52,6 +52,7 @@ const (
 	attemptsTotal    = "afterbeep_delivery_attempts_total"
 	attemptSeconds   = "afterbeep_delivery_attempt_seconds"
 	deliverySeconds  = "afterbeep_delivery_seconds"
+	reportsTotal     = "afterbeep_delivery_reports_total"
 	deadTotal        = "afterbeep_delivery_dead_total"
 	storeErrorsTotal = "afterbeep_store_errors_total"
 	retiredTotal     = "afterbeep_retired_total"
@@ -96,6 +97,7 @@ func countedMetrics() []Metric {
 		{attemptsTotal, Counter, "Attempts at delivery, by channel and outcome.", []string{"channel", "outcome"}, nil},
 		{attemptSeconds, Histogram, "Time an attempt at delivery took, by channel.", []string{"channel"}, attempt},
 		{deliverySeconds, Histogram, "Time from the end of the call to delivery, by channel.", []string{"channel"}, delivery},
+		{reportsTotal, Counter, "What chat services told of notes after they took them, by channel.", []string{"channel", "what"}, nil},
 		{deadTotal, Counter, "Jobs given up at their last channel.", []string{"channel"}, nil},
 		{storeErrorsTotal, Counter, "Failures of the store, by what asked it.", []string{"op"}, nil},
 		{retiredTotal, Counter, "What retention took: audio, whole notes, orphaned recordings.", []string{"what"}, nil},
@@ -242,6 +244,11 @@ func (m *Metrics) Delivered(note delivery.Note, channel string) {
 
 // Dead counts a job that was given up, at the last channel of its chain.
 func (m *Metrics) Dead(_, channel string) { m.counters[deadTotal].WithLabelValues(channel).Inc() }
+
+// Reported counts what a channel's service told of a note.
+func (m *Metrics) Reported(channel string, what delivery.What) {
+	m.counters[reportsTotal].WithLabelValues(channel, string(what)).Inc()
+}
 
 // Breaker keeps a channel's breaker's state: closed, half-open or open.
 func (m *Metrics) Breaker(channel, state string) {

@@ -22,6 +22,7 @@ func TestMetrics(t *testing.T) {
 	m.Attempt("crm", delivery.Retry, 300*time.Millisecond)
 	m.Delivered(delivery.Note{ID: delivery.NewID(), EndedAt: time.Now().Add(-20 * time.Second)}, "crm")
 	m.Dead("", "crm")
+	m.Reported("crm", delivery.WasRead)
 	m.Breaker("crm", "open")
 	m.ReadFunc(Strangers, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 1}, nil })
 	m.ReadFunc(HeldUp, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 6}, nil })
@@ -57,6 +58,7 @@ func TestMetrics(t *testing.T) {
 		`afterbeep_delivery_seconds_bucket{channel="crm",le="30"} 1`,
 		`afterbeep_delivery_seconds_bucket{channel="crm",le="3600"} 1`,
 		`afterbeep_delivery_dead_total{channel="crm"} 1`,
+		`afterbeep_delivery_reports_total{channel="crm",what="read"} 1`,
 		`afterbeep_breaker_state{channel="crm"} 2`,
 		`afterbeep_strangers_dropped_total 1`,
 		`afterbeep_store_errors_total{op="begin"} 1`,

@@ -1,15 +1,16 @@
 // Package shared keeps in Redis what many machines must share: the schedule of
 // jobs, leases with fencing, note bodies and audio until no other machine
-// needs them, inbox threads, links and rate limits. Bodies, chains, events and
-// audio are opaque bytes, sealed by the caller. All of it can be built again
-// from the machines: the one that took a call, the note's home, keeps the
-// truth on its disk.
+// needs them, inbox threads, links, what channels remember and rate limits.
+// Bodies, chains, events, memories and audio are opaque bytes, sealed by the
+// caller. All of it can be built again from the machines: the one that took a
+// call, the note's home, keeps the truth on its disk.
 //
 // # Keys
 //
 // Each key begins with afterbeep:{SS}:, SS being one of 16 shards: a shard is
 // one slot of a Cluster, and a script touches one shard. A mailbox's index
-// chooses the shard, a link's token hash and a limit's channel choose theirs.
+// chooses the shard, a link's token hash, a limit's channel and a memory's key
+// choose theirs.
 //
 //	format                   1; a program that finds a higher one stays away
 //	gate closed              the memory that leases are given from; when it was found to differ
@@ -25,6 +26,10 @@
 //	home:MACHINE             what other machines changed of a machine's notes
 //	depth                    jobs by state
 //	link:MAILBOX owner:HASH setting:NAME limit:CHANNEL news
+//	memory:KEY               hash of what a channel remembers, or forgot within 10 days (memory.go)
+//	memories remembered      keys by the number of their last change, and how many changes there were
+//	memories:MAILBOX lapse   the keys of a mailbox; keys by when their time is over
+//	forgotten                when all that was remembered of a mailbox was erased
 //
 // # The gate
 //

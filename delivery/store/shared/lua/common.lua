@@ -31,6 +31,48 @@ local function evenFull()
   redis.call('ZREM', P .. 'machines', '')
 end
 
+-- record keeps an entry of what channels remember, or that it is gone, and has
+-- the machines see that it changed. Its first write needs room. ttl is in ms, 0
+-- for good.
+local function record(e, ttl)
+  e.seq = redis.call('INCR', P .. 'remembered')
+  local M, mailbox = P .. 'memory:' .. e.key, redis.call('HGET', P .. 'memory:' .. e.key, 'mailbox')
+  if mailbox then redis.call('SREM', P .. 'memories:' .. mailbox, e.key) end
+  local over = ttl > 0 and now + ttl or 0
+  redis.call('HSET', M, 'value', e.value, 'mailbox', e.mailbox, 'at', e.at, 'gone', e.gone, 'until', over)
+  redis.call('ZADD', P .. 'memories', e.seq, e.key)
+  if e.mailbox ~= '' then redis.call('SADD', P .. 'memories:' .. e.mailbox, e.key) end
+  if over > 0 then
+    redis.call('ZADD', P .. 'lapse', over, e.key)
+  else
+    redis.call('ZREM', P .. 'lapse', e.key)
+  end
+end
+
+-- unrecord drops an entry without a trace.
+local function unrecord(key)
+  local mailbox = redis.call('HGET', P .. 'memory:' .. key, 'mailbox')
+  if mailbox then redis.call('SREM', P .. 'memories:' .. mailbox, key) end
+  redis.call('DEL', P .. 'memory:' .. key)
+  redis.call('ZREM', P .. 'memories', key)
+  redis.call('ZREM', P .. 'lapse', key)
+end
+
+-- lapse drops some entries whose time is over.
+local function lapse()
+  for _, key in ipairs(redis.call('ZRANGEBYSCORE', P .. 'lapse', '-inf', now, 'LIMIT', 0, 100)) do
+    unrecord(key)
+  end
+end
+
+-- recalled is an entry, nil when there is none or its time is over.
+local function recalled(key)
+  local e = redis.call('HMGET', P .. 'memory:' .. key, 'value', 'mailbox', 'at', 'gone', 'until')
+  local over = tonumber(e[5] or 0)
+  if not e[3] or (over > 0 and over <= now) then return nil end
+  return { key = key, value = e[1], mailbox = e[2], at = tonumber(e[3]), gone = e[4], over = over }
+end
+
 -- An era is what is remembered since the gate was last found closed: a flush
 -- begins another one in the same memory.
 local function era(m)
@@ -77,10 +119,11 @@ local function doubted(j)
   return bit.bor(j.unknown, bit.lshift(1, j.step))
 end
 
--- later says whether a has come further than b.
+-- later says whether a has come further than b. A job waits for a report after
+-- its attempt (waits = 1), and is asked for after that (2).
 local function later(a, b)
-  for _, field in ipairs({ 'round', 'step', 'attempt' }) do
-    local x, y = tonumber(a[field]), tonumber(b[field])
+  for _, field in ipairs({ 'round', 'step', 'attempt', 'waits' }) do
+    local x, y = tonumber(a[field] or 0), tonumber(b[field] or 0)
     if x ~= y then return x > y end
   end
   return false
@@ -150,6 +193,54 @@ local function leave(j)
   return true
 end
 
+-- apart gives a queued job a thread of its own: nothing waits behind it any
+-- more. True when another job of its old thread became due.
+local function apart(j)
+  local own = 'apart-' .. j.id
+  local early = false
+  if j.thread ~= own then
+    unschedule(j)
+    early = leave(j)
+    set(j, { thread = own })
+    redis.call('SET', P .. 'head:' .. own, j.id)
+  end
+  schedule(j)
+  return early
+end
+
+-- said says whether a service told something of a target of the job.
+local function said(j, step, what)
+  return j['said:' .. step .. ':' .. what] == '1'
+end
+
+-- refused says that a target's service could not deliver what it had accepted:
+-- what reached the recipient it cannot refuse.
+local function refused(j, step)
+  return said(j, step, 'refused') and not (said(j, step, 'delivered') or said(j, step, 'read') or said(j, step, 'played'))
+end
+
+-- afresh has a job that is driven again be refused and asked for anew.
+local function afresh(j)
+  for field in pairs(j) do
+    if field:match('^said:%d+:refused$') or field:match('^said:%d+:asked$') then
+      j[field] = nil
+      redis.call('HDEL', P .. 'job:' .. j.id, field)
+    end
+  end
+end
+
+-- takeBack makes of a tombstone a job of which nothing is known but what was
+-- said, when its home says that no delivery before the round void counts: its
+-- service refused the note after all. True when so.
+local function takeBack(j, void)
+  if j.state ~= 'delivered' or tonumber(void) <= tonumber(j.round or 0) then return false end
+  redis.call('PERSIST', P .. 'job:' .. j.id)
+  redis.call('HDEL', P .. 'job:' .. j.id, 'state')
+  j.state = nil
+  set(j, { ['said:' .. (j.step or 0) .. ':refused'] = 1, arrived = 0, void = void })
+  return true
+end
+
 -- conclude ends a job: delivered, dead or erased. A dead one stays whole, to
 -- be driven again; of the others a tombstone remains. True when another job
 -- of the thread became due.
@@ -157,9 +248,10 @@ local function conclude(j, state)
   redis.call('ZREM', P .. 'leases', j.id)
   unschedule(j)
   local early = j.thread and leave(j) or false
-  become(j, state, { owner = '', done = '' })
+  local at = state == 'delivered' and j.done == '1' and (j.at or '') ~= '' and j.at or j.step or 0
+  become(j, state, { owner = '', done = '', waits = 0, step = at })
   if state ~= 'dead' then
-    redis.call('HDEL', P .. 'job:' .. j.id, 'chain', 'thread', 'done', 'owner')
+    redis.call('HDEL', P .. 'job:' .. j.id, 'chain', 'thread', 'done', 'owner', 'at')
     j.chain, j.thread = nil, nil
     redis.call('EXPIRE', P .. 'job:' .. j.id, KEEP)
   end
@@ -183,19 +275,32 @@ local function requeue(j, fields)
   end
 end
 
--- attempt leases a queued head. What this server may have forgotten of a job
+-- onward gives a job's next target its turn, or ends the job as dead. True when
+-- this job or another one became due.
+local function onward(j)
+  if tonumber(j.step) + 1 < tonumber(j.steps) then
+    requeue(j, { next = now, step = j.step + 1, attempt = 0, first = 0, waits = 0 })
+    return true
+  end
+  redis.call('ZREM', P .. 'leases', j.id)
+  return conclude(j, 'dead')
+end
+
+-- attempt leases a queued head. One whose waiting is over is leased for its next
+-- target's turn: nothing is sent. What this server may have forgotten of a job
 -- from before had lower epochs than its next one: who still holds such a lease
 -- cannot end another with it. While a machine is missing whose last results are
 -- among that, the job may be a repeat.
 local function attempt(j, owner, ttl, remembered)
   unschedule(j)
   local epoch = j.epoch + 1
+  local waited = j.waits == '1'
   if j.memory ~= remembered then
     epoch = math.max(epoch, now)
-    if redis.call('EXISTS', P .. 'missing') == 1 then set(j, { unknown = doubted(j) }) end
+    if not waited and redis.call('EXISTS', P .. 'missing') == 1 then set(j, { unknown = doubted(j) }) end
   end
   become(j, 'sending', {
-    owner = owner, epoch = epoch, attempt = j.attempt + 1, memory = remembered,
+    owner = owner, epoch = epoch, attempt = j.attempt + (waited and 0 or 1), waits = waited and 1 or 0, memory = remembered,
     first = j.first == '0' and now or j.first, ['until'] = now + ttl,
   })
   redis.call('ZADD', P .. 'leases', j['until'], j.id)
@@ -207,7 +312,8 @@ local function tell(j, by, name, event)
   redis.call('RPUSH', P .. 'home:' .. j.home, cjson.encode({
     job = j.id, note = j.note, state = j.state, epoch = tonumber(j.epoch), round = tonumber(j.round),
     step = tonumber(j.step), attempt = tonumber(j.attempt), unknown = tonumber(j.unknown),
-    next = tonumber(j.next), first = tonumber(j.first), at = now, now = now, name = name, event = event,
+    next = tonumber(j.next), first = tonumber(j.first), waits = tonumber(j.waits or 0), arrived = j.arrived == '1',
+    at = now, now = now, name = name, event = event,
   }))
 end
 
@@ -216,6 +322,6 @@ local function standing(j, leased)
   return {
     j.id, j.note or '', j.state, j.step or '0', j.attempt or '0', j.unknown or '0', j.next or '0', j.first or '0',
     j.epoch or '0', j.round or '0', j.home or '', j.thread or '', j.pos or '0', j.steps or '0', j.chain or '',
-    leased and '1' or '0', tostring(now),
+    leased and '1' or '0', j.waits or '0', j.void or '0', j.arrived or '0', tostring(now),
   }
 end
