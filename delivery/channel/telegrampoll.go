@@ -125,17 +125,17 @@ func (t *telegramPoll) poll(ctx context.Context) error {
 		} else if err := t.hear(ctx, u); err != nil {
 			return err
 		}
-		if u.ID < next {
-			continue
-		}
-		next = u.ID + 1
-		entry := delivery.Entry{Key: offsetKey, Value: strconv.AppendInt(nil, next, 10), For: offsetLife}
-		if err := t.env.Memory.Put(ctx, entry); err != nil {
-			return fmt.Errorf("keeping which updates were heard: %w", err)
+		if u.ID >= next {
+			next = u.ID + 1
 		}
 	}
 	if next == offset {
 		return errors.New("the service repeats updates that were heard; see api_url")
+	}
+	// All at once: what comes again after a failure is known by its number.
+	err = t.env.Memory.Put(ctx, delivery.Entry{Key: offsetKey, Value: strconv.AppendInt(nil, next, 10), For: offsetLife})
+	if err != nil {
+		return fmt.Errorf("keeping which updates were heard: %w", err)
 	}
 	return nil
 }
