@@ -93,6 +93,7 @@ var subjects = map[string][]subject{
 	"sms": {
 		smsSubject("json"), smsSubject("form"), smsSubject("query"),
 	},
+	"telegram": telegramSubjects(),
 	"webhook": {
 		webhookSubject("webhook with a link", false),
 		webhookSubject("webhook with the file", true),
