@@ -10,5 +10,6 @@
 // mailboxes cannot deliver to it.
 //
 // RFC 9110 (HTTP), RFC 7578 (multipart/form-data), RFC 6890 (special-purpose
-// addresses), Standard Webhooks 1.0, WhatsApp Cloud API v23.0.
+// addresses), Standard Webhooks 1.0, WhatsApp Cloud API v23.0, Matrix Client-Server
+// API 1.11 with MSC1767 and MSC3245 (voice messages).
 package channel

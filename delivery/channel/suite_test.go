@@ -87,7 +87,8 @@ var common = map[int]meaning{
 
 // subjects has each type of the table at least once.
 var subjects = map[string][]subject{
-	"inbox": {{name: "inbox", reason: "the note itself is the message: there is nothing to send"}},
+	"inbox":  {{name: "inbox", reason: "the note itself is the message: there is nothing to send"}},
+	"matrix": {matrixSubject()},
 	"webhook": {
 		webhookSubject("webhook with a link", false),
 		webhookSubject("webhook with the file", true),

@@ -42,6 +42,7 @@ type Env struct {
 func Table() map[string]func() Options {
 	return map[string]func() Options{
 		"inbox":    func() Options { return &InboxOptions{} },
+		"matrix":   func() Options { return &MatrixOptions{HTTP: defaultHTTP()} },
 		"webhook":  func() Options { return &WebhookOptions{HTTP: defaultHTTP()} },
 		"whatsapp": func() Options { return defaultWhatsApp() },
 	}
