@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"regexp"
 	"strings"
 	"time"
@@ -111,9 +112,18 @@ func (d *decoder) checkChannels(c *Config) {
 		case strings.Contains(name, "/"), strings.HasPrefix(name, "."), strings.ContainsFunc(name, unicode.IsControl):
 			d.problem(key, "expected a name without a slash or a leading dot: a folder and an address are called by it")
 		case ok && l.NeedsPublicURL() && c.HTTP.PublicURL == "" && !d.wrong["http.public_url"]:
-			d.problem(key+".attach", "without attach: true the receiver gets a link, which needs http.public_url: set one of the two")
+			d.withoutLinks(key, ch)
 		}
 	}
+}
+
+// withoutLinks is a channel whose links would lead nowhere.
+func (d *decoder) withoutLinks(key string, ch Channel) {
+	if _, ok := fieldsOf(reflect.ValueOf(ch.Options).Elem()).find("attach"); ok {
+		d.problem(key+".attach", "without attach: true the receiver gets a link, which needs http.public_url: set one of the two")
+		return
+	}
+	d.problem(key, "its messages hold a link to the note, which needs http.public_url: set that")
 }
 
 // language is a tag of BCP 47 as far as texts are chosen by it, or a locale

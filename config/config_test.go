@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/channel"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -209,6 +211,36 @@ func TestTheExampleHidesWhatHasNoEffect(t *testing.T) {
 	text := `channels: {crm: {type: webhook, url: https://crm.example, secret: "${CRM_SECRET}", attach: true, api_url: "http://127.0.0.1:1", ack: accepted}}`
 	if _, err := Parse("afterbeep.yaml", []byte(text), env); err != nil {
 		t.Error(err)
+	}
+}
+
+// The values of a map of secrets are given as every secret is, and no mistake
+// shows one.
+func TestMapsOfSecrets(t *testing.T) {
+	text := `http: {public_url: "https://notes.example"}
+channels: {texts: {type: sms, url: "https://sms.example", headers: {Authorization: "${CRM_SECRET}", X-Key_file: admin.token, X-Plain: 7}}}`
+	c, err := Parse("testdata/sms.yaml", []byte(text), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	headers := c.Channels["texts"].Options.(*channel.SMSOptions).Headers
+	secret, _ := env("CRM_SECRET")
+	if want := map[string]string{"Authorization": secret, "X-Key": "open sesame, if you please", "X-Plain": "7"}; !maps.Equal(headers, want) {
+		t.Errorf("got %v", headers)
+	}
+	if _, err := Parse("testdata/sms.yaml", []byte(strings.Replace(text, "X-Plain: 7", "X-Plain: 7}, fields: {to: '{to}', text: '{text}', key: '${NOBODY}'", 1)), nil); err != nil {
+		t.Errorf("without secrets: %v", err)
+	}
+	wrong := strings.NewReplacer("CRM_SECRET", "NOBODY", "X-Plain: 7", "X-Plain: [hush]", `public_url: "https://notes.example"`, "").Replace(text)
+	_, err = Parse("testdata/sms.yaml", []byte(wrong), env)
+	for _, want := range []string{
+		"channels.texts.headers.Authorization: the environment has no NOBODY; set it, or name a file with Authorization_file",
+		"channels.texts.headers.X-Plain: expected one value",
+		"channels.texts: its messages hold a link to the note, which needs http.public_url: set that",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%v\ndoes not say %s", err, want)
+		}
 	}
 }
 

@@ -64,7 +64,7 @@ func (d *decoder) value(key string, n ast.Node, v reflect.Value, f field) {
 	case reflect.Slice:
 		d.sequence(key, n, v, f)
 	case reflect.Map:
-		d.mapping(key, n, v)
+		d.mapping(key, n, v, f)
 	case reflect.Pointer:
 		p := reflect.New(v.Type().Elem())
 		d.value(key, n, p.Elem(), f)
@@ -114,7 +114,7 @@ func (d *decoder) structure(key string, n ast.Node, v reflect.Value) {
 		switch {
 		case ok && seen[f.name]:
 			d.twice(own, f.name, pair)
-		case ok && f.secret:
+		case ok && f.secret && f.value.Kind() == reflect.String:
 			d.secret(key, name, pair.Value, f)
 		case ok:
 			d.value(own, pair.Value, f.value, f)
@@ -185,11 +185,16 @@ func (d *decoder) sequence(key string, n ast.Node, v reflect.Value, f field) {
 	v.Set(out)
 }
 
-func (d *decoder) mapping(key string, n ast.Node, v reflect.Value) {
+// mapping fills a map. Each value of a secret one is given as a secret is:
+// inline, as ${ENV}, or out of the file that NAME_file names.
+func (d *decoder) mapping(key string, n ast.Node, v reflect.Value, f field) {
 	pairs, ok := pairsOf(n)
 	if !ok {
 		d.problem(key, "expected names and their settings, not %s", kindOf(n))
 		return
+	}
+	if f.secret && d.getenv == nil {
+		d.wrong[key] = true // nothing to be found out about
 	}
 	out := reflect.MakeMap(v.Type())
 	for _, pair := range pairs {
@@ -201,7 +206,13 @@ func (d *decoder) mapping(key string, n ast.Node, v reflect.Value) {
 		}
 		d.at[own] = place(pair.Key)
 		item := reflect.New(v.Type().Elem()).Elem()
-		d.value(own, pair.Value, item, field{})
+		if f.secret {
+			given := name
+			name = strings.TrimSuffix(name, "_file")
+			d.secret(key, given, pair.Value, field{name: name, value: item})
+		} else {
+			d.value(own, pair.Value, item, field{})
+		}
 		out.SetMapIndex(reflect.ValueOf(name), item)
 	}
 	v.Set(out)

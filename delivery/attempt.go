@@ -131,6 +131,11 @@ func (w *Worker) parcel(l Lease) Parcel {
 			return file, err
 		}
 		p.Link = func(expires time.Time) string { return w.o.Link(l.Note.ID, expires) }
+		if w.o.Convert != nil {
+			p.Convert = func(ctx context.Context, mimeType string) ([]byte, error) {
+				return w.o.Convert(ctx, l.Note.ID, mimeType)
+			}
+		}
 	}
 	return p
 }

@@ -87,7 +87,7 @@ type Parcel struct {
 	// missed note.
 	Page func(expires time.Time) string
 	// Convert is the note's file in another form, by its MIME type: audio/mpeg.
-	// nil for a missed note.
+	// nil for a missed note, and where there is no form but the file's own.
 	Convert func(ctx context.Context, mimeType string) ([]byte, error)
 }
 

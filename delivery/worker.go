@@ -28,6 +28,9 @@ type WorkerOptions struct {
 	// Link signs a URL to a note's file that works until it expires, "" when
 	// the gateway has no public URL.
 	Link func(noteID string, expires time.Time) string
+	// Convert is a note's file in another form, by its MIME type; nil when there
+	// is none but its own.
+	Convert func(ctx context.Context, noteID, mimeType string) ([]byte, error)
 }
 
 // Observer hears what the worker does, for metrics. Its methods must not block

@@ -7,20 +7,16 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"github.com/afterbeep/afterbeep/config"
-	"github.com/afterbeep/afterbeep/delivery"
-	"github.com/afterbeep/afterbeep/delivery/channel"
 	"github.com/afterbeep/afterbeep/delivery/store"
 	"github.com/afterbeep/afterbeep/gateway/control"
 )
@@ -234,67 +230,4 @@ func (c *checker) toBeMade(what, path string) {
 		return
 	}
 	c.say(markOK, what, "%s, made by the first start", path)
-}
-
-// channels proves the credentials. serve starts whatever a chat service answers.
-func (c *checker) channels(ctx context.Context) {
-	if c.cfg.Operator != nil {
-		c.operator(ctx, trialEnv(c.cfg, delivery.Operator))
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.cfg.Channels)) {
-		kind := c.cfg.Channels[name].Type
-		what := "channel " + name
-		opened, err := c.cfg.Channels[name].Options.Open(trialEnv(c.cfg, name))
-		if err != nil {
-			c.say(markFail, what, "%s: %v", kind, err)
-			continue
-		}
-		if err := prove(ctx, opened); err != nil {
-			c.say(markWarn, what, "%s: %v; until that is mended its notes wait", kind, err)
-		} else if !used(c.cfg, name) {
-			c.say(markWarn, what, "%s, which no mailbox delivers to", kind)
-		} else {
-			c.say(markOK, what, "%s", kind)
-		}
-	}
-}
-
-func (c *checker) operator(ctx context.Context, env channel.Env) {
-	opened, err := c.cfg.Operator.Open(env)
-	if err != nil {
-		c.say(markFail, "operator", "%v", err)
-		return
-	}
-	if err := prove(ctx, opened); err != nil {
-		c.say(markWarn, "operator", "%v; until that is mended only the log and the metrics tell of dead notes", err)
-		return
-	}
-	c.say(markOK, "operator", "told of notes that cannot be delivered")
-}
-
-// prove asks the service, if the channel can.
-func prove(ctx context.Context, c delivery.Channel) error {
-	if closer, ok := c.(io.Closer); ok {
-		defer func() { _ = closer.Close() }() // idle connections alone
-	}
-	checker, ok := c.(delivery.Checker)
-	if !ok {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	err := checker.Check(ctx)
-	if failed := (*delivery.SendError)(nil); errors.As(err, &failed) {
-		return failed.Err // what a job would do about it is of no interest here
-	}
-	return err
-}
-
-// used says whether a mailbox delivers to the channel.
-func used(cfg *config.Config, name string) bool {
-	return slices.ContainsFunc(cfg.Mailboxes, func(m config.Mailbox) bool {
-		return slices.ContainsFunc(m.Chains(), func(c delivery.Chain) bool {
-			return slices.ContainsFunc(c, func(t delivery.Target) bool { return t.Channel == name })
-		})
-	})
 }

@@ -40,7 +40,7 @@ func faults() []fault {
 		}},
 		{16, "one-way partition", []string{"gateway.TestOneWayPartition"}},
 		{17, "chat service down for days", []string{"store.TestServiceDownForDays", "delivery.TestServiceDeadForEightDays"}},
-		{18, "answer lost, slow, 429, redirect", []string{"gateway.TestStrangeAnswers", "channel.TestSuiteFailures"}},
+		{18, "answer lost, slow, 429, redirect", []string{"gateway.TestStrangeAnswers", "channel.TestSuiteFaults"}},
 		{19, "clock set a year forth or back", []string{
 			"store.TestClockAtAStart", "store.TestClockWhileRunning", "store.TestRetentionWaitsAfterAJump", "delivery.TestWorkerGoesByTheQueuesClock",
 		}},

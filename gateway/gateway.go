@@ -80,6 +80,7 @@ func (g *gateway) openDelivery() error {
 		Now:      g.store.Now,
 		Page:     func(id string, expires time.Time) string { return g.web.Page(id, expires) },
 		Link:     func(id string, expires time.Time) string { return g.web.Link(id, expires) },
+		Convert:  newConverter(g.store).convert,
 	}, g.log)
 	return nil
 }
@@ -134,7 +135,7 @@ func (g *gateway) openWeb(ctx context.Context) (err error) {
 	g.readMetrics()
 	g.web, err = web.New(ctx, web.Options{
 		Notes: g.store, Inbox: g.store, Links: g.store, Keeper: g.store, Directory: g.directory, Metrics: g.metrics, Log: g.log,
-		Callbacks: g.callbacks(), Linkables: g.linkables(), LinkableFor: g.linkableFor,
+		MP3: media.MP3, Callbacks: g.callbacks(), Linkables: g.linkables(), LinkableFor: g.linkableFor,
 		Ready: g.ready, PublicURL: g.cfg.HTTP.PublicURL, AdminToken: g.cfg.HTTP.AdminToken,
 	})
 	return err
@@ -168,7 +169,7 @@ func (g *gateway) run(ctx context.Context, abort <-chan struct{}) error {
 	rooms.Go(func() error { return g.path.Run(work) })
 	rooms.Go(func() error { g.retain(work); return nil })
 	rooms.Go(func() error {
-		return control.Serve(work, g.control, g.store, control.Gateway{Addresses: g.addresses(), Ready: g.ready, Chats: g})
+		return control.Serve(work, g.control, g.store, control.Gateway{Addresses: g.addresses(), Ready: g.ready, Try: g.try, Chats: g})
 	})
 	rooms.Go(func() error { return g.web.Serve(g.http) })
 	rooms.Go(func() error { return g.sip.Serve(work, g.path.Handle) })

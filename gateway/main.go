@@ -40,7 +40,7 @@ var errSaid = errors.New("the command has failed")
 func commands() []*cobra.Command {
 	return []*cobra.Command{
 		demoCommand(), serveCommand(), checkCommand(), callCommand(), benchCommand(),
-		noteCommand(), linkCommand(), keysCommand(), exampleCommand(), versionCommand(),
+		noteCommand(), linkCommand(), channelCommand(), keysCommand(), exampleCommand(), versionCommand(),
 	}
 }
 

@@ -9,7 +9,12 @@
 // to the webhooks in hook.go. The operator's webhook is no type of the table:
 // mailboxes cannot deliver to it.
 //
+// E-mail speaks SMTP: mail.go holds the settings, mailmessage.go the message,
+// mailsession.go the session and what each reply means.
+//
 // RFC 9110 (HTTP), RFC 7578 (multipart/form-data), RFC 6890 (special-purpose
-// addresses), Standard Webhooks 1.0, Matrix Client-Server API 1.11 with MSC1767 and
-// MSC3245 (voice messages).
+// addresses), Standard Webhooks 1.0, Telegram Bot API 10.1, WhatsApp Cloud API
+// v23.0, Matrix Client-Server API 1.11 with MSC1767 and MSC3245 (voice
+// messages); RFC 5321 and 6409 (mail submission), 5322 and 2045 (messages), 3834
+// (what programs send), 4954 (AUTH), 8314 (TLS); 3GPP TS 23.038 (SMS alphabets).
 package channel

@@ -18,3 +18,6 @@ type inbox struct{}
 func (inbox) Send(context.Context, delivery.Parcel) (delivery.Receipt, error) {
 	return delivery.Receipt{Detail: "in the thread"}, nil
 }
+
+// Check finds nothing that could be wrong.
+func (inbox) Check(context.Context) error { return nil }

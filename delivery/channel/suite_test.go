@@ -89,10 +89,15 @@ var common = map[int]meaning{
 var subjects = map[string][]subject{
 	"inbox":  {{name: "inbox", reason: "the note itself is the message: there is nothing to send"}},
 	"matrix": {matrixSubject()},
+	"mail":   {{name: "mail", reason: "it speaks SMTP; its own tests go through every reply"}},
+	"sms": {
+		smsSubject("json"), smsSubject("form"), smsSubject("query"),
+	},
 	"webhook": {
 		webhookSubject("webhook with a link", false),
 		webhookSubject("webhook with the file", true),
 	},
+	"whatsapp": {whatsAppSubject()},
 }
 
 // overHTTP are the subjects that make requests; the operator's channel is no

@@ -20,6 +20,7 @@ type attempt struct {
 	NextAt     time.Time
 	Receipt    string // as vault.index has it
 	Arrived    bool   // of a delivery: as far as the service tells
+	Then       int    // of waiting: shared.Job.Waits
 	Event      []byte // eventBody, sealed
 }
 
@@ -56,7 +57,7 @@ func (t *txn) leased(j shared.Job, n kept, now time.Time) (l delivery.Lease, err
 func (n kept) lease(j shared.Job) (delivery.Lease, error) {
 	l := delivery.Lease{
 		Job: j.ID, Note: n.Note, Step: j.Step, Attempt: j.Attempt, Unknown: j.Unknown>>j.Step&1 == 1, First: j.First, Epoch: int64(j.Epoch),
-		Waited: j.Waits == 1,
+		Waited: j.Waiting(),
 	}
 	if err := n.box.openJSON("chain", bytes.Clone(j.Chain), &l.Chain); err != nil { // it stays sealed where it goes
 		return l, err
@@ -87,7 +88,7 @@ func (t *txn) forgo(l delivery.Lease) error {
 
 // unsend has the job of a lease wait again, where this machine is its home.
 func (t *txn) unsend(l delivery.Lease) error {
-	_, err := t.exec("UPDATE job SET state = 'queued', attempt = attempt - (waits <> 1) WHERE id = ? AND state = 'sending' AND epoch = ?", l.Job, l.Epoch)
+	_, err := t.exec("UPDATE job SET state = 'queued', attempt = attempt - 1 + (waits & 1) WHERE id = ? AND state = 'sending' AND epoch = ?", l.Job, l.Epoch)
 	if err != nil {
 		return err
 	}
@@ -107,8 +108,8 @@ func (t *txn) underWay(l delivery.Lease) (attempt, error) {
 
 // conclude keeps the outcome of an attempt.
 func (t *txn) conclude(a attempt, now time.Time) error {
-	_, err := t.exec("UPDATE attempt SET outcome = ?, ended_at = ?, next_at = ?, receipt = ?, arrived = ?, event = ? WHERE job = ? AND epoch = ?",
-		a.Outcome, micros(now), micros(a.NextAt), a.Receipt, a.Arrived, append([]byte{}, a.Event...), a.ID, a.Epoch)
+	_, err := t.exec("UPDATE attempt SET outcome = ?, ended_at = ?, next_at = ?, receipt = ?, arrived = ?, waits = ?, event = ? WHERE job = ? AND epoch = ?",
+		a.Outcome, micros(now), micros(a.NextAt), a.Receipt, a.Arrived, a.Then, append([]byte{}, a.Event...), a.ID, a.Epoch)
 	return err
 }
 
@@ -128,14 +129,14 @@ func scanAttempt(row scanner) (a attempt, err error) {
 		body []byte
 		next int64
 	)
-	if err := row.Scan(&body, &a.Key, &a.Outcome, &next, &a.Receipt, &a.Arrived, &a.Event); err != nil {
+	if err := row.Scan(&body, &a.Key, &a.Outcome, &next, &a.Receipt, &a.Arrived, &a.Then, &a.Event); err != nil {
 		return a, found(err)
 	}
 	a.NextAt = instant(next)
 	return a, json.Unmarshal(body, &a.Job)
 }
 
-const attemptColumns = "body, key, outcome, next_at, receipt, arrived, event"
+const attemptColumns = "body, key, outcome, next_at, receipt, arrived, waits, event"
 
 // unsettled returns up to limit attempts whose outcomes Redis is yet to hear.
 func (f *Fleet) unsettled(ctx context.Context, limit int) ([]attempt, error) {
@@ -173,7 +174,7 @@ func (f *Fleet) doubtAttempts(ctx context.Context) error {
 }
 
 func (t *txn) doubtAttempt(a attempt, now time.Time) error {
-	if a.Waits == 1 { // nothing was sent
+	if a.Waiting() { // nothing was sent
 		a.Outcome = returned
 		if err := t.conclude(a, now); err != nil {
 			return err

@@ -155,6 +155,7 @@ func (f *Fleet) finish(tx *txn, l delivery.Lease, r delivery.Result) (a attempt,
 	if err != nil {
 		return a, err
 	}
+	a.Then = waitsFor(r)
 	a.Outcome, a.NextAt, a.Receipt, a.Arrived = string(r.Outcome), now.Add(r.Wait), tx.vault.index("receipt", r.Receipt.ID), r.Arrived
 	if a.Event, err = b.sealJSON("event", eventBody{l.Target().String(), answer(r)}); err != nil {
 		return a, err

@@ -17,7 +17,7 @@ import (
 
 // relay is a report as the machine that got it keeps it.
 type relay struct {
-	job     shared.Job // ID; what is known of Note, Home, Shard and Round
+	job     shared.Job // ID; what is known of Note, Home and Shard; Round, once Redis has it
 	channel string
 	mailbox string // the note's, as alias; "" while it is not known
 	said    shared.Said
@@ -33,8 +33,10 @@ type relayed struct {
 	Arrived bool      `json:"arrived"`
 }
 
-// unknownShard stands for that of a job which is to be looked for.
-const unknownShard = -1
+const (
+	unknownShard = -1 // of a job which is to be looked for
+	presentRound = -1 // of the job: that in which Redis hears of it
+)
 
 // Report implements delivery.Reports, for the jobs of all machines. The report
 // is on this machine's disk when Redis hears of it; that Redis does not answer
@@ -74,7 +76,7 @@ func (f *Fleet) Report(ctx context.Context, channel string, r delivery.Report, m
 // relayOf is a report as this machine keeps it.
 func (f *Fleet) relayOf(r heardOf) (rel relay, err error) {
 	rel = relay{
-		job: shared.Job{ID: r.Job, Shard: unknownShard}, channel: r.channel, at: f.Now(),
+		job: shared.Job{ID: r.Job, Shard: unknownShard, Round: presentRound}, channel: r.channel, at: f.Now(),
 		said: shared.Said{What: string(r.What), Step: -1, Settles: r.Settles, Arrived: r.Arrived},
 	}
 	rel.said.Event, err = f.common.sealJSON("report", relayed{r.channel, r.At, r.Detail, r.Settles, r.Arrived})
@@ -89,9 +91,6 @@ func (f *Fleet) reportHere(tx *txn, rel *relay, r heardOf) (h heard, tells bool,
 		return h, true, nil
 	}
 	if err != nil {
-		return h, false, err
-	}
-	if err := tx.row("SELECT round FROM job WHERE id = ?", r.Job).Scan(&rel.job.Round); err != nil {
 		return h, false, err
 	}
 	rel.mailbox = f.vault.alias(j.Recipient.Number)
@@ -127,7 +126,7 @@ func (rel *relay) about(b *box, j shared.Job) error {
 	if err != nil {
 		return err
 	}
-	rel.job = shared.Job{ID: j.ID, Note: j.Note, Home: j.Home, Shard: j.Shard, Round: j.Round}
+	rel.job = shared.Job{ID: j.ID, Note: j.Note, Home: j.Home, Shard: j.Shard, Round: presentRound}
 	if rel.said.Step = stepOf(l.Chain, rel.channel, j.Step); rel.said.Step < 0 {
 		return delivery.ErrNotFound
 	}
@@ -161,7 +160,7 @@ func (f *Fleet) find(ctx context.Context, rel *relay) error {
 	if j.State == shared.Erased {
 		return delivery.ErrNotFound
 	}
-	rel.job = shared.Job{ID: j.ID, Note: j.Note, Home: j.Home, Shard: j.Shard, Round: j.Round}
+	rel.job = shared.Job{ID: j.ID, Note: j.Note, Home: j.Home, Shard: j.Shard, Round: presentRound}
 	n, err := f.shared.Note(ctx, j.Note)
 	switch {
 	case errors.Is(err, shared.ErrNotFound): // its home knows more
@@ -252,7 +251,7 @@ func (f *Fleet) tellReport(ctx context.Context, rel relay) error {
 // toldReport keeps that Redis has a report, and how the job stands there: zero
 // when it has none.
 func (f *Fleet) toldReport(tx *txn, rel relay, j shared.Job) error {
-	_, err := tx.exec("UPDATE relay SET told = 1 WHERE job = ? AND channel = ? AND what = ?", rel.job.ID, rel.channel, rel.said.What)
+	_, err := tx.exec("UPDATE relay SET told = 1, round = ? WHERE job = ? AND channel = ? AND what = ?", j.Round, rel.job.ID, rel.channel, rel.said.What)
 	if err != nil || rel.job.Home != f.machine {
 		return err
 	}
@@ -328,12 +327,13 @@ func (f *Fleet) takeBack(ctx context.Context, a attempt) error {
 	return err
 }
 
-// reports tells what chat services told this machine, in the last ten days.
+// reports tells what chat services told this machine, in the last ten days. Who
+// asked for a note has it by now, or its home says that it is due.
 func (l ledger) reports(ctx context.Context, in shared.Shards, say func(shared.Fact) error) error {
 	var job, channel, what string
 	for {
 		rows, err := l.f.readers.QueryContext(ctx, "SELECT "+relayColumns+` FROM relay
-			WHERE (job, channel, what) > (?, ?, ?) ORDER BY job, channel, what LIMIT ?`, job, channel, what, settleBatch)
+			WHERE (job, channel, what) > (?, ?, ?) AND what <> 'asked' ORDER BY job, channel, what LIMIT ?`, job, channel, what, settleBatch)
 		page, err := collect(rows, err, scanRelay)
 		if err != nil {
 			return err

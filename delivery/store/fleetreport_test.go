@@ -121,7 +121,7 @@ func TestFleetRefused(t *testing.T) {
 func TestFleetAsked(t *testing.T) {
 	t.Parallel()
 	onRoles(t, func(t *testing.T, home, sender, ear *machine) {
-		l := sentBy(t, home, sender, waiting(time.Hour))
+		l := sentBy(t, home, sender, invited(time.Hour))
 		tell(t, ear, "wa", l.Job, delivery.WasAsked, delivery.Meaning{})
 		again := claimOne(t, sender)
 		if again.Waited || again.Step != 0 || again.Attempt != 2 || again.Unknown {

@@ -72,8 +72,11 @@ func (l ledger) attempts(ctx context.Context, in shared.Shards, say func(shared.
 		kind    shared.Kind
 		outcome delivery.Outcome
 	}{
-		{shared.WasDelivered, delivery.Done}, {shared.WasDead, delivery.Dead}, {shared.IsWaiting, delivery.Waiting},
-		{shared.IsSending, ""}, {shared.WasInterrupted, delivery.Unknown},
+		{shared.WasDelivered, delivery.Done},
+		{shared.WasDead, delivery.Dead},
+		{shared.IsWaiting, delivery.Waiting},
+		{shared.IsSending, ""},
+		{shared.WasInterrupted, delivery.Unknown},
 	} {
 		job, epoch := "", 0
 		for {
@@ -104,7 +107,7 @@ func (l ledger) attempts(ctx context.Context, in shared.Shards, say func(shared.
 func (f *Fleet) afterwards(a attempt) shared.Job {
 	j := a.Job
 	if a.Outcome == string(delivery.Waiting) {
-		j.Next, j.Waits = a.NextAt, 1
+		j.Next, j.Waits = a.NextAt, a.Then
 	}
 	j.First, j.Next = f.uneven(j.First), f.uneven(j.Next)
 	return j

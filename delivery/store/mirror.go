@@ -223,7 +223,7 @@ func (t *txn) lineOf(n kept, j shared.Job, name string, r result) ([]byte, error
 	case returned:
 		return nil, nil
 	case string(delivery.JobSending):
-		if j.Waits == 1 { // nothing is sent
+		if j.Waiting() { // nothing is sent
 			return nil, nil
 		}
 		e.Detail = fmt.Sprintf("attempt %d, by another machine", j.Attempt)

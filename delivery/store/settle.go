@@ -29,7 +29,7 @@ const (
 // settle brings this machine and the others together: what they did to its
 // notes, what it did to theirs, and the notes they are yet to get.
 func (f *Fleet) settle(ctx context.Context) {
-	for _, step := range []func(context.Context) error{f.keepSettled, f.drain, f.tellAll, f.tellReports, f.dropStrays, f.promote, f.publishAll} {
+	for _, step := range []func(context.Context) error{f.keepSettled, f.drain, f.tellReports, f.tellAll, f.dropStrays, f.promote, f.publishAll} {
 		err := step(ctx)
 		if err != nil && ctx.Err() == nil && !errors.Is(err, shared.ErrAway) && !errors.Is(err, shared.ErrUncertain) {
 			f.log.Error("the other machines and this one cannot be brought together; trying again", "error", err)
@@ -172,7 +172,7 @@ func (f *Fleet) say(ctx context.Context, a attempt) (j shared.Job, otherwise boo
 		return j, false, err
 	}
 	return f.shared.Finish(ctx, a.Job, shared.Result{
-		Outcome: a.Outcome, Wait: wait, Arrived: a.Arrived, Receipt: []byte(a.Receipt), Event: event,
+		Outcome: a.Outcome, Wait: wait, Waits: a.Then, Arrived: a.Arrived, Receipt: []byte(a.Receipt), Event: event,
 	})
 }
 

@@ -107,6 +107,12 @@ func (c *Client) RotateKeys(ctx context.Context, keys []byte, after string) (str
 	return r.After, err
 }
 
+// Try has the running gateway send a sample note.
+func (c *Client) Try(ctx context.Context, t Trial) (tried Tried, err error) {
+	err = c.ask(ctx, http.MethodPost, "/channels/try", t, &tried)
+	return tried, err
+}
+
 // LinkChat implements Chats by the running gateway.
 func (c *Client) LinkChat(ctx context.Context, channel, mailbox string) (code ChatCode, err error) {
 	err = c.ask(ctx, http.MethodPost, "/chats", chat{channel, mailbox}, &code)

@@ -93,7 +93,10 @@ func TestClientAnswersAsTheStore(t *testing.T) {
 		served <- Serve(ctx, listener, op, Gateway{
 			Addresses: []string{"udp://127.0.0.1:5060"},
 			Ready:     func(context.Context) error { return errors.New("the disk is full") },
-			Chats:     oneChat{},
+			Try: func(_ context.Context, t Trial) Tried {
+				return Tried{Receipt: delivery.Receipt{ID: t.Target.String(), Detail: t.Recipient.Number}, Took: time.Second, Failed: &Failed{Outcome: delivery.Dead, Text: "410"}}
+			},
+			Chats: oneChat{},
 		})
 	}()
 	client := connect(t, dir)
@@ -130,6 +133,10 @@ func TestClientAnswersAsTheStore(t *testing.T) {
 	askForMailbox(t, client, op)
 	if last, err := client.RotateKeys(ctx, []byte("keys"), "n"); last != "keys after n" || err != nil {
 		t.Errorf("RotateKeys: %q, %v", last, err)
+	}
+	trial := Trial{Target: delivery.Target{Channel: "crm", Address: "7"}, Recipient: delivery.Recipient{Number: "101"}}
+	if tried, err := client.Try(ctx, trial); err != nil || tried.Receipt.ID != "crm:7" || tried.Receipt.Detail != "101" || tried.Took != time.Second || *tried.Failed != (Failed{Outcome: delivery.Dead, Text: "410"}) {
+		t.Errorf("Try: %+v, %v", tried, err)
 	}
 	askForChat(t, client)
 	if s, err := client.Status(ctx); err != nil || !slices.Equal(s.Addresses, []string{"udp://127.0.0.1:5060"}) || s.Fault != "the disk is full" {

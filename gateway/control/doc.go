@@ -62,9 +62,31 @@ type Status struct {
 
 // Gateway is the running gateway beside its store. Addresses may be left empty.
 type Gateway struct {
-	Addresses []string                        // where it listens, for whoever asks what is taken
-	Ready     func(ctx context.Context) error // says why it takes no call, if it takes none
+	Addresses []string                                 // where it listens, for whoever asks what is taken
+	Ready     func(ctx context.Context) error          // says why it takes no call, if it takes none
+	Try       func(ctx context.Context, t Trial) Tried // sends a sample note through a channel
 	Chats     Chats
+}
+
+// Trial asks for a sample note to be sent.
+type Trial struct {
+	Target    delivery.Target
+	Recipient delivery.Recipient // whose note it pretends to be
+}
+
+// Tried is what came of a trial.
+type Tried struct {
+	Receipt delivery.Receipt
+	Took    time.Duration
+	Failed  *Failed // nil when the service took the note
+}
+
+// Failed is a delivery.SendError on its way through the socket.
+type Failed struct {
+	Outcome     delivery.Outcome
+	Credentials bool
+	After       time.Duration
+	Text        string
 }
 
 // Chats links chats to mailboxes.

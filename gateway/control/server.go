@@ -70,6 +70,7 @@ func routes(op Operator, g Gateway) http.Handler {
 		}
 		respond(w, s, nil)
 	})
+	mux.HandleFunc("POST /channels/try", func(w http.ResponseWriter, r *http.Request) { try(w, r, g) })
 	mux.HandleFunc("POST /notes/list", func(w http.ResponseWriter, r *http.Request) {
 		var f delivery.Filter
 		if err := json.NewDecoder(r.Body).Decode(&f); err != nil {
@@ -150,6 +151,16 @@ func chatRoutes(mux *http.ServeMux, chats Chats) {
 		}
 		respond(w, struct{}{}, err)
 	})
+}
+
+// try sends a sample note.
+func try(w http.ResponseWriter, r *http.Request, g Gateway) {
+	var t Trial
+	if err := json.NewDecoder(r.Body).Decode(&t); err != nil {
+		respond(w, nil, err)
+		return
+	}
+	respond(w, g.Try(r.Context(), t), nil)
 }
 
 // export streams a zip. How it ended is told behind it.

@@ -12,6 +12,7 @@ import (
 type Result struct {
 	Outcome string        // done, retry, unknown, dead or waiting: delivery.Outcome
 	Wait    time.Duration // of retry, unknown and waiting
+	Waits   int           // of waiting: Job.Waits then
 	Arrived bool          // of done: as far as the service tells
 	Receipt []byte        // of done; opaque
 	Event   []byte        // for the note's home, if that is another machine; opaque
@@ -25,7 +26,7 @@ type Result struct {
 func (s *Shared) Finish(ctx context.Context, j Job, r Result) (stands Job, otherwise bool, err error) {
 	value, err := s.run(ctx, j.Shard, s.scripts.finish, s.o.Machine, s.owner, j.ID, j.Note, j.Epoch,
 		r.Outcome, r.Wait.Milliseconds(), r.Receipt, base64.StdEncoding.EncodeToString(r.Event),
-		j.Step, j.Round, oneIf(r.Arrived))
+		j.Step, j.Round, oneIf(r.Arrived), r.Waits)
 	if err == nil {
 		err = refused(value)
 	}

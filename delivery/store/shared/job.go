@@ -37,11 +37,21 @@ type Job struct {
 	Epoch   int       // fences leases: each has a higher one
 	First   time.Time // of the first attempt at this step; zero for none
 	Next    time.Time // when it falls due
-	Waits   int       // 1: for a report, until Next; 2: it did, and was asked for since
+	Waits   int       // ToBeAsked or ForReport, until Next; 2 when it was asked for
 	Void    int       // deliveries of earlier rounds do not count: their service took them back
 	Arrived bool      // of a delivered job: as far as its service tells
 	Leased  bool      // to this process, by the call that returned it
 }
+
+// What a job waits for.
+const (
+	ToBeAsked = 1 // its service took an invitation to the note
+	ForReport = 3 // its service took the note
+)
+
+// Waiting says that the job waits for what its service tells. Leased then, its
+// next target's turn has come.
+func (j Job) Waiting() bool { return j.Waits == ToBeAsked || j.Waits == ForReport }
 
 // answerFields is how many values the scripts' standing() has.
 const answerFields = 20

@@ -17,7 +17,7 @@ type Said struct {
 }
 
 // Report tells all machines what a chat service told of a job (ID, Shard, and
-// where known Note, Home and Round), and returns the job as it stands then. What
+// where known Note and Home; Round where it was told before, else -1), and returns the job as it stands then. What
 // is delivered already its home takes back when it hears that it was refused.
 // ErrNotFound when there is no such job; its home has heard if it was given.
 // ErrGate when it may have been forgotten: to be told again.
@@ -50,8 +50,12 @@ func (s *Shared) reporting(j Job, r Said) command {
 	if r.Step >= 0 {
 		step = fmt.Sprint(r.Step)
 	}
+	round := ""
+	if j.Round >= 0 {
+		round = fmt.Sprint(j.Round)
+	}
 	return command{shard: j.Shard, script: s.scripts.report, args: []any{
-		s.o.Machine, j.ID, j.Note, j.Home, j.Round, step, r.What, oneIf(r.Settles), oneIf(r.Arrived),
+		s.o.Machine, j.ID, j.Note, j.Home, round, step, r.What, oneIf(r.Settles), oneIf(r.Arrived),
 		base64.StdEncoding.EncodeToString(r.Event),
 	}}
 }

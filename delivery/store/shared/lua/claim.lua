@@ -10,7 +10,7 @@ local machine, owner, limit, ttl, lost, turn = ARGV[1], ARGV[2], tonumber(ARGV[3
 local over = redis.call('ZRANGE', P .. 'leases', '-inf', now, 'BYSCORE', 'LIMIT', 0, 100)
 for _, id in ipairs(#over > 0 and gate() and over or {}) do
   local j = read(id)
-  local waited = j.waits == '1' -- nothing was sent
+  local waited = waiting(j) -- nothing was sent
   if j.done ~= '1' and refused(j, j.step) then
     onward(j)
   else

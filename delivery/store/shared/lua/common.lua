@@ -119,8 +119,14 @@ local function doubted(j)
   return bit.bor(j.unknown, bit.lshift(1, j.step))
 end
 
--- later says whether a has come further than b. A job waits for a report after
--- its attempt (waits = 1), and is asked for after that (2).
+-- waiting says that a job waits to be asked for (waits = 1) or for a report (3):
+-- leased then, its next target's turn has come, and nothing is sent.
+local function waiting(j)
+  return j.waits == '1' or j.waits == '3'
+end
+
+-- later says whether a has come further than b. A job waits after its attempt,
+-- and is asked for (waits = 2) after that.
 local function later(a, b)
   for _, field in ipairs({ 'round', 'step', 'attempt', 'waits' }) do
     local x, y = tonumber(a[field] or 0), tonumber(b[field] or 0)
@@ -294,13 +300,13 @@ end
 local function attempt(j, owner, ttl, remembered)
   unschedule(j)
   local epoch = j.epoch + 1
-  local waited = j.waits == '1'
+  local waited = waiting(j)
   if j.memory ~= remembered then
     epoch = math.max(epoch, now)
     if not waited and redis.call('EXISTS', P .. 'missing') == 1 then set(j, { unknown = doubted(j) }) end
   end
   become(j, 'sending', {
-    owner = owner, epoch = epoch, attempt = j.attempt + (waited and 0 or 1), waits = waited and 1 or 0, memory = remembered,
+    owner = owner, epoch = epoch, attempt = j.attempt + (waited and 0 or 1), waits = waited and j.waits or 0, memory = remembered,
     first = j.first == '0' and now or j.first, ['until'] = now + ttl,
   })
   redis.call('ZADD', P .. 'leases', j['until'], j.id)

@@ -3,10 +3,10 @@
 -- it, unless its service has taken that back.
 -- ARGV: machine, owner, job, note, epoch, outcome, ms until the next attempt or
 -- the end of waiting, receipt, event, step, round, arrived (1: as far as the
--- service tells).
+-- service tells), waits (for what).
 -- Answers: FENCED, GATE, or whether a job became due early, the job, and
 -- whether a report has taken it elsewhere than the outcome does.
-local machine, owner, id, note, epoch, outcome, wait, receipt, event, step, round, arrived = unpack(ARGV)
+local machine, owner, id, note, epoch, outcome, wait, receipt, event, step, round, arrived, waits = unpack(ARGV)
 local j = read(id)
 local mine = j.state == 'sending' and j.owner == owner and j.epoch == epoch
 local early, otherwise = false, false
@@ -32,7 +32,7 @@ end
 
 if not mine then return gate() and 'FENCED' or 'GATE' end
 redis.call('ZREM', P .. 'leases', id) -- first: a server that is full runs what begins by freeing
-local asked = j.asked == j.step and (outcome == 'waiting' or (outcome == 'dead' and j.waits == '1'))
+local asked = j.asked == j.step and ((outcome == 'waiting' and waits == '1') or (outcome == 'dead' and j.waits == '1'))
 if j.done == '1' then
   early = conclude(j, 'delivered')
 elseif refused(j, j.step) then
@@ -45,7 +45,7 @@ elseif outcome == 'retry' then
 elseif outcome == 'unknown' then
   requeue(j, { next = now + wait, unknown = doubted(j) })
 elseif outcome == 'waiting' then
-  become(j, 'queued', { owner = '', next = now + wait, waits = 1 })
+  become(j, 'queued', { owner = '', next = now + wait, waits = waits })
   early = apart(j)
 else
   early = onward(j)

@@ -9,6 +9,6 @@ if j.done ~= '1' and refused(j, j.step) then
   tell(j, machine, 'returned')
   return standing(j)
 end
-requeue(j, { attempt = j.attempt - (j.waits == '1' and 0 or 1), next = wait == '-1' and j.next or now + wait })
+requeue(j, { attempt = j.attempt - (waiting(j) and 0 or 1), next = wait == '-1' and j.next or now + wait })
 tell(j, machine, 'returned')
 return standing(j)

@@ -64,7 +64,7 @@ for i = FIRST, #ARGV, FIELDS do
       set(j, { unknown = told.unknown, void = told.void })
     end
     join(j)
-    if j.waits == '1' then apart(j) end
+    if waiting(j) then apart(j) end
   end
   local leased = false
   if open and j.state == 'sending' and j.owner == owner and tonumber(j['until']) > now then

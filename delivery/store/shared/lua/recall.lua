@@ -9,7 +9,7 @@
 local machine, owner, ttl, kind = unpack(ARGV, 1, 4)
 local id, note, thread, chain, steps, step, tried, unknown, round, age, wait, epoch, pos, home, waits, void = unpack(ARGV, 5)
 evenFull()
-local told = { step = step, attempt = tried, round = round, waits = kind == 'dead' and 3 or waits }
+local told = { step = step, attempt = tried, round = round, waits = kind == 'dead' and 4 or waits }
 local j = read(id)
 takeBack(j, void)
 
