@@ -94,6 +94,11 @@ func (m *matrix) identify(ctx context.Context, d *matrixDevice, kept keptDevice)
 // startCrypt opens the database and brings the device's keys to the server.
 func startCrypt(ctx context.Context, d *matrixDevice, path string, pickle []byte) (*matrixCrypt, error) {
 	pragmas := "?_txlock=immediate&_pragma=foreign_keys(1)&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // for its owner alone, as sqlite would not make it
+	if err != nil {
+		return nil, fmt.Errorf("the key database cannot be made: %w", err)
+	}
+	_ = file.Close() // nothing was written
 	raw, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+pragmas)
 	if err != nil {
 		return nil, fmt.Errorf("the key database %s cannot be opened: %w", path, err)
