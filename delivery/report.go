@@ -27,6 +27,9 @@ const (
 	WasAsked     What = "asked"     // the recipient asked for the note that an invitation stands for: it is due now
 )
 
+// Known says that w is one of these.
+func (w What) Known() bool { return w.Includes(WasAccepted) || w == WasRefused || w == WasAsked }
+
 // Includes says that a level is reached once w happened; refused and asked are
 // no levels.
 func (w What) Includes(level What) bool {

@@ -174,7 +174,7 @@ func reach(t *testing.T, path string, want delivery.JobState) delivery.Life {
 func attempts(l delivery.Life) (ends []delivery.Event) {
 	for _, e := range l.Events {
 		switch delivery.Outcome(e.Name) {
-		case delivery.Done, delivery.Retry, delivery.Unknown, delivery.Waiting, delivery.Dead:
+		case delivery.Done, delivery.Retry, delivery.Unknown, delivery.Dead, delivery.Waiting:
 			ends = append(ends, e)
 		}
 	}

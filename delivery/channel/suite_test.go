@@ -87,11 +87,10 @@ var common = map[int]meaning{
 
 // subjects has each type of the table at least once.
 var subjects = map[string][]subject{
-	"inbox": {{name: "inbox", reason: "the note itself is the message: there is nothing to send"}},
-	"mail":  {{name: "mail", reason: "it speaks SMTP; its own tests go through every reply"}},
-	"sms": {
-		smsSubject("json"), smsSubject("form"), smsSubject("query"),
-	},
+	"inbox":  {{name: "inbox", reason: "the note itself is the message: there is nothing to send"}},
+	"mail":   {{name: "mail", reason: "it speaks SMTP; its own tests go through every reply"}},
+	"matrix": {matrixSubject()},
+	"sms":    {smsSubject("json"), smsSubject("form"), smsSubject("query")},
 	"webhook": {
 		webhookSubject("webhook with a link", false),
 		webhookSubject("webhook with the file", true),

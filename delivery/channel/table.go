@@ -43,6 +43,7 @@ func Table() map[string]func() Options {
 	return map[string]func() Options{
 		"inbox":   func() Options { return &InboxOptions{} },
 		"mail":    func() Options { return &MailOptions{HTTP: defaultHTTP()} },
+		"matrix":  func() Options { return &MatrixOptions{HTTP: defaultHTTP()} },
 		"sms":     func() Options { return &SMSOptions{Method: "POST", Format: "json", Segments: 2, HTTP: defaultHTTP()} },
 		"webhook": func() Options { return &WebhookOptions{HTTP: defaultHTTP()} },
 	}

@@ -19,6 +19,8 @@ type attempt struct {
 	Outcome    string // delivery.Outcome, or returned; "" while it is under way
 	NextAt     time.Time
 	Receipt    string // as vault.index has it
+	Arrived    bool   // of a delivery: as far as the service tells
+	Then       int    // of waiting: shared.Job.Waits
 	Event      []byte // eventBody, sealed
 }
 
@@ -35,15 +37,15 @@ func (t *txn) leased(j shared.Job, n kept, now time.Time) (l delivery.Lease, err
 	if err != nil {
 		return l, err
 	}
-	_, err = t.exec(`INSERT INTO attempt (job, epoch, note, mailbox, home, key, body, began_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+	_, err = t.exec(`INSERT INTO attempt (job, epoch, note, mailbox, home, key, body, began_at, round) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (job, epoch) DO UPDATE SET began_at = excluded.began_at, outcome = '', settled = 0`,
-		j.ID, j.Epoch, j.Note, t.vault.alias(n.Recipient.Number), j.Home, t.vault.wrap(n.box), body, micros(now))
+		j.ID, j.Epoch, j.Note, t.vault.alias(n.Recipient.Number), j.Home, t.vault.wrap(n.box), body, micros(now), j.Round)
 	if err != nil {
 		return l, err
 	}
-	changed, err := t.exec(`UPDATE job SET state = 'sending', step = ?, attempt = ?, unknown = unknown | ?, round = ?, epoch = ?, first_at = ?
-		WHERE id = ? AND shared > 0 AND state <> 'delivered'`, j.Step, j.Attempt, j.Unknown, j.Round, j.Epoch, micros(j.First), j.ID)
-	if err != nil || changed == 0 {
+	changed, err := t.exec(`UPDATE job SET state = 'sending', step = ?, attempt = ?, unknown = unknown | ?, round = ?, epoch = ?, first_at = ?, waits = ?
+		WHERE id = ? AND shared > 0 AND state <> 'delivered'`, j.Step, j.Attempt, j.Unknown, j.Round, j.Epoch, micros(j.First), j.Waits, j.ID)
+	if err != nil || changed == 0 || l.Waited { // nothing is sent then
 		return l, err
 	}
 	return l, t.eventOf(n.box, j.Epoch, delivery.Event{
@@ -55,6 +57,7 @@ func (t *txn) leased(j shared.Job, n kept, now time.Time) (l delivery.Lease, err
 func (n kept) lease(j shared.Job) (delivery.Lease, error) {
 	l := delivery.Lease{
 		Job: j.ID, Note: n.Note, Step: j.Step, Attempt: j.Attempt, Unknown: j.Unknown>>j.Step&1 == 1, First: j.First, Epoch: int64(j.Epoch),
+		Waited: j.Waiting(),
 	}
 	if err := n.box.openJSON("chain", bytes.Clone(j.Chain), &l.Chain); err != nil { // it stays sealed where it goes
 		return l, err
@@ -85,7 +88,7 @@ func (t *txn) forgo(l delivery.Lease) error {
 
 // unsend has the job of a lease wait again, where this machine is its home.
 func (t *txn) unsend(l delivery.Lease) error {
-	_, err := t.exec("UPDATE job SET state = 'queued', attempt = attempt - 1 WHERE id = ? AND state = 'sending' AND epoch = ?", l.Job, l.Epoch)
+	_, err := t.exec("UPDATE job SET state = 'queued', attempt = attempt - 1 + (waits & 1) WHERE id = ? AND state = 'sending' AND epoch = ?", l.Job, l.Epoch)
 	if err != nil {
 		return err
 	}
@@ -105,32 +108,35 @@ func (t *txn) underWay(l delivery.Lease) (attempt, error) {
 
 // conclude keeps the outcome of an attempt.
 func (t *txn) conclude(a attempt, now time.Time) error {
-	_, err := t.exec("UPDATE attempt SET outcome = ?, ended_at = ?, next_at = ?, receipt = ?, event = ? WHERE job = ? AND epoch = ?",
-		a.Outcome, micros(now), micros(a.NextAt), a.Receipt, append([]byte{}, a.Event...), a.ID, a.Epoch)
+	_, err := t.exec("UPDATE attempt SET outcome = ?, ended_at = ?, next_at = ?, receipt = ?, arrived = ?, waits = ?, event = ? WHERE job = ? AND epoch = ?",
+		a.Outcome, micros(now), micros(a.NextAt), a.Receipt, a.Arrived, a.Then, append([]byte{}, a.Event...), a.ID, a.Epoch)
 	return err
 }
 
-// delivered says whether this machine knows that a job was delivered.
-func (t *txn) delivered(job string) (is bool, err error) {
+// delivered says whether this machine knows that a job was delivered, in a round
+// that counts.
+func (t *txn) delivered(j shared.Job) (is bool, err error) {
 	err = t.row(`SELECT EXISTS (SELECT 1 FROM job WHERE id = ?1 AND state = 'delivered')
-		OR EXISTS (SELECT 1 FROM attempt WHERE job = ?1 AND outcome = 'done')`, job).Scan(&is)
+		OR EXISTS (SELECT 1 FROM attempt WHERE job = ?1 AND outcome = 'done' AND round >= ?2)
+		OR EXISTS (SELECT 1 FROM report WHERE job = ?1 AND settles = 1)
+		OR EXISTS (SELECT 1 FROM relay WHERE job = ?1 AND settles = 1 AND told = 0)`, j.ID, j.Void).Scan(&is)
 	return is, err
 }
 
-// scanAttempt reads body, key, outcome, next_at, receipt and event.
+// scanAttempt reads attemptColumns.
 func scanAttempt(row scanner) (a attempt, err error) {
 	var (
 		body []byte
 		next int64
 	)
-	if err := row.Scan(&body, &a.Key, &a.Outcome, &next, &a.Receipt, &a.Event); err != nil {
+	if err := row.Scan(&body, &a.Key, &a.Outcome, &next, &a.Receipt, &a.Arrived, &a.Then, &a.Event); err != nil {
 		return a, found(err)
 	}
 	a.NextAt = instant(next)
 	return a, json.Unmarshal(body, &a.Job)
 }
 
-const attemptColumns = "body, key, outcome, next_at, receipt, event"
+const attemptColumns = "body, key, outcome, next_at, receipt, arrived, waits, event"
 
 // unsettled returns up to limit attempts whose outcomes Redis is yet to hear.
 func (f *Fleet) unsettled(ctx context.Context, limit int) ([]attempt, error) {
@@ -168,6 +174,13 @@ func (f *Fleet) doubtAttempts(ctx context.Context) error {
 }
 
 func (t *txn) doubtAttempt(a attempt, now time.Time) error {
+	if a.Waiting() { // nothing was sent
+		a.Outcome = returned
+		if err := t.conclude(a, now); err != nil {
+			return err
+		}
+		return t.unsend(delivery.Lease{Job: a.ID, Epoch: int64(a.Epoch)})
+	}
 	b, err := t.vault.open(a.Note, a.Key)
 	if err != nil {
 		return err
@@ -188,6 +201,9 @@ func (t *txn) doubtAttempt(a attempt, now time.Time) error {
 	changed, err := t.exec("UPDATE job SET state = 'queued', unknown = unknown | (1 << step), next_at = ? WHERE id = ? AND state = 'sending' AND epoch = ?",
 		micros(now), a.ID, a.Epoch)
 	if err != nil || changed == 0 {
+		return err
+	}
+	if _, err := t.catchUp(a.ID, a.Step, now); err != nil {
 		return err
 	}
 	return t.addEvent(a.Note, a.ID, string(delivery.Unknown), event, a.Epoch)

@@ -6,8 +6,8 @@
 // Below Options.Path:
 //
 //	lock             held by the one process that has the store open; its pid
-//	store.db         rows of notes, jobs, events and links (sqlite, WAL, synchronous=FULL);
-//	                 what is deleted is overwritten
+//	store.db         rows of notes, jobs, events, links and what channels remember (sqlite, WAL,
+//	                 synchronous=FULL); what is deleted is overwritten
 //	ballast          room that is given up when the disk is full (ballast.go)
 //	tapes/START/ID   what arrived on a call, record by record (see frame.go)
 //	notes/START/ID   the rendered file of a note
@@ -21,10 +21,11 @@
 // With a key file (keyfile.go), each note has a key of its own, wrapped in its
 // row by the file's first key (vault.go). With it a box (box.go) seals what says
 // anything of a person: the note's body, its chains, its events, each record of
-// its tape and its file. Links and secrets are sealed by the store's own box. What is
-// looked up (mailboxes, threads, receipts) is a keyed hash. Ids, states and
-// times stay as they are. In clear the same boxes pass everything through, and
-// a store in clear is sealed at its first start with a key file (seal.go).
+// its tape and its file. Links, secrets and what channels remember are sealed by
+// the store's own box. What is looked up (mailboxes, threads, receipts, keys of
+// what is remembered) is a keyed hash. Ids, states and times stay as they are. In
+// clear the same boxes pass everything through, and a store in clear is sealed at
+// its first start with a key file (seal.go).
 //
 // What retention takes (retire.go) and what is erased (erase.go) goes in three
 // steps, so that a crash leaves no file that nobody knows of: the row says that

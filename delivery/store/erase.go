@@ -118,8 +118,10 @@ func (s *Store) eraseMailbox(ctx context.Context, mailbox, alias, upto string, a
 		if _, err := tx.exec("DELETE FROM memory WHERE mailbox = ?", alias); err != nil {
 			return nil, err
 		}
-		if _, err := tx.exec("DELETE FROM attempt WHERE mailbox = ?1 AND (?2 = '' OR note <= ?2)", alias, upto); err != nil { // other machines' notes
-			return nil, err
+		for _, table := range []string{"attempt", "relay"} { // of other machines' notes
+			if _, err := tx.exec("DELETE FROM "+table+" WHERE mailbox = ?1 AND (?2 = '' OR note <= ?2)", alias, upto); err != nil {
+				return nil, err
+			}
 		}
 		return tx.exec(`INSERT INTO erasure (mailbox, upto, at) VALUES (?1, ?2, ?3)
 			ON CONFLICT (mailbox) DO UPDATE SET upto = max(upto, ?2), at = ?3`, alias, upto, micros(at))

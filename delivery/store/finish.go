@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/store/shared"
 )
 
 // Finish implements delivery.Queue. delivery.ErrFenced when the lease is no
@@ -112,7 +113,9 @@ func (t *txn) after(l delivery.Lease, r delivery.Result, now time.Time) (transit
 	case r.Outcome == delivery.Unknown:
 		return transition{"state = 'queued', next_at = ?, unknown = unknown | (1 << step)", []any{micros(now.Add(r.Wait))}, false}, nil
 	case r.Outcome == delivery.Waiting:
-		return transition{"state = 'queued', next_at = ?, waits = 1", []any{micros(now.Add(r.Wait))}, false}, nil
+		return transition{"state = 'queued', next_at = ?, waits = ?, receipt = ?", []any{
+			micros(now.Add(r.Wait)), waitsFor(r), t.vault.index("receipt", r.Receipt.ID),
+		}, false}, nil
 	case r.Outcome == delivery.Dead && l.Step+1 < len(l.Chain):
 		return transition{"state = 'queued', next_at = ?, " + nextTarget, []any{micros(now)}, false}, nil
 	case r.Outcome == delivery.Dead:
@@ -121,13 +124,24 @@ func (t *txn) after(l delivery.Lease, r delivery.Result, now time.Time) (transit
 	return transition{}, fmt.Errorf("no such outcome %q", r.Outcome)
 }
 
+// waitsFor is what a job waits for after a result, as shared.Job.Waits.
+func waitsFor(r delivery.Result) int {
+	switch {
+	case r.Outcome != delivery.Waiting:
+		return 0
+	case r.Receipt.Invited:
+		return shared.ToBeAsked
+	}
+	return shared.ForReport
+}
+
 // nextTarget moves a job on in its chain.
 const nextTarget = "step = step + 1, attempt = 0, first_at = 0, waits = 0"
 
 // change updates the job of a lease, or returns delivery.ErrFenced when the
 // lease is no longer held.
 func (t *txn) change(l delivery.Lease, set string, args ...any) error {
-	changed, err := t.exec("UPDATE job SET "+set+" WHERE id = ? AND state = 'sending' AND step = ? AND attempt = ? AND (waits = 1) = ?",
+	changed, err := t.exec("UPDATE job SET "+set+" WHERE id = ? AND state = 'sending' AND step = ? AND attempt = ? AND (waits & 1) = ?",
 		append(args, l.Job, l.Step, l.Attempt, l.Waited)...)
 	if err == nil && changed == 0 {
 		err = delivery.ErrFenced

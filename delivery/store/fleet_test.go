@@ -86,7 +86,11 @@ func fleetSuite() map[string]func(*testing.T, composition) {
 		"fresh is not starved": testFreshIsNotStarved, "workers share the queue": testWorkersShareTheQueue,
 		"operator is told of a dead note": testOperatorIsToldOfADeadNote, "operator jobs block nothing": testOperatorJobsBlockNothing,
 		"no operator": testNoOperator, "start": testStart,
-		"list": testList, "thread": testThread, "mark": testMark,
+		"waiting is settled": testWaitingIsSettled, "waiting is over": testWaitingIsOver, "late report": testLateReport,
+		"report settles the unknown": testReportSettlesTheUnknown, "refused": testRefused, "delivered is not refused": testDeliveredIsNotRefused,
+		"asked for": testAskedFor, "report while sending": testReportWhileSending, "erase takes reports": testEraseTakesReports,
+		"operator events": testOperatorEvents,
+		"list":            testList, "thread": testThread, "mark": testMark,
 		"memory": testMemory, "memory ends": testMemoryEnds, "memory at once": testMemoryAtOnce, "chats": testChats,
 	}
 }

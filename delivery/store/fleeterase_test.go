@@ -155,7 +155,7 @@ func TestFleetRetire(t *testing.T) {
 		check(t, err)
 		for _, l := range leases {
 			if l.Note == over.ID {
-				_, err := b.shared.Finish(t.Context(), l.Job, shared.Result{Outcome: "done"})
+				_, _, err := b.shared.Finish(t.Context(), l.Job, shared.Result{Outcome: "done"})
 				check(t, err)
 			}
 		}

@@ -56,7 +56,7 @@ func (f *Fleet) take(ctx context.Context, granted []shared.Lease) ([]delivery.Le
 			if notes[i].box == nil {
 				continue
 			}
-			delivered, err := tx.delivered(g.ID)
+			delivered, err := tx.delivered(g.Job)
 			if err != nil {
 				return nil, err
 			}
@@ -76,7 +76,7 @@ func (f *Fleet) take(ctx context.Context, granted []shared.Lease) ([]delivery.Le
 		return leases, nil
 	})
 	for _, j := range done { // which Redis had forgotten
-		if _, err := f.shared.Finish(ctx, j, shared.Result{Outcome: string(delivery.Done)}); err != nil {
+		if _, _, err := f.shared.Finish(ctx, j, shared.Result{Outcome: string(delivery.Done)}); err != nil {
 			f.shared.Abandon(j)
 		}
 	}
@@ -155,7 +155,8 @@ func (f *Fleet) finish(tx *txn, l delivery.Lease, r delivery.Result) (a attempt,
 	if err != nil {
 		return a, err
 	}
-	a.Outcome, a.NextAt, a.Receipt = string(r.Outcome), now.Add(r.Wait), tx.vault.index("receipt", r.Receipt.ID)
+	a.Then = waitsFor(r)
+	a.Outcome, a.NextAt, a.Receipt, a.Arrived = string(r.Outcome), now.Add(r.Wait), tx.vault.index("receipt", r.Receipt.ID), r.Arrived
 	if a.Event, err = b.sealJSON("event", eventBody{l.Target().String(), answer(r)}); err != nil {
 		return a, err
 	}
@@ -175,7 +176,16 @@ func (f *Fleet) finish(tx *txn, l delivery.Lease, r delivery.Result) (a attempt,
 			return a, err
 		}
 	}
-	return a, tx.addEvent(l.Note.ID, l.Job, a.Outcome, a.Event, a.Epoch)
+	if changed > 0 && r.Outcome == delivery.Waiting {
+		if _, err := tx.setApart(l.Job); err != nil {
+			return a, err
+		}
+	}
+	if err := tx.addEvent(l.Note.ID, l.Job, a.Outcome, a.Event, a.Epoch); err != nil {
+		return a, err
+	}
+	_, err = tx.catchUp(l.Job, l.Step, now)
+	return a, err
 }
 
 // ended keeps that a home job ended, and has the operator told.
@@ -224,7 +234,11 @@ func (f *Fleet) giveBack(ctx context.Context, l delivery.Lease, next time.Time) 
 				return a, err
 			}
 		}
-		return a, tx.unsend(l)
+		if err := tx.unsend(l); err != nil || a.Home != f.machine {
+			return a, err
+		}
+		_, err = tx.catchUp(l.Job, l.Step, f.Now())
+		return a, err
 	})
 	if err != nil {
 		return fmt.Errorf("give back job %s: %w", l.Job, err)

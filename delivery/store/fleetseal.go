@@ -60,7 +60,7 @@ func (f *Fleet) withdraw(ctx context.Context) error {
 		}
 	}
 	for _, step := range []func(context.Context) error{
-		f.tellAll, f.drainAll, f.withdrawNotes, f.dropAttempts, f.withdrawLinks, f.withdrawMemory, f.withdrawErasures, f.markSealed,
+		f.tellAll, f.tellReports, f.drainAll, f.withdrawNotes, f.dropAttempts, f.withdrawLinks, f.withdrawMemory, f.withdrawErasures, f.markSealed,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -172,7 +172,10 @@ func (f *Fleet) dropAttempts(ctx context.Context) error {
 		if _, err := tx.exec("DELETE FROM attempt WHERE settled = 1 OR outcome <> ? OR home = ?", delivery.Done, f.machine); err != nil {
 			return false, err
 		}
-		err = tx.row("SELECT EXISTS (SELECT 1 FROM attempt)").Scan(&untold)
+		if _, err := tx.exec("DELETE FROM relay WHERE told = 1"); err != nil {
+			return false, err
+		}
+		err = tx.row("SELECT EXISTS (SELECT 1 FROM attempt) OR EXISTS (SELECT 1 FROM relay)").Scan(&untold)
 		return untold, err
 	})
 	if err == nil && untold {
@@ -216,14 +219,16 @@ func (f *Fleet) withdrawErasures(ctx context.Context) error {
 // erased mailboxes are keyed, and attempts, which by now are told, are dropped.
 func (t *txn) sealFleet() error {
 	var untold bool
-	if err := t.row("SELECT EXISTS (SELECT 1 FROM attempt WHERE settled = 0)").Scan(&untold); err != nil {
+	if err := t.row("SELECT EXISTS (SELECT 1 FROM attempt WHERE settled = 0) OR EXISTS (SELECT 1 FROM relay WHERE told = 0)").Scan(&untold); err != nil {
 		return err
 	}
 	if untold {
 		return errUntold
 	}
-	if _, err := t.exec("DELETE FROM attempt"); err != nil {
-		return err
+	for _, table := range []string{"attempt", "relay"} {
+		if _, err := t.exec("DELETE FROM " + table); err != nil {
+			return err
+		}
 	}
 	aliases, err := t.ids("SELECT mailbox FROM erasure")
 	if err != nil {

@@ -147,7 +147,7 @@ func TestFleetLife(t *testing.T) {
 			t.Fatalf("claimed %d jobs", len(leases))
 		}
 		for _, l := range leases {
-			_, err := b.shared.Finish(t.Context(), l.Job, shared.Result{Outcome: "dead"})
+			_, _, err := b.shared.Finish(t.Context(), l.Job, shared.Result{Outcome: "dead"})
 			check(t, err)
 		}
 		for _, channel := range []struct {

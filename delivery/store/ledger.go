@@ -21,7 +21,7 @@ func (l ledger) Recall(ctx context.Context, in shared.Shards, say func(shared.Fa
 	if err := l.f.drain(ctx); err != nil { // what Redis does remember
 		return err
 	}
-	for _, tell := range []func(context.Context, shared.Shards, func(shared.Fact) error) error{l.ended, l.attempts, l.erasures, l.pending} {
+	for _, tell := range []func(context.Context, shared.Shards, func(shared.Fact) error) error{l.ended, l.attempts, l.reports, l.erasures, l.pending} {
 		if err := tell(ctx, in, say); err != nil {
 			return err
 		}
@@ -34,8 +34,8 @@ func (l ledger) Recall(ctx context.Context, in shared.Shards, say func(shared.Fa
 func (l ledger) ended(ctx context.Context, in shared.Shards, say func(shared.Fact) error) error {
 	since := delivery.FirstID(l.f.Now().Add(-keepLedger))
 	for last := since; ; {
-		rows, err := l.f.readers.QueryContext(ctx, `SELECT note.mailbox, job.state, `+homeColumns+` FROM job JOIN note ON note.id = job.note
-			WHERE job.note > ? AND (job.shared > 0 OR job.epoch > 0) AND job.state IN ('delivered', 'dead') ORDER BY job.note LIMIT ?`, last, settleBatch)
+		rows, err := l.f.readers.QueryContext(ctx, `SELECT note.mailbox, iif(`+settledJob+`, 'delivered', job.state), `+homeColumns+` FROM job JOIN note ON note.id = job.note
+			WHERE job.note > ? AND (job.shared > 0 OR job.epoch > 0) AND (job.state IN ('delivered', 'dead') OR `+settledJob+`) ORDER BY job.note LIMIT ?`, last, settleBatch)
 		page, err := collect(rows, err, func(r scanner) (shared.Fact, error) {
 			var mailbox, state string
 			j, err := l.f.scanHome(r, &mailbox, &state)
@@ -61,6 +61,10 @@ func (l ledger) ended(ctx context.Context, in shared.Shards, say func(shared.Fac
 	}
 }
 
+// settledJob says that a job is delivered, though a lease may have to end before
+// its row says so.
+const settledJob = "EXISTS (SELECT 1 FROM report WHERE report.job = job.id AND settles = 1)"
+
 // attempts tells of this machine's own attempts: results first, then what is
 // under way, then what nobody knows the outcome of.
 func (l ledger) attempts(ctx context.Context, in shared.Shards, say func(shared.Fact) error) error {
@@ -68,7 +72,11 @@ func (l ledger) attempts(ctx context.Context, in shared.Shards, say func(shared.
 		kind    shared.Kind
 		outcome delivery.Outcome
 	}{
-		{shared.WasDelivered, delivery.Done}, {shared.WasDead, delivery.Dead}, {shared.IsSending, ""}, {shared.WasInterrupted, delivery.Unknown},
+		{shared.WasDelivered, delivery.Done},
+		{shared.WasDead, delivery.Dead},
+		{shared.IsWaiting, delivery.Waiting},
+		{shared.IsSending, ""},
+		{shared.WasInterrupted, delivery.Unknown},
 	} {
 		job, epoch := "", 0
 		for {
@@ -83,8 +91,7 @@ func (l ledger) attempts(ctx context.Context, in shared.Shards, say func(shared.
 				if !in.Has(a.Shard) || (of.kind == shared.WasDead && a.Step+1 < a.Steps) {
 					continue
 				}
-				a.First, a.Next = l.f.uneven(a.First), l.f.uneven(a.Next)
-				if err := say(shared.Fact{Kind: of.kind, Job: a.Job}); err != nil {
+				if err := say(shared.Fact{Kind: of.kind, Job: l.f.afterwards(a)}); err != nil {
 					return err
 				}
 			}
@@ -94,6 +101,16 @@ func (l ledger) attempts(ctx context.Context, in shared.Shards, say func(shared.
 		}
 	}
 	return nil
+}
+
+// afterwards is the job of an attempt as it stood when that ended.
+func (f *Fleet) afterwards(a attempt) shared.Job {
+	j := a.Job
+	if a.Outcome == string(delivery.Waiting) {
+		j.Next, j.Waits = a.NextAt, a.Then
+	}
+	j.First, j.Next = f.uneven(j.First), f.uneven(j.Next)
+	return j
 }
 
 // erasures tells what was erased, here and as far as this machine heard of it.
@@ -192,7 +209,7 @@ func exists(path string) bool {
 }
 
 // homeColumns are what scanHome reads, after what it is given.
-const homeColumns = "job.id, job.note, job.thread, job.chain, job.steps, job.step, job.attempt, job.unknown, job.round, job.epoch, job.first_at, job.next_at"
+const homeColumns = "job.id, job.note, job.thread, job.chain, job.steps, job.step, job.attempt, job.unknown, job.round, job.epoch, job.waits, job.void, job.first_at, job.next_at"
 
 // scanHome reads a job of this machine as the others get it.
 func (f *Fleet) scanHome(row scanner, before ...any) (j shared.Job, err error) {
@@ -200,7 +217,7 @@ func (f *Fleet) scanHome(row scanner, before ...any) (j shared.Job, err error) {
 		thread      []byte
 		first, next int64
 	)
-	err = row.Scan(append(before, &j.ID, &j.Note, &thread, &j.Chain, &j.Steps, &j.Step, &j.Attempt, &j.Unknown, &j.Round, &j.Epoch, &first, &next)...)
+	err = row.Scan(append(before, &j.ID, &j.Note, &thread, &j.Chain, &j.Steps, &j.Step, &j.Attempt, &j.Unknown, &j.Round, &j.Epoch, &j.Waits, &j.Void, &first, &next)...)
 	j.Thread, j.Home = hex.EncodeToString(thread), f.machine
 	j.First, j.Next = f.uneven(instant(first)), f.uneven(instant(next))
 	return j, err

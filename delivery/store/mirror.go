@@ -5,24 +5,38 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/delivery/store/shared"
 )
 
-// report is what a note's home hears of an attempt that another machine made:
+// result is what a note's home hears of an attempt that another machine made:
 // shared.Result.Event.
-type report struct {
+type result struct {
 	Receipt string `json:"receipt,omitempty"` // as vault.index has it
 	Event   []byte `json:"event"`             // eventBody, sealed
 }
 
 // mirror takes in how jobs of this machine stand with all machines.
 func (f *Fleet) mirror(ctx context.Context, jobs []shared.Job) error {
+	return f.mirrorAs(ctx, asHeard, jobs...)
+}
+
+// weight is how much it counts how a job stands in Redis.
+type weight int
+
+const (
+	asHeard   weight = iota // no more than an outcome that Redis is yet to hear
+	certain                 // more: it follows from a report
+	overrules               // more than the delivery that Redis was just told of, too
+)
+
+func (f *Fleet) mirrorAs(ctx context.Context, w weight, jobs ...shared.Job) error {
 	_, err := write(ctx, f.Store, func(tx *txn) (any, error) {
 		for _, j := range jobs {
 			j.First, j.Next = f.even(j.First), f.even(j.Next)
-			if err := f.stands(tx, j, ""); err != nil {
+			if err := f.stands(tx, j, w, ""); err != nil {
 				return nil, err
 			}
 		}
@@ -34,7 +48,7 @@ func (f *Fleet) mirror(ctx context.Context, jobs []shared.Job) error {
 // stands brings the row of a job to how it stands in Redis, unless the row
 // knows more: a delivery, a later lease or redrive, or an outcome that Redis is
 // yet to hear. What is heard again, late, brings no dead job back.
-func (f *Fleet) stands(tx *txn, j shared.Job, receipt string) error {
+func (f *Fleet) stands(tx *txn, j shared.Job, w weight, receipt string) error {
 	state := j.State
 	if state == shared.Erased { // the erasure itself comes on its own way
 		state = shared.Dead
@@ -47,13 +61,13 @@ func (f *Fleet) stands(tx *txn, j shared.Job, receipt string) error {
 	if err != nil {
 		return err
 	}
-	changed, err := tx.mirror(j, state, receipt)
+	changed, err := tx.mirror(j, state, w, receipt)
 	if err != nil || changed == 0 || was == string(state) {
 		return err
 	}
 	switch state {
 	case shared.Queued, shared.Sending, shared.Erased:
-		if was != string(shared.Dead) {
+		if was != string(shared.Dead) && was != string(shared.Delivered) {
 			return nil
 		}
 		_, err := tx.exec("UPDATE note SET ended_at = 0 WHERE id = (SELECT note FROM job WHERE id = ?)", j.ID)
@@ -64,23 +78,26 @@ func (f *Fleet) stands(tx *txn, j shared.Job, receipt string) error {
 	if err != nil {
 		return err
 	}
-	r := delivery.Result{Outcome: delivery.Done}
+	r := delivery.Result{Outcome: delivery.Done, Arrived: j.Arrived}
 	if j.State == shared.Dead {
 		r.Outcome = delivery.Dead
 	}
 	return f.ended(tx, l, r, f.Now())
 }
 
-func (t *txn) mirror(j shared.Job, state shared.State, receipt string) (changed int64, err error) {
+func (t *txn) mirror(j shared.Job, state shared.State, w weight, receipt string) (changed int64, err error) {
 	if state == shared.Delivered { // of which Redis may not know more
-		return t.exec(`UPDATE job SET shared = 2, state = ?1, step = max(step, ?2), epoch = max(epoch, ?3), receipt = iif(?4 = '', receipt, ?4)
-			WHERE id = ?5 AND shared > 0 AND state <> ?1`, state, j.Step, j.Epoch, receipt, j.ID)
+		return t.exec(`UPDATE job SET shared = 2, state = ?1, step = min(?2, steps - 1), epoch = max(epoch, ?3), receipt = iif(?4 = '', receipt, ?4), waits = 0
+			WHERE id = ?5 AND shared > 0 AND state <> ?1 AND void <= ?6`, state, j.Step, j.Epoch, receipt, j.ID, j.Round)
 	}
-	return t.exec(`UPDATE job SET shared = 2, state = ?1, step = ?2, attempt = ?3, unknown = unknown | ?4, round = ?5, epoch = ?6, first_at = ?7, next_at = ?8
-		WHERE id = ?9 AND shared > 0 AND state <> 'delivered' AND (round, epoch) <= (?5, ?6)
-		AND (state <> 'dead' OR (round, epoch) < (?5, ?6)) AND NOT EXISTS (
-		SELECT 1 FROM attempt WHERE attempt.job = job.id AND attempt.epoch = ?6 AND outcome <> '' AND settled = 0)`,
-		state, j.Step, j.Attempt, j.Unknown, j.Round, j.Epoch, micros(j.First), micros(j.Next), j.ID)
+	// What waits for a report, or did, is a thread of its own.
+	return t.exec(`UPDATE job SET shared = 2, state = ?1, step = ?2, attempt = ?3, unknown = unknown | ?4, round = ?5, epoch = ?6, first_at = ?7, next_at = ?8,
+		waits = ?9, thread = iif(?9 > 0, ?10, thread)
+		WHERE id = ?11 AND shared > 0 AND (state <> 'delivered' OR ?12 = 2) AND NOT `+settledJob+` AND (round, epoch) <= (?5, ?6)
+		AND (?12 <> 1 OR (round, epoch, step, waits) <= (?5, ?6, ?2, ?9))
+		AND (state <> 'dead' OR (round, epoch) < (?5, ?6)) AND (?12 > 0 OR NOT EXISTS (
+		SELECT 1 FROM attempt WHERE attempt.job = job.id AND attempt.epoch = ?6 AND outcome <> '' AND settled = 0))`,
+		state, j.Step, j.Attempt, j.Unknown, j.Round, j.Epoch, micros(j.First), micros(j.Next), j.Waits, t.vault.apart(j.ID), j.ID, w)
 }
 
 // leaseOf is what a lease of a home job says.
@@ -101,7 +118,7 @@ func (t *txn) leaseOf(j shared.Job) (l delivery.Lease, err error) {
 // hear takes in what other machines did to notes of this one. It may be told
 // twice.
 func (f *Fleet) hear(ctx context.Context, messages []shared.Message) error {
-	marked, err := write(ctx, f.Store, func(tx *txn) (marked []delivery.Note, err error) {
+	all, err := write(ctx, f.Store, func(tx *txn) (all []heard, err error) {
 		for _, m := range messages {
 			n, err := tx.vault.scanNote(tx.row("SELECT "+noteColumns+" FROM note WHERE id = ?", m.Note))
 			if errors.Is(err, delivery.ErrNotFound) {
@@ -110,56 +127,65 @@ func (f *Fleet) hear(ctx context.Context, messages []shared.Message) error {
 			if err != nil {
 				return nil, err
 			}
+			h := heard{Upshot: delivery.Upshot{Note: n.Note}}
 			if m.Job != "" {
-				if err = f.hearOf(tx, n, m); errors.Is(err, delivery.ErrNotFound) {
+				if h, err = f.hearOf(tx, n, m); errors.Is(err, delivery.ErrNotFound) {
 					err = nil // the store was put back from a copy that knew other jobs of the note
 				}
-			} else if err = f.hearMark(tx, n, m); err == nil {
-				marked = append(marked, n.Note)
+			} else {
+				h.marked = true
+				h.early, err = tx.hearMark(n, m, f.Now())
 			}
 			if err != nil {
 				return nil, err
 			}
+			all = append(all, h)
 		}
-		return marked, nil
+		return all, nil
 	})
-	for _, n := range marked {
-		f.watches.publish(f.vault.alias(n.Recipient.Number), n.ID)
+	for _, h := range all {
+		f.spread(h)
 	}
 	return err
 }
 
 // hearMark keeps that a note was read or played in the inbox elsewhere.
-func (f *Fleet) hearMark(t *txn, n kept, m shared.Message) error {
+func (t *txn) hearMark(n kept, m shared.Message, now time.Time) (told bool, err error) {
 	set, ok := marks()[delivery.Mark(m.Name)]
 	if !ok {
-		return nil
+		return false, nil
 	}
 	changed, err := t.exec(set, micros(m.At), n.ID)
 	if err != nil || changed == 0 {
-		return err
+		return false, err
 	}
 	if err := t.event(n.box, delivery.Event{Name: m.Name}); err != nil {
-		return err
+		return false, err
 	}
-	told, err := t.tellMarked(n, m.Name, inboxChannel, f.Now())
-	if told {
-		f.wakeUp()
-	}
-	return err
+	return t.tellMarked(n, m.Name, inboxChannel, now)
 }
 
 // hearOf takes in a change of a job: its row, and a line of its note's life.
-func (f *Fleet) hearOf(tx *txn, n kept, m shared.Message) error {
-	var r report
-	if len(m.Event) > 0 {
-		if err := json.Unmarshal(m.Event, &r); err != nil {
-			return fmt.Errorf("a report of another machine cannot be read: %w", err)
-		}
-	}
+func (f *Fleet) hearOf(tx *txn, n kept, m shared.Message) (h heard, err error) {
+	h.Note = n.Note
 	j := shared.Job{
 		ID: m.Job, Note: m.Note, State: m.State, Step: m.Step, Attempt: m.Attempt, Unknown: m.Unknown, Round: m.Round, Epoch: m.Epoch,
+		Waits: m.Waits, Arrived: m.Arrived,
 		First: f.even(m.First), Next: f.even(m.Next),
+	}
+	if delivery.What(m.Name).Known() {
+		return f.hearReport(tx, j, m)
+	}
+	return h, f.hearAttempt(tx, n, j, m)
+}
+
+// hearAttempt takes in what became of another machine's attempt.
+func (f *Fleet) hearAttempt(tx *txn, n kept, j shared.Job, m shared.Message) error {
+	var r result
+	if len(m.Event) > 0 {
+		if err := json.Unmarshal(m.Event, &r); err != nil {
+			return fmt.Errorf("a result of another machine cannot be read: %w", err)
+		}
 	}
 	line, err := tx.lineOf(n, j, m.Name, r)
 	if err != nil {
@@ -179,12 +205,12 @@ func (f *Fleet) hearOf(tx *txn, n kept, m shared.Message) error {
 	if err != nil {
 		return err
 	}
-	return f.stands(tx, j, r.Receipt)
+	return f.stands(tx, j, asHeard, r.Receipt)
 }
 
 // lineOf is the line of a note's life for a change that another machine made,
 // sealed; nil for an attempt that was not made.
-func (t *txn) lineOf(n kept, j shared.Job, name string, r report) ([]byte, error) {
+func (t *txn) lineOf(n kept, j shared.Job, name string, r result) ([]byte, error) {
 	if r.Event != nil {
 		return r.Event, nil
 	}
@@ -197,6 +223,9 @@ func (t *txn) lineOf(n kept, j shared.Job, name string, r report) ([]byte, error
 	case returned:
 		return nil, nil
 	case string(delivery.JobSending):
+		if j.Waiting() { // nothing is sent
+			return nil, nil
+		}
 		e.Detail = fmt.Sprintf("attempt %d, by another machine", j.Attempt)
 	case string(delivery.Unknown):
 		e.Detail = "the machine that was at it fell silent"

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/store/shared"
 )
 
 // standing is a job of this machine as its row has it.
@@ -15,7 +16,7 @@ type standing struct {
 	step    int
 	head    bool
 	unknown bool // an attempt at this step may have arrived
-	waits   bool // for a report
+	waits   int  // as shared.Job.Waits
 	shared  bool
 }
 
@@ -24,7 +25,7 @@ func (t *txn) standing(job string) (j standing, err error) {
 	var chain []byte
 	j.id = job
 	j.kept, err = t.vault.scanNote(t.row("SELECT "+noteColumns+`,
-		job.state, job.chain, job.step, job.head, (job.unknown >> job.step) & 1, job.waits = 1, job.shared > 0
+		job.state, job.chain, job.step, job.head, (job.unknown >> job.step) & 1, job.waits, job.shared > 0
 		FROM job JOIN note ON note.id = job.note WHERE job.id = ?`, job),
 		&j.state, &chain, &j.step, &j.head, &j.unknown, &j.waits, &j.shared)
 	if err != nil {
@@ -77,9 +78,9 @@ func (t *txn) follow(j standing, step int, now time.Time, h *heard) error {
 		return t.settle(j, v.settled, now, h)
 	case v.settled >= 0 || step != j.step || j.shared:
 		return nil
-	case v.refused && !v.arrived && (j.state == delivery.JobDelivered || (queued && (j.waits || j.unknown))):
+	case v.refused && !v.arrived && (j.state == delivery.JobDelivered || (queued && (j.waits&1 == 1 || j.unknown))):
 		return t.moveOn(j, now, h)
-	case v.asked && queued && j.waits:
+	case v.asked && queued && j.waits == shared.ToBeAsked:
 		h.early = true
 		if _, err := t.exec("UPDATE job SET waits = 2, next_at = ?1, first_at = ?1 WHERE id = ?2", micros(now), j.id); err != nil {
 			return err

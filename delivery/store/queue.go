@@ -58,7 +58,7 @@ func byTurns(a, b []string, limit int) []string {
 
 // attempt begins an attempt at a queued job and returns the lease of it.
 func (t *txn) attempt(id string, now time.Time) (l delivery.Lease, err error) {
-	_, err = t.exec(`UPDATE job SET state = 'sending', attempt = attempt + (waits <> 1), waits = iif(waits = 1, 1, 0),
+	_, err = t.exec(`UPDATE job SET state = 'sending', attempt = attempt + 1 - (waits & 1), waits = iif(waits & 1, waits, 0),
 		first_at = CASE first_at WHEN 0 THEN ?2 ELSE first_at END WHERE id = ?1`, id, micros(now))
 	if err != nil {
 		return l, err
@@ -68,7 +68,7 @@ func (t *txn) attempt(id string, now time.Time) (l delivery.Lease, err error) {
 		first int64
 	)
 	n, err := t.vault.scanNote(t.row("SELECT "+noteColumns+`,
-		job.chain, job.step, job.attempt, (job.unknown >> job.step) & 1, job.first_at, job.waits
+		job.chain, job.step, job.attempt, (job.unknown >> job.step) & 1, job.first_at, job.waits & 1
 		FROM job JOIN note ON note.id = job.note WHERE job.id = ?`, id),
 		&chain, &l.Step, &l.Attempt, &l.Unknown, &first, &l.Waited)
 	if err != nil {
@@ -90,7 +90,7 @@ func (t *txn) attempt(id string, now time.Time) (l delivery.Lease, err error) {
 // Start implements delivery.Queue.
 func (s *Store) Start(ctx context.Context, l delivery.Lease) error {
 	var held bool
-	err := s.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM job WHERE id = ? AND state = 'sending' AND step = ? AND attempt = ? AND (waits = 1) = ?)",
+	err := s.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM job WHERE id = ? AND state = 'sending' AND step = ? AND attempt = ? AND (waits & 1) = ?)",
 		l.Job, l.Step, l.Attempt, l.Waited).Scan(&held)
 	if err == nil && !held {
 		err = delivery.ErrFenced
@@ -115,7 +115,7 @@ func (s *Store) PutOff(ctx context.Context, l delivery.Lease, wait time.Duration
 // also says. A lease that was waited for was no attempt.
 func (s *Store) giveBack(ctx context.Context, l delivery.Lease, also string, args ...any) error {
 	early, err := write(ctx, s, func(tx *txn) (bool, error) {
-		if err := tx.change(l, "state = 'queued', attempt = attempt - (waits <> 1)"+also, args...); err != nil {
+		if err := tx.change(l, "state = 'queued', attempt = attempt - 1 + (waits & 1)"+also, args...); err != nil {
 			return false, err
 		}
 		if !l.Waited {

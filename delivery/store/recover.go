@@ -43,7 +43,7 @@ func (t *txn) doubt(now time.Time) (jobs int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	_, err = t.exec("UPDATE job SET state = 'queued', next_at = ?"+sendingHere+" AND waits = 1", micros(now)) // nothing was sent
+	_, err = t.exec("UPDATE job SET state = 'queued', next_at = ?"+sendingHere+" AND waits & 1", micros(now)) // nothing was sent
 	if err != nil {
 		return 0, err
 	}

@@ -53,7 +53,7 @@ func (t *txn) forget(id string) error {
 			return err
 		}
 	}
-	for _, table := range []string{"job", "event", "report", "attempt"} {
+	for _, table := range []string{"job", "event", "report", "relay", "attempt"} {
 		if _, err := t.exec("DELETE FROM "+table+" WHERE note = ?", id); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/store/shared"
 )
 
 // Report implements delivery.Reports.
@@ -88,7 +89,7 @@ func (t *txn) keepReport(j standing, step int, r *heardOf) (first bool, err erro
 			return false, err
 		}
 	}
-	open := r.What == delivery.WasAsked && step == j.step && (j.waits || j.state == delivery.JobSending)
+	open := r.What == delivery.WasAsked && step == j.step && (j.waits == shared.ToBeAsked || j.state == delivery.JobSending)
 	changed, err := t.exec(`INSERT INTO report (job, step, what, note, settles, open) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (job, step, what) DO UPDATE SET settles = max(settles, excluded.settles), open = excluded.open
 		WHERE excluded.settles > settles OR excluded.open > open`, j.id, step, r.What, j.ID, r.Settles, open)

@@ -53,7 +53,7 @@ CREATE TABLE job2 (
 	shared   INTEGER NOT NULL DEFAULT 0,    -- 0: this machine's alone; 1: meant for all machines, perhaps told; 2: they have it. It is a head here only with 0
 	round    INTEGER NOT NULL DEFAULT 0,    -- of a shared job: how often it was redriven
 	epoch    INTEGER NOT NULL DEFAULT 0,    -- of a shared job: of its last lease that is known here
-	waits    INTEGER NOT NULL DEFAULT 0,    -- 1: for a report, until next_at; 2: it did, and the recipient asked for the note
+	waits    INTEGER NOT NULL DEFAULT 0,    -- until next_at, 1: to be asked for; 3: for a report; and 2: it was asked for, and is due
 	void     INTEGER NOT NULL DEFAULT 0,    -- of a shared job: deliveries of earlier rounds do not count, its service took them back
 	told     INTEGER NOT NULL DEFAULT 0     -- 1: the operator knows that it was delivered
 ) STRICT;
@@ -120,11 +120,37 @@ CREATE TABLE attempt (
 	receipt  TEXT NOT NULL DEFAULT '',
 	event    BLOB NOT NULL DEFAULT x'',     -- eventBody as JSON
 	settled  INTEGER NOT NULL DEFAULT 0,    -- 1: the other machines know the outcome
+	round    INTEGER NOT NULL DEFAULT 0,    -- of the job
+	arrived  INTEGER NOT NULL DEFAULT 0,    -- delivery.Result.Arrived
+	waits    INTEGER NOT NULL DEFAULT 0,    -- as in job, of what the job waits for then
 	PRIMARY KEY (job, epoch)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX attempt_settled ON attempt (settled, began_at);
 CREATE INDEX attempt_note ON attempt (note);
 CREATE INDEX attempt_mailbox ON attempt (mailbox, note);
+
+-- What chat services told this machine of shared jobs, its own or another
+-- machine's.
+CREATE TABLE relay (
+	job      TEXT NOT NULL,
+	channel  TEXT NOT NULL,
+	what     TEXT NOT NULL,                 -- delivery.What
+	note     TEXT NOT NULL DEFAULT '',      -- '' and -1 for what is not known yet
+	mailbox  TEXT NOT NULL DEFAULT '',      -- vault.alias of the note's
+	home     TEXT NOT NULL DEFAULT '',      -- the machine that keeps the note
+	shard    INTEGER NOT NULL DEFAULT -1,
+	step     INTEGER NOT NULL DEFAULT -1,   -- the target that it is about
+	round    INTEGER NOT NULL DEFAULT -1,   -- of the job when Redis was told
+	settles  INTEGER NOT NULL,
+	arrived  INTEGER NOT NULL,
+	body     BLOB NOT NULL,                 -- relayed as JSON, sealed for all machines
+	heard_at INTEGER NOT NULL,
+	told     INTEGER NOT NULL DEFAULT 0,    -- 1: the other machines know it
+	PRIMARY KEY (job, channel, what)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX relay_told ON relay (told, heard_at);
+CREATE INDEX relay_note ON relay (note);
+CREATE INDEX relay_mailbox ON relay (mailbox, note);
 
 -- What channels remember. What was forgotten stays for a while without its
 -- value, so that no machine brings it back.

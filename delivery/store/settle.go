@@ -29,7 +29,7 @@ const (
 // settle brings this machine and the others together: what they did to its
 // notes, what it did to theirs, and the notes they are yet to get.
 func (f *Fleet) settle(ctx context.Context) {
-	for _, step := range []func(context.Context) error{f.keepSettled, f.drain, f.tellAll, f.dropStrays, f.promote, f.publishAll} {
+	for _, step := range []func(context.Context) error{f.keepSettled, f.drain, f.tellReports, f.tellAll, f.dropStrays, f.promote, f.publishAll} {
 		err := step(ctx)
 		if err != nil && ctx.Err() == nil && !errors.Is(err, shared.ErrAway) && !errors.Is(err, shared.ErrUncertain) {
 			f.log.Error("the other machines and this one cannot be brought together; trying again", "error", err)
@@ -94,10 +94,10 @@ func (s *settling) take() (attempts []attempt, jobs []shared.Job) {
 // keepSettled writes down what Redis knows, and forgets attempts that are too
 // old to be told.
 func (f *Fleet) keepSettled(ctx context.Context) error {
-	const old = "FROM attempt WHERE settled = 1 AND began_at < ?"
+	const old, oldRelay = "FROM attempt WHERE settled = 1 AND began_at < ?", "FROM relay WHERE heard_at < ?"
 	before := micros(f.Now().Add(-keepLedger))
 	var some bool
-	if err := f.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 "+old+")", before).Scan(&some); err != nil {
+	if err := f.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 "+old+") OR EXISTS (SELECT 1 "+oldRelay+")", before, before).Scan(&some); err != nil {
 		return err
 	}
 	attempts, jobs := f.settling.take()
@@ -119,6 +119,9 @@ func (f *Fleet) keepSettled(ctx context.Context) error {
 				return nil, err
 			}
 		}
+		if _, err := tx.exec("DELETE "+oldRelay, before); err != nil {
+			return nil, err
+		}
 		return tx.exec("DELETE "+old, before)
 	})
 	return err
@@ -128,7 +131,7 @@ func (f *Fleet) keepSettled(ctx context.Context) error {
 // was lost. It is no error that Redis cannot hear it now: settle tells it again.
 func (f *Fleet) tell(ctx context.Context, a attempt) error {
 	defer f.settling.end(a.ID)
-	j, err := f.say(ctx, a)
+	j, otherwise, err := f.say(ctx, a)
 	switch {
 	case errors.Is(err, shared.ErrAway), errors.Is(err, shared.ErrUncertain):
 		return nil
@@ -139,27 +142,38 @@ func (f *Fleet) tell(ctx context.Context, a attempt) error {
 		return err
 	}
 	f.settling.heard(a)
-	if a.Home == f.machine && j.State == shared.Delivered && a.Outcome != string(delivery.Done) {
+	if otherwise && a.Outcome == string(delivery.Done) {
+		if err := f.takeBack(ctx, a); err != nil {
+			return err
+		}
+	}
+	switch {
+	case a.Home != f.machine:
+	case otherwise: // its service had told something of it
+		return f.mirrorAs(ctx, overrules, j)
+	case j.State == shared.Delivered && a.Outcome != string(delivery.Done):
 		return f.mirror(ctx, []shared.Job{j}) // another machine had delivered it before
 	}
 	return nil
 }
 
 // say makes the call that tell is about, and returns the job as it stands then,
-// if it was an attempt.
-func (f *Fleet) say(ctx context.Context, a attempt) (j shared.Job, err error) {
+// if it was an attempt, and whether that is otherwise than the outcome says.
+func (f *Fleet) say(ctx context.Context, a attempt) (j shared.Job, otherwise bool, err error) {
 	wait := max(0, a.NextAt.Sub(f.Now()))
 	switch {
 	case a.Outcome == returned && a.NextAt.IsZero():
-		return j, f.shared.Release(ctx, a.Job)
+		return j, false, f.shared.Release(ctx, a.Job)
 	case a.Outcome == returned:
-		return j, f.shared.PutOff(ctx, a.Job, wait)
+		return j, false, f.shared.PutOff(ctx, a.Job, wait)
 	}
-	event, err := json.Marshal(report{a.Receipt, a.Event})
+	event, err := json.Marshal(result{a.Receipt, a.Event})
 	if err != nil {
-		return j, err
+		return j, false, err
 	}
-	return f.shared.Finish(ctx, a.Job, shared.Result{Outcome: a.Outcome, Wait: wait, Receipt: []byte(a.Receipt), Event: event})
+	return f.shared.Finish(ctx, a.Job, shared.Result{
+		Outcome: a.Outcome, Wait: wait, Waits: a.Then, Arrived: a.Arrived, Receipt: []byte(a.Receipt), Event: event,
+	})
 }
 
 // tellAll tells Redis the outcomes that it has not heard.

@@ -66,7 +66,7 @@ func BenchmarkQueue(b *testing.B) {
 		for left := b.N; left > 0; {
 			ls := a.claim(b, 64)
 			sideBySide(b, len(ls), func(i int) error {
-				_, err := a.Finish(b.Context(), ls[i].Job, Result{Outcome: "done"})
+				_, _, err := a.Finish(b.Context(), ls[i].Job, Result{Outcome: "done"})
 				return err
 			})
 			left -= len(ls)

@@ -17,7 +17,7 @@
 //	machines roll said missing   who beats; who must assert, who has, who never did
 //	owners                   the process of each machine: another one is a copy of its store
 //	left:OWNER               a process that stopped in order: its late beats do not count
-//	job:ID                   hash of a job, or its tombstone for 10 days
+//	job:ID                   hash of a job with what was said of it (said:STEP:WHAT), or its tombstone for 10 days
 //	note:ID audio:ID         hash of a note (body, mailbox, home, jobs, read, played), its audio
 //	due fresh leases         sorted sets: heads of threads by their time, those never tried, leases by their end
 //	head:THREAD thread:THREAD    the one job of a thread that may be sent, and those behind it
@@ -48,6 +48,16 @@
 // A lease's epoch is above all that may have been forgotten of its job: what is
 // said late with a forgotten lease ends none that followed it. Each lease is
 // handed out once, whatever answers are lost or come twice.
+//
+// # Reports
+//
+// A job whose service is to report leaves its thread for one of its own. A
+// report is kept by the machine that hears it until a script has moved the job;
+// its home hears, and keeps it for good. What comes while the job is being sent
+// follows from the end of its lease. A tombstone cannot be moved: the home, which
+// has the whole job, publishes it again with a higher round, and as Void says
+// that no delivery of an earlier one counts; late words of those stay without
+// effect. A redriven job has a higher round too, but a delivery of before counts.
 //
 // # Scripts
 //

@@ -319,7 +319,7 @@ func TestLeaseRunsOut(t *testing.T) {
 	if l.ID != left.ID || l.Unknown != 1 || l.Attempt != 2 {
 		t.Errorf("taken over: %+v", l)
 	}
-	_, err := a.Finish(t.Context(), left, Result{Outcome: "retry"})
+	_, _, err := a.Finish(t.Context(), left, Result{Outcome: "retry"})
 	expect(t, err, ErrFenced)
 	if ms := a.drain(t); len(ms) < 2 || ms[0].Name != "unknown" || ms[0].State != Queued || ms[1].Name != "sending" {
 		t.Errorf("messages %+v", ms)
@@ -346,7 +346,7 @@ func TestUnbegunLease(t *testing.T) {
 	if !a.Held(begun.ID, begun.Epoch) || a.Held(unbegun.ID, unbegun.Epoch) {
 		t.Error("the wrong lease is held")
 	}
-	_, err := a.Finish(t.Context(), unbegun, Result{Outcome: "retry"})
+	_, _, err := a.Finish(t.Context(), unbegun, Result{Outcome: "retry"})
 	expect(t, err, ErrFenced)
 }
 

@@ -10,8 +10,10 @@ import (
 
 // Result is what an attempt came to.
 type Result struct {
-	Outcome string        // done, retry, unknown or dead: delivery.Outcome
-	Wait    time.Duration // of retry and unknown
+	Outcome string        // done, retry, unknown, dead or waiting: delivery.Outcome
+	Wait    time.Duration // of retry, unknown and waiting
+	Waits   int           // of waiting: Job.Waits then
+	Arrived bool          // of done: as far as the service tells
 	Receipt []byte        // of done; opaque
 	Event   []byte        // for the note's home, if that is another machine; opaque
 }
@@ -19,25 +21,28 @@ type Result struct {
 // Finish keeps what the attempt of a lease came to, and returns the job as it
 // stands now. Dead moves it to the next target of its chain. ErrFenced when
 // the lease is no longer held; a delivery is kept whoever holds it, and may be
-// told without a lease.
-func (s *Shared) Finish(ctx context.Context, j Job, r Result) (Job, error) {
+// told without a lease. otherwise says that a report has taken the job elsewhere
+// than the outcome does.
+func (s *Shared) Finish(ctx context.Context, j Job, r Result) (stands Job, otherwise bool, err error) {
 	value, err := s.run(ctx, j.Shard, s.scripts.finish, s.o.Machine, s.owner, j.ID, j.Note, j.Epoch,
-		r.Outcome, r.Wait.Milliseconds(), r.Receipt, base64.StdEncoding.EncodeToString(r.Event))
+		r.Outcome, r.Wait.Milliseconds(), r.Receipt, base64.StdEncoding.EncodeToString(r.Event),
+		j.Step, j.Round, oneIf(r.Arrived), r.Waits)
 	if err == nil {
 		err = refused(value)
 	}
 	s.ended(j, err)
 	if err != nil {
-		return Job{}, fmt.Errorf("finish job %s: %w", j.ID, err)
+		return Job{}, false, fmt.Errorf("finish job %s: %w", j.ID, err)
 	}
-	pair, _ := value.([]any)
-	if len(pair) != 2 {
-		return Job{}, fmt.Errorf("finish job %s: %w: %w", j.ID, ErrUncertain, errAnswer)
+	answer, _ := value.([]any)
+	if len(answer) != 3 {
+		return Job{}, false, fmt.Errorf("finish job %s: %w: %w", j.ID, ErrUncertain, errAnswer)
 	}
-	if pair[0] == int64(1) {
+	if answer[0] == int64(1) {
 		poke(s.wake)
 	}
-	return parseJob(j.Shard, pair[1])
+	stands, err = parseJob(j.Shard, answer[1])
+	return stands, answer[2] == int64(1), err
 }
 
 // Release gives a lease back unused: the attempt is not counted, and the job

@@ -12,14 +12,16 @@ import (
 type Message struct {
 	Job     string `json:"job"` // "" when the note as a whole changed
 	Note    string `json:"note"`
-	Name    string `json:"name"`  // sending, done, retry, unknown, dead, returned, redriven; read, played, erased
-	Event   []byte `json:"event"` // as Result.Event had it
+	Name    string `json:"name"`  // sending, done, retry, unknown, dead, waiting, returned, redriven; a Said.What; read, played, erased
+	Event   []byte `json:"event"` // as Result.Event or Said.Event had it
 	State   State  `json:"state"` // of the job after the change, and so on
 	Epoch   int    `json:"epoch"`
 	Round   int    `json:"round"`
 	Step    int    `json:"step"`
 	Attempt int    `json:"attempt"`
 	Unknown uint32 `json:"unknown"`
+	Waits   int    `json:"waits"`
+	Arrived bool   `json:"arrived"`
 
 	At    time.Time `json:"-"` // of the change; by the server's clock, as those that follow
 	Next  time.Time `json:"-"`

@@ -37,11 +37,24 @@ type Job struct {
 	Epoch   int       // fences leases: each has a higher one
 	First   time.Time // of the first attempt at this step; zero for none
 	Next    time.Time // when it falls due
+	Waits   int       // ToBeAsked or ForReport, until Next; 2 when it was asked for
+	Void    int       // deliveries of earlier rounds do not count: their service took them back
+	Arrived bool      // of a delivered job: as far as its service tells
 	Leased  bool      // to this process, by the call that returned it
 }
 
+// What a job waits for.
+const (
+	ToBeAsked = 1 // its service took an invitation to the note
+	ForReport = 3 // its service took the note
+)
+
+// Waiting says that the job waits for what its service tells. Leased then, its
+// next target's turn has come.
+func (j Job) Waiting() bool { return j.Waits == ToBeAsked || j.Waits == ForReport }
+
 // answerFields is how many values the scripts' standing() has.
-const answerFields = 17
+const answerFields = 20
 
 // parseJob reads what standing() answered.
 func parseJob(shard int, value any) (Job, error) {
@@ -61,7 +74,7 @@ func parseJob(shard int, value any) (Job, error) {
 		}
 		return n
 	}
-	now, local := number(text[16]), time.Now()
+	now, local := number(text[19]), time.Now()
 	instant := func(s string) time.Time {
 		if at := number(s); at != 0 {
 			return local.Add(time.Duration(at-now) * time.Millisecond)
@@ -73,7 +86,7 @@ func parseJob(shard int, value any) (Job, error) {
 		Step: int(number(text[3])), Attempt: int(number(text[4])), Unknown: uint32(number(text[5])),
 		Next: instant(text[6]), First: instant(text[7]), Epoch: int(number(text[8])), Round: int(number(text[9])),
 		Home: text[10], Thread: text[11], Pos: int(number(text[12])), Steps: int(number(text[13])), Chain: []byte(text[14]),
-		Leased: text[15] == "1",
+		Leased: text[15] == "1", Waits: int(number(text[16])), Void: int(number(text[17])), Arrived: text[18] == "1",
 	}
 	return j, bad
 }

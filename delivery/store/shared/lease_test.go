@@ -137,7 +137,7 @@ func TestForgottenLease(t *testing.T) {
 				t.Fatalf("claimed %+v", l)
 			}
 			expect(t, a.Release(t.Context(), unbegun), ErrFenced)
-			_, err := a.Finish(t.Context(), unbegun, Result{Outcome: "retry"})
+			_, _, err := a.Finish(t.Context(), unbegun, Result{Outcome: "retry"})
 			expect(t, err, ErrFenced)
 			if ls := a.claim(t, 16); len(ls) != 0 || !a.Held(l.ID, l.Epoch) {
 				t.Errorf("while it is being sent, claimed %+v", ls)

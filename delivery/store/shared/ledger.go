@@ -7,8 +7,8 @@ import "context"
 type Ledger interface {
 	// Recall says all that this machine knows of jobs and notes in the shards,
 	// in this order: results of its attempts (10 days back), attempts that are
-	// under way, attempts of which nobody knows the outcome, erasures, and its own
-	// notes with jobs that have not ended. say keeps nothing of the fact; its
+	// under way, attempts of which nobody knows the outcome, what services told it
+	// (10 days back), erasures, and its own notes with jobs that have not ended. say keeps nothing of the fact; its
 	// error ends the recall.
 	Recall(ctx context.Context, in Shards, say func(Fact) error) error
 	// Learn takes in how this machine's own jobs stand, where Redis knew better.
@@ -29,7 +29,8 @@ func (s Shards) Has(shard int) bool { return s&(1<<shard) != 0 }
 // Fact is one thing that a machine knows.
 type Fact struct {
 	Kind Kind
-	Job  Job         // of WasDelivered, WasDead, IsSending and WasInterrupted
+	Job  Job         // of WasDelivered, WasDead, IsWaiting, IsSending, WasInterrupted and WasReported
+	Said Said        // of WasReported
 	Note Publication // of IsPending: all of it; of WasErased: Mailbox, and the last note erased
 }
 
@@ -42,6 +43,8 @@ const (
 	WasDead        Kind = "dead"        // this machine's attempt was the last
 	IsSending      Kind = "sending"     // an attempt of this process is under way
 	WasInterrupted Kind = "interrupted" // an attempt of an earlier process, or one that ended so: whether it arrived is unknown
+	IsWaiting      Kind = "waiting"     // this machine's attempt was taken by its service, whose report is waited for
+	WasReported    Kind = "reported"    // a chat service told this machine
 	WasErased      Kind = "erased"
 	IsPending      Kind = "pending" // a note of this machine has jobs to do
 )

@@ -11,7 +11,7 @@ type Publication struct {
 	ID      string
 	Mailbox string // its index: letters and digits, nothing that tells the number
 	Body    []byte // opaque
-	Jobs    []Job  // ID, Thread, Chain, Steps; Step, Attempt, Unknown, Round, First, Next, Epoch where it was tried
+	Jobs    []Job  // ID, Thread, Chain, Steps; Step, Attempt, Unknown, Round, First, Next, Epoch, Waits, Void where it was tried
 
 	// Audio reads the note's file, opaque; nil for a note without one. It is
 	// called when Redis does not have it.
@@ -73,7 +73,7 @@ func (s *Shared) publishing(p Publication, again, lease bool, audio []byte) (com
 			return command{}, fmt.Errorf("publish note %s: a chain has %d targets: 1 to %d can be shared", p.ID, j.Steps, MaxSteps)
 		}
 		args = append(args, j.ID, j.Thread, j.Chain, j.Steps, j.Step, j.Attempt, j.Unknown, j.Round,
-			age(j.First), wait(j.Next), j.Epoch)
+			age(j.First), wait(j.Next), j.Epoch, j.Waits, j.Void)
 	}
 	return command{shard: ShardOf(p.Mailbox), script: s.scripts.publish, args: args}, nil
 }

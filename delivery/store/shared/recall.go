@@ -97,11 +97,13 @@ func (s *Shared) telling(f Fact) (command, error) {
 			shard: ShardOf(f.Note.Mailbox), script: s.scripts.erase,
 			args: []any{s.o.Machine, f.Note.Mailbox, f.Note.ID, eraseBatch},
 		}, nil
-	case WasDelivered, WasDead, IsSending, WasInterrupted:
+	case WasReported:
+		return s.reporting(f.Job, f.Said), nil
+	case WasDelivered, WasDead, IsSending, WasInterrupted, IsWaiting:
 		j := f.Job
 		return command{shard: j.Shard, script: s.scripts.recall, args: []any{
 			s.o.Machine, s.owner, s.o.Lease.Milliseconds(), string(f.Kind),
-			j.ID, j.Note, j.Thread, j.Chain, j.Steps, j.Step, j.Attempt, j.Unknown, j.Round, age(j.First), wait(j.Next), j.Epoch, j.Pos, j.Home,
+			j.ID, j.Note, j.Thread, j.Chain, j.Steps, j.Step, j.Attempt, j.Unknown, j.Round, age(j.First), wait(j.Next), j.Epoch, j.Pos, j.Home, j.Waits, j.Void,
 		}}, nil
 	}
 	return command{}, fmt.Errorf("no such kind of fact %q", f.Kind)
@@ -155,12 +157,12 @@ func (r *recall) answered(ctx context.Context, m moment, f Fact, cmd command, va
 		}
 		var changed []Job
 		for i, j := range jobs {
-			if told := f.Note.Jobs[i]; j.State != Queued || j.Step != told.Step || j.Attempt != told.Attempt || j.Unknown != told.Unknown {
+			if told := f.Note.Jobs[i]; j.State != Queued || j.Step != told.Step || j.Attempt != told.Attempt || j.Unknown != told.Unknown || j.Waits != told.Waits {
 				changed = append(changed, j)
 			}
 		}
 		return changed, err
-	case WasDelivered, WasDead, WasInterrupted:
+	case WasDelivered, WasDead, WasInterrupted, IsWaiting, WasReported:
 	}
 	return nil, nil
 }

@@ -197,7 +197,7 @@ func (m *machine) claimOne(tb testing.TB) Lease {
 
 func (m *machine) finish(tb testing.TB, j Job, outcome string) Job {
 	tb.Helper()
-	got, err := m.Finish(tb.Context(), j, Result{Outcome: outcome, Event: []byte("event\x00\xff")})
+	got, _, err := m.Finish(tb.Context(), j, Result{Outcome: outcome, Event: []byte("event\x00\xff")})
 	check(tb, err)
 	return got
 }

@@ -112,7 +112,7 @@ func (g *gateway) deliver(ctx context.Context, j Job) {
 	for ctx.Err() == nil {
 		var err error
 		if begun {
-			_, err = g.Finish(ctx, j, Result{Outcome: "done"})
+			_, _, err = g.Finish(ctx, j, Result{Outcome: "done"})
 		} else {
 			err = g.Release(ctx, j)
 		}

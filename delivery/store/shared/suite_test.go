@@ -72,7 +72,7 @@ func testLife(t duo) {
 	if got := a.finish(t, l, "done"); got.State != Delivered || len(got.Chain) != 0 {
 		t.Errorf("after done: %+v", got)
 	}
-	_, err := a.Finish(t.Context(), l, Result{Outcome: "retry"})
+	_, _, err := a.Finish(t.Context(), l, Result{Outcome: "retry"})
 	expect(t, err, ErrFenced)
 	var names []string
 	for _, m := range a.drain(t) {
@@ -296,7 +296,7 @@ func testErase(t duo) {
 	if n != 2 {
 		t.Errorf("%d notes erased", n)
 	}
-	_, err = a.Finish(t.Context(), j, Result{Outcome: "retry"})
+	_, _, err = a.Finish(t.Context(), j, Result{Outcome: "retry"})
 	expect(t, err, ErrFenced)
 	if late := a.publish(t, "erase", "03", true); late.State != Erased || late.Leased {
 		t.Errorf("published too late: %+v", late)

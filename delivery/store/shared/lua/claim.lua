@@ -10,8 +10,13 @@ local machine, owner, limit, ttl, lost, turn = ARGV[1], ARGV[2], tonumber(ARGV[3
 local over = redis.call('ZRANGE', P .. 'leases', '-inf', now, 'BYSCORE', 'LIMIT', 0, 100)
 for _, id in ipairs(#over > 0 and gate() and over or {}) do
   local j = read(id)
-  requeue(j, { unknown = doubted(j), next = now })
-  tell(j, '', j.state == 'delivered' and 'done' or 'unknown')
+  local waited = waiting(j) -- nothing was sent
+  if j.done ~= '1' and refused(j, j.step) then
+    onward(j)
+  else
+    requeue(j, { unknown = waited and j.unknown or doubted(j), next = now })
+  end
+  tell(j, '', j.state == 'delivered' and 'done' or waited and 'returned' or 'unknown')
 end
 
 local answers = {}

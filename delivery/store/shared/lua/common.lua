@@ -119,10 +119,17 @@ local function doubted(j)
   return bit.bor(j.unknown, bit.lshift(1, j.step))
 end
 
--- later says whether a has come further than b.
+-- waiting says that a job waits to be asked for (waits = 1) or for a report (3):
+-- leased then, its next target's turn has come, and nothing is sent.
+local function waiting(j)
+  return j.waits == '1' or j.waits == '3'
+end
+
+-- later says whether a has come further than b. A job waits after its attempt,
+-- and is asked for (waits = 2) after that.
 local function later(a, b)
-  for _, field in ipairs({ 'round', 'step', 'attempt' }) do
-    local x, y = tonumber(a[field]), tonumber(b[field])
+  for _, field in ipairs({ 'round', 'step', 'attempt', 'waits' }) do
+    local x, y = tonumber(a[field] or 0), tonumber(b[field] or 0)
     if x ~= y then return x > y end
   end
   return false
@@ -192,6 +199,54 @@ local function leave(j)
   return true
 end
 
+-- apart gives a queued job a thread of its own: nothing waits behind it any
+-- more. True when another job of its old thread became due.
+local function apart(j)
+  local own = 'apart-' .. j.id
+  local early = false
+  if j.thread ~= own then
+    unschedule(j)
+    early = leave(j)
+    set(j, { thread = own })
+    redis.call('SET', P .. 'head:' .. own, j.id)
+  end
+  schedule(j)
+  return early
+end
+
+-- said says whether a service told something of a target of the job.
+local function said(j, step, what)
+  return j['said:' .. step .. ':' .. what] == '1'
+end
+
+-- refused says that a target's service could not deliver what it had accepted:
+-- what reached the recipient it cannot refuse.
+local function refused(j, step)
+  return said(j, step, 'refused') and not (said(j, step, 'delivered') or said(j, step, 'read') or said(j, step, 'played'))
+end
+
+-- afresh has a job that is driven again be refused and asked for anew.
+local function afresh(j)
+  for field in pairs(j) do
+    if field:match('^said:%d+:refused$') or field:match('^said:%d+:asked$') then
+      j[field] = nil
+      redis.call('HDEL', P .. 'job:' .. j.id, field)
+    end
+  end
+end
+
+-- takeBack makes of a tombstone a job of which nothing is known but what was
+-- said, when its home says that no delivery before the round void counts: its
+-- service refused the note after all. True when so.
+local function takeBack(j, void)
+  if j.state ~= 'delivered' or tonumber(void) <= tonumber(j.round or 0) then return false end
+  redis.call('PERSIST', P .. 'job:' .. j.id)
+  redis.call('HDEL', P .. 'job:' .. j.id, 'state')
+  j.state = nil
+  set(j, { ['said:' .. (j.step or 0) .. ':refused'] = 1, arrived = 0, void = void })
+  return true
+end
+
 -- conclude ends a job: delivered, dead or erased. A dead one stays whole, to
 -- be driven again; of the others a tombstone remains. True when another job
 -- of the thread became due.
@@ -199,9 +254,10 @@ local function conclude(j, state)
   redis.call('ZREM', P .. 'leases', j.id)
   unschedule(j)
   local early = j.thread and leave(j) or false
-  become(j, state, { owner = '', done = '' })
+  local at = state == 'delivered' and j.done == '1' and (j.at or '') ~= '' and j.at or j.step or 0
+  become(j, state, { owner = '', done = '', waits = 0, step = at })
   if state ~= 'dead' then
-    redis.call('HDEL', P .. 'job:' .. j.id, 'chain', 'thread', 'done', 'owner')
+    redis.call('HDEL', P .. 'job:' .. j.id, 'chain', 'thread', 'done', 'owner', 'at')
     j.chain, j.thread = nil, nil
     redis.call('EXPIRE', P .. 'job:' .. j.id, KEEP)
   end
@@ -225,19 +281,32 @@ local function requeue(j, fields)
   end
 end
 
--- attempt leases a queued head. What this server may have forgotten of a job
+-- onward gives a job's next target its turn, or ends the job as dead. True when
+-- this job or another one became due.
+local function onward(j)
+  if tonumber(j.step) + 1 < tonumber(j.steps) then
+    requeue(j, { next = now, step = j.step + 1, attempt = 0, first = 0, waits = 0 })
+    return true
+  end
+  redis.call('ZREM', P .. 'leases', j.id)
+  return conclude(j, 'dead')
+end
+
+-- attempt leases a queued head. One whose waiting is over is leased for its next
+-- target's turn: nothing is sent. What this server may have forgotten of a job
 -- from before had lower epochs than its next one: who still holds such a lease
 -- cannot end another with it. While a machine is missing whose last results are
 -- among that, the job may be a repeat.
 local function attempt(j, owner, ttl, remembered)
   unschedule(j)
   local epoch = j.epoch + 1
+  local waited = waiting(j)
   if j.memory ~= remembered then
     epoch = math.max(epoch, now)
-    if redis.call('EXISTS', P .. 'missing') == 1 then set(j, { unknown = doubted(j) }) end
+    if not waited and redis.call('EXISTS', P .. 'missing') == 1 then set(j, { unknown = doubted(j) }) end
   end
   become(j, 'sending', {
-    owner = owner, epoch = epoch, attempt = j.attempt + 1, memory = remembered,
+    owner = owner, epoch = epoch, attempt = j.attempt + (waited and 0 or 1), waits = waited and j.waits or 0, memory = remembered,
     first = j.first == '0' and now or j.first, ['until'] = now + ttl,
   })
   redis.call('ZADD', P .. 'leases', j['until'], j.id)
@@ -249,7 +318,8 @@ local function tell(j, by, name, event)
   redis.call('RPUSH', P .. 'home:' .. j.home, cjson.encode({
     job = j.id, note = j.note, state = j.state, epoch = tonumber(j.epoch), round = tonumber(j.round),
     step = tonumber(j.step), attempt = tonumber(j.attempt), unknown = tonumber(j.unknown),
-    next = tonumber(j.next), first = tonumber(j.first), at = now, now = now, name = name, event = event,
+    next = tonumber(j.next), first = tonumber(j.first), waits = tonumber(j.waits or 0), arrived = j.arrived == '1',
+    at = now, now = now, name = name, event = event,
   }))
 end
 
@@ -258,6 +328,6 @@ local function standing(j, leased)
   return {
     j.id, j.note or '', j.state, j.step or '0', j.attempt or '0', j.unknown or '0', j.next or '0', j.first or '0',
     j.epoch or '0', j.round or '0', j.home or '', j.thread or '', j.pos or '0', j.steps or '0', j.chain or '',
-    leased and '1' or '0', tostring(now),
+    leased and '1' or '0', j.waits or '0', j.void or '0', j.arrived or '0', tostring(now),
   }
 end

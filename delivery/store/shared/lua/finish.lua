@@ -1,41 +1,55 @@
 -- finish keeps what an attempt came to. Whoever no longer holds the lease is
 -- refused, except with a delivery: that the note arrived is true whoever says
--- it. ARGV: machine, owner, job, note, epoch, outcome, ms until the next
--- attempt, receipt, event.
--- Answers: FENCED, GATE, or whether a job became due early, and the job.
-local machine, owner, id, note, epoch, outcome, wait, receipt, event = unpack(ARGV)
+-- it, unless its service has taken that back.
+-- ARGV: machine, owner, job, note, epoch, outcome, ms until the next attempt or
+-- the end of waiting, receipt, event, step, round, arrived (1: as far as the
+-- service tells), waits (for what).
+-- Answers: FENCED, GATE, or whether a job became due early, the job, and
+-- whether a report has taken it elsewhere than the outcome does.
+local machine, owner, id, note, epoch, outcome, wait, receipt, event, step, round, arrived, waits = unpack(ARGV)
 local j = read(id)
 local mine = j.state == 'sending' and j.owner == owner and j.epoch == epoch
-local early = false
+local early, otherwise = false, false
+local delivery = { note = note, epoch = epoch, receipt = receipt, step = step, round = round, arrived = arrived }
 
-if outcome == 'done' then
+if outcome == 'done' and not (mine and refused(j, step)) then
   if not j.state then -- forgotten here: its home will publish it again
-    become(j, 'delivered', { note = note, epoch = epoch, receipt = receipt })
+    become(j, 'delivered', delivery)
     redis.call('EXPIRE', P .. 'job:' .. id, KEEP)
+  elseif refused(j, step) or tonumber(round) < tonumber(j.void or 0) then
+    otherwise = true
   elseif j.state == 'sending' and not mine then
-    set(j, { done = 1, receipt = receipt })
+    set(j, { done = 1, receipt = receipt, arrived = arrived })
     tell(j, machine, 'done', event)
   elseif j.state ~= 'delivered' and j.state ~= 'erased' then
+    set(j, { step = step, arrived = arrived })
     early = conclude(j, 'delivered')
     set(j, { receipt = receipt })
     tell(j, machine, 'done', event)
   end
-  return { early and 1 or 0, standing(j) }
+  return { early and 1 or 0, standing(j), otherwise and 1 or 0 }
 end
 
 if not mine then return gate() and 'FENCED' or 'GATE' end
 redis.call('ZREM', P .. 'leases', id) -- first: a server that is full runs what begins by freeing
+local asked = j.asked == j.step and ((outcome == 'waiting' and waits == '1') or (outcome == 'dead' and j.waits == '1'))
 if j.done == '1' then
   early = conclude(j, 'delivered')
+elseif refused(j, j.step) then
+  early, otherwise = onward(j), outcome ~= 'dead'
+elseif asked then
+  become(j, 'queued', { owner = '', next = now, first = now, waits = 2 })
+  early, otherwise = apart(j), true
 elseif outcome == 'retry' then
   requeue(j, { next = now + wait })
 elseif outcome == 'unknown' then
   requeue(j, { next = now + wait, unknown = doubted(j) })
-elseif tonumber(j.step) + 1 < tonumber(j.steps) then
-  requeue(j, { next = now, step = j.step + 1, attempt = 0, first = 0 })
-  early = true
+elseif outcome == 'waiting' then
+  become(j, 'queued', { owner = '', next = now + wait, waits = waits })
+  early = apart(j)
 else
-  early = conclude(j, 'dead')
+  early = onward(j)
 end
+if (j.asked or '') ~= '' then set(j, { asked = '' }) end
 tell(j, machine, outcome, event)
-return { early and 1 or 0, standing(j) }
+return { early and 1 or 0, standing(j), otherwise and 1 or 0 }

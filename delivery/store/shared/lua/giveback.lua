@@ -4,6 +4,11 @@
 local machine, owner, id, epoch, wait = unpack(ARGV)
 local j = read(id)
 if j.state ~= 'sending' or j.owner ~= owner or j.epoch ~= epoch then return gate() and 'FENCED' or 'GATE' end
-requeue(j, { attempt = j.attempt - 1, next = wait == '-1' and j.next or now + wait })
+if j.done ~= '1' and refused(j, j.step) then
+  onward(j)
+  tell(j, machine, 'returned')
+  return standing(j)
+end
+requeue(j, { attempt = j.attempt - (waiting(j) and 0 or 1), next = wait == '-1' and j.next or now + wait })
 tell(j, machine, 'returned')
 return standing(j)

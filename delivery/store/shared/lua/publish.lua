@@ -4,10 +4,10 @@
 -- published before), note, mailbox, body, sounds (1: it has audio), audio,
 -- then for each job: id, thread, chain, steps, step, attempt, unknown, round,
 -- ms since the first attempt (-1: none), ms until the next, the last epoch that
--- its home knows.
+-- its home knows, waits, void (deliveries of earlier rounds do not count).
 -- Answers: AUDIO when the audio must be sent along, else the jobs.
 local machine, owner, ttl, again, note, mailbox, body, sounds, audio = unpack(ARGV, 1, 9)
-local FIRST, FIELDS = 10, 11 -- of the jobs in ARGV
+local FIRST, FIELDS = 10, 13 -- of the jobs in ARGV
 local N, A = P .. 'note:' .. note, P .. 'audio:' .. note
 local answers = {}
 
@@ -36,35 +36,42 @@ end
 
 local open = tonumber(ttl) > 0 and gate()
 for i = FIRST, #ARGV, FIELDS do
-  local id, thread, chain, steps, step, tried, unknown, round, age, wait, epoch = unpack(ARGV, i, i + FIELDS - 1)
+  local id, thread, chain, steps, step, tried, unknown, round, age, wait, epoch, waits, void = unpack(ARGV, i, i + FIELDS - 1)
   local told = {
     step = step, attempt = tried, round = round, next = now + wait, first = age == '-1' and 0 or now - age,
+    waits = waits,
   }
   local j = read(id)
+  local takenBack = takeBack(j, void)
+  if takenBack and tonumber(round) > tonumber(void) then afresh(j) end -- driven again since
   if not j.state then
     j.note, j.thread = note, thread
     become(j, 'queued', {
       note = note, thread = thread, chain = chain, steps = steps, pos = (i - FIRST) / FIELDS, home = machine, epoch = epoch,
       unknown = unknown, step = told.step, attempt = told.attempt, round = told.round, next = told.next,
-      first = told.first, memory = again == '1' and '' or memory(),
+      first = told.first, waits = waits, void = void, memory = again == '1' and '' or memory(),
     })
     join(j)
+    if waits ~= '0' or takenBack then apart(j) end
   elseif j.state == 'queued' or (j.state == 'dead' and tonumber(round) > tonumber(j.round)) then
     told.unknown = bit.bor(j.unknown, unknown)
+    told.void = math.max(tonumber(j.void or 0), tonumber(void))
+    if j.state == 'dead' then afresh(j) end
     if j.state == 'dead' or later(told, j) then
       unschedule(j)
       become(j, 'queued', told)
     else
-      set(j, { unknown = told.unknown })
+      set(j, { unknown = told.unknown, void = told.void })
     end
     join(j)
+    if waiting(j) then apart(j) end
   end
   local leased = false
   if open and j.state == 'sending' and j.owner == owner and tonumber(j['until']) > now then
     set(j, { ['until'] = now + ttl })
     redis.call('ZADD', P .. 'leases', j['until'], id)
     leased = true
-  elseif open and j.state == 'queued' and tonumber(j.next) <= now and redis.call('GET', P .. 'head:' .. thread) == id then
+  elseif open and j.state == 'queued' and tonumber(j.next) <= now and redis.call('GET', P .. 'head:' .. j.thread) == id then
     attempt(j, owner, ttl, open)
     leased = true
   end

@@ -10,7 +10,8 @@ if not ids then return 'NONE' end
 for id in ids:gmatch('%S+') do
   local j = read(id)
   if j.state == 'dead' and (#ARGV == 2 or wanted[id]) then
-    become(j, 'queued', { step = 0, attempt = 0, first = 0, next = now, round = j.round + 1 })
+    afresh(j)
+    become(j, 'queued', { step = 0, attempt = 0, first = 0, waits = 0, next = now, round = j.round + 1 })
     join(j)
     tell(j, ARGV[1], 'redriven')
     answers[#answers + 1] = standing(j)

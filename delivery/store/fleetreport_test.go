@@ -1,0 +1,338 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/store/shared"
+	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
+)
+
+// sentBy has a machine make the first attempt at a new note of home's.
+func sentBy(t *testing.T, home, sender *machine, r delivery.Result) delivery.Lease {
+	t.Helper()
+	leases := keep(t, home, newNote("101", delivery.NewID()), chainTo("wa:1", "crm"))
+	if len(leases) != 1 {
+		t.Fatalf("leases %+v", leases)
+	}
+	l := leases[0]
+	if sender != home {
+		check(t, home.Release(t.Context(), l))
+		l = claimOne(t, sender)
+	}
+	check(t, sender.Start(t.Context(), l))
+	finish(t, sender, l, r)
+	return l
+}
+
+// nothingDue fails when either machine gets a job.
+func nothingDue(t *testing.T, machines ...*machine) {
+	t.Helper()
+	for _, m := range machines {
+		claimNone(t, m)
+	}
+}
+
+// onRoles runs a test for each way to share a note's work: a is its home, sender
+// makes the attempt, ear is told of it.
+func onRoles(t *testing.T, test func(t *testing.T, home, sender, ear *machine)) {
+	t.Helper()
+	a, b := pair(t, redistest.Single(t), 0)
+	for name, roles := range map[string][2]*machine{
+		"all at home": {a, a}, "heard elsewhere": {a, b}, "sent elsewhere": {b, a}, "sent and heard elsewhere": {b, b},
+	} {
+		t.Run(name, func(t *testing.T) { test(t, a, roles[0], roles[1]) })
+	}
+}
+
+// TestFleetReportSettles: a report settles a job whoever hears it, once.
+func TestFleetReportSettles(t *testing.T) {
+	t.Parallel()
+	onRoles(t, func(t *testing.T, home, sender, ear *machine) {
+		for _, first := range []delivery.Result{waiting(time.Hour), {Outcome: delivery.Unknown, Wait: time.Hour}} {
+			l := sentBy(t, home, sender, first)
+			for range 2 {
+				tell(t, ear, "wa", l.Job, delivery.WasAccepted, delivery.Meaning{})
+				tell(t, ear, "wa", l.Job, delivery.WasRead, settles)
+			}
+			becomes(t, home, l.Note.ID, delivery.JobDelivered, 0)
+			nothingDue(t, home, sender)
+			for _, line := range []string{"sending", string(first.Outcome), "accepted", "read"} { // another machine's come later
+				eventually(t, line, func() bool { return strings.Count(names(life(t, home, l.Note.ID)), line+" wa:1") == 1 })
+			}
+			if life(t, home, l.Note.ID).Note.ReadAt.IsZero() {
+				t.Error("it is not marked")
+			}
+			thread, err := ear.Thread(t.Context(), "101", "", 1)
+			check(t, err)
+			if len(thread) != 1 || thread[0].ReadAt.IsZero() {
+				t.Errorf("the thread elsewhere: %+v", thread)
+			}
+		}
+		eventually(t, "Redis has it all", func() bool { return ear.count(t, "relay WHERE told = 0") == 0 })
+	})
+}
+
+// TestFleetRefused: what a service refuses goes on to the next target, though it
+// was delivered; what comes late of the first attempt changes nothing.
+func TestFleetRefused(t *testing.T) {
+	t.Parallel()
+	onRoles(t, func(t *testing.T, home, sender, ear *machine) {
+		for _, first := range []delivery.Result{waiting(time.Hour), done(), {Outcome: delivery.Unknown, Wait: time.Hour}} {
+			l := sentBy(t, home, sender, first)
+			tell(t, ear, "wa", l.Job, delivery.WasRefused, delivery.Meaning{})
+			next := claimOne(t, ear)
+			if next.Job != l.Job || next.Step != 1 || next.Attempt != 1 || next.Unknown {
+				t.Fatalf("after %s: %+v", first.Outcome, next)
+			}
+			tell(t, ear, "wa", l.Job, delivery.WasAccepted, settles)
+			tell(t, ear, "wa", l.Job, delivery.WasRefused, delivery.Meaning{})
+			finish(t, ear, next, done())
+			becomes(t, home, l.Note.ID, delivery.JobDelivered, 1)
+			tell(t, ear, "crm", l.Job, delivery.WasRefused, delivery.Meaning{})
+			becomes(t, home, l.Note.ID, delivery.JobDead, 1)
+			told := claimOne(t, home)
+			if told.Target().String() != "operator:note.dead/crm" {
+				t.Errorf("told %+v", told)
+			}
+			finish(t, home, told, done())
+			nothingDue(t, home, ear)
+
+			n, err := home.Redrive(t.Context(), l.Note.ID, "")
+			if err != nil || n != 1 {
+				t.Fatal(n, err)
+			}
+			again := claimOne(t, ear)
+			if again.Job != l.Job || again.Step != 0 {
+				t.Fatalf("driven again: %+v", again)
+			}
+			finish(t, ear, again, done())
+			becomes(t, home, l.Note.ID, delivery.JobDelivered, 0)
+			nothingDue(t, home, ear)
+		}
+	})
+}
+
+// TestFleetAsked: who asks for a note gets it at once.
+func TestFleetAsked(t *testing.T) {
+	t.Parallel()
+	onRoles(t, func(t *testing.T, home, sender, ear *machine) {
+		l := sentBy(t, home, sender, invited(time.Hour))
+		tell(t, ear, "wa", l.Job, delivery.WasAsked, delivery.Meaning{})
+		again := claimOne(t, sender)
+		if again.Waited || again.Step != 0 || again.Attempt != 2 || again.Unknown {
+			t.Fatalf("claimed %+v", again)
+		}
+		finish(t, sender, again, done())
+		becomes(t, home, l.Note.ID, delivery.JobDelivered, 0)
+		nothingDue(t, home, sender)
+	})
+}
+
+// TestFleetReportWhileSending: what another machine hears of a note that is just
+// being sent is what comes of the attempt.
+func TestFleetReportWhileSending(t *testing.T) {
+	t.Parallel()
+	a, b := pair(t, redistest.Single(t), 0)
+	for _, sender := range []*machine{a, b} {
+		for _, outcome := range []delivery.Result{waiting(time.Hour), done()} {
+			l := keep(t, a, newNote("101", delivery.NewID()), chainTo("wa:1", "crm"))[0]
+			if sender == b {
+				check(t, a.Release(t.Context(), l))
+				l = claimOne(t, b)
+			}
+			tell(t, b, "wa", l.Job, delivery.WasRefused, delivery.Meaning{})
+			finish(t, sender, l, outcome)
+			next := claimOne(t, b)
+			if next.Job != l.Job || next.Step != 1 {
+				t.Fatalf("claimed %+v", next)
+			}
+			tell(t, a, "wa", l.Job, delivery.WasDelivered, settles) // after all
+			finish(t, b, next, delivery.Result{Outcome: delivery.Retry})
+			becomes(t, a, l.Note.ID, delivery.JobDelivered, 0)
+			nothingDue(t, a, b)
+		}
+	}
+}
+
+// TestFleetReportWithoutRedis: a report is kept while Redis is away, over a
+// crash of the machine that heard it, and counts before anything is sent again.
+func TestFleetReportWithoutRedis(t *testing.T) {
+	t.Parallel()
+	for name, crash := range map[string]bool{"running": false, "crashed": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			setup := redistest.Single(t, "appendonly yes", "appendfsync always")
+			a, b := pair(t, setup, time.Second)
+			settled, refused := sentBy(t, a, b, waiting(time.Hour)), sentBy(t, a, b, waiting(time.Hour))
+			back, own := sentBy(t, a, b, done()), sentBy(t, a, a, waiting(time.Hour))
+			becomes(t, a, back.Note.ID, delivery.JobDelivered, 0)
+			setup.Servers[0].Kill()
+			eventually(t, "its absence is noticed", func() bool { return !a.shared.Up() && !b.shared.Up() })
+			tell(t, b, "wa", settled.Job, delivery.WasDelivered, settles)
+			tell(t, b, "wa", refused.Job, delivery.WasRefused, delivery.Meaning{})
+			tell(t, b, "wa", back.Job, delivery.WasRefused, delivery.Meaning{})
+			tell(t, b, "wa", delivery.NewID(), delivery.WasDelivered, settles) // another installation's, it turns out
+			tell(t, a, "wa", own.Job, delivery.WasDelivered, settles)
+			becomes(t, a, own.Note.ID, delivery.JobDelivered, 0)
+			if crash {
+				o := Options{Path: b.path, Redis: setup.URL}
+				b.crash(t)
+				b = startFleet(t, o, shared.Options{Lease: time.Second})
+			}
+			setup.Servers[0].Start()
+			becomes(t, a, settled.Note.ID, delivery.JobDelivered, 0)
+			for range 2 {
+				next := claimOne(t, a)
+				if next.Step != 1 || (next.Job != refused.Job && next.Job != back.Job) {
+					t.Fatalf("claimed %+v", next)
+				}
+				finish(t, a, next, done())
+			}
+			eventually(t, "Redis has it all", func() bool { return b.count(t, "relay WHERE told = 0") == 0 })
+			nothingDue(t, a, b)
+		})
+	}
+}
+
+// TestFleetForgetsReports: a Redis that forgets is told what waits, and what was
+// reported: nothing is sent twice, and nothing is lost.
+func TestFleetForgetsReports(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a, b := pair(t, setup, time.Second)
+	waits, over := sentBy(t, a, b, waiting(time.Hour)), sentBy(t, a, b, waiting(12*time.Second))
+	settled, back := sentBy(t, a, b, waiting(time.Hour)), sentBy(t, a, b, done())
+	tell(t, a, "wa", settled.Job, delivery.WasDelivered, settles)
+	becomes(t, a, back.Note.ID, delivery.JobDelivered, 0)
+	tell(t, b, "wa", back.Job, delivery.WasRefused, delivery.Meaning{})
+	next := claimOne(t, b)
+	if next.Job != back.Job || next.Step != 1 {
+		t.Fatalf("claimed %+v", next)
+	}
+	finish(t, b, next, waiting(time.Hour))
+	sentBy(t, a, b, delivery.Result{Outcome: delivery.Retry})
+	sending := claimOne(t, b)
+	tell(t, a, "wa", sending.Job, delivery.WasDelivered, settles)
+	setup.Flush()
+	a.awaitReady(t)
+	b.awaitReady(t)
+	time.Sleep(2 * settleEvery)
+	if err := b.Finish(t.Context(), sending, delivery.Result{Outcome: delivery.Retry}); err != nil && !errors.Is(err, delivery.ErrFenced) {
+		t.Error(err)
+	}
+	becomes(t, a, sending.Note.ID, delivery.JobDelivered, 0)
+	nothingDue(t, a, b)
+	tell(t, b, "wa", waits.Job, delivery.WasDelivered, settles)
+	becomes(t, a, waits.Note.ID, delivery.JobDelivered, 0)
+	tell(t, b, "crm", back.Job, delivery.WasDelivered, settles)
+	becomes(t, a, back.Note.ID, delivery.JobDelivered, 1)
+	becomes(t, a, settled.Note.ID, delivery.JobDelivered, 0)
+	last := claimOne(t, a)
+	if last.Job != over.Job || !last.Waited {
+		t.Errorf("claimed %+v", last)
+	}
+	finish(t, a, last, delivery.Result{Outcome: delivery.Dead, Detail: "no word"})
+	if last = claimOne(t, b); last.Step != 1 || last.Unknown {
+		t.Errorf("claimed %+v", last)
+	}
+	finish(t, b, last, done())
+	a.settledUp(t)
+}
+
+// TestFleetWaitedInDeath: a machine that dies as the time of waiting is over has
+// sent nothing: the next one's lease is no possible repeat.
+func TestFleetWaitedInDeath(t *testing.T) {
+	t.Parallel()
+	for name, restarts := range map[string]bool{"for good": false, "restarts": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			setup := redistest.Single(t)
+			a, b := pair(t, setup, time.Second)
+			l := sentBy(t, a, b, waiting(0))
+			if over := claimOne(t, b); !over.Waited {
+				t.Fatalf("claimed %+v", over)
+			}
+			path := b.path
+			b.crash(t)
+			if restarts {
+				startFleet(t, Options{Path: path, Redis: setup.URL}, shared.Options{Lease: time.Second})
+			}
+			over := claimOne(t, a)
+			if !over.Waited || over.Unknown || over.Attempt != 1 {
+				t.Fatalf("claimed %+v", over)
+			}
+			finish(t, a, over, delivery.Result{Outcome: delivery.Dead, Detail: "no word"})
+			next := claimOne(t, a)
+			finish(t, a, next, done())
+			want := "recording, recorded, rendered, sending wa:1, waiting wa:1, dead wa:1, sending crm, done crm"
+			a.hears(t, l.Note.ID, want)
+		})
+	}
+}
+
+// TestFleetKnowsNoJob: what no machine has is said to be none.
+func TestFleetKnowsNoJob(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a, b := pair(t, setup, time.Second)
+	r := delivery.Report{Job: delivery.NewID(), What: delivery.WasRead}
+	if _, err := b.Report(t.Context(), "wa", r, settles); !errors.Is(err, delivery.ErrNotFound) {
+		t.Errorf("no job: %v", err)
+	}
+	l := sentBy(t, a, b, waiting(time.Hour))
+	_, err := a.Erase(t.Context(), "101")
+	check(t, err)
+	eventually(t, "it is erased elsewhere", func() bool { return b.count(t, "attempt") == 0 })
+	r.Job = l.Job
+	for _, m := range []*machine{a, b} {
+		if _, err := m.Report(t.Context(), "wa", r, settles); !errors.Is(err, delivery.ErrNotFound) {
+			t.Errorf("an erased note's: %v", err)
+		}
+	}
+	if n := b.count(t, "relay") + a.count(t, "relay") + a.count(t, "report"); n != 0 {
+		t.Errorf("%d reports are left", n)
+	}
+}
+
+// TestFleetTellsTheOperator: what another machine hears or does is told by the
+// note's home, once.
+func TestFleetTellsTheOperator(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	o := Options{Path: t.TempDir(), Redis: setup.URL, Operator: []string{delivery.EventDelivered, delivery.EventRead}}
+	a := startFleet(t, o, shared.Options{})
+	o.Path = t.TempDir()
+	b := startFleet(t, o, shared.Options{})
+	a.awaitReady(t)
+	b.awaitReady(t)
+	arrived := done()
+	arrived.Arrived = true
+	l, unread := sentBy(t, a, b, arrived), sentBy(t, a, b, done())
+	for range 2 {
+		tell(t, b, "wa", l.Job, delivery.WasRead, settles)
+		check(t, b.Mark(t.Context(), "101", unread.Note.ID, delivery.MarkRead))
+		tell(t, b, "wa", unread.Job, delivery.WasDelivered, settles)
+	}
+	told := map[string]int{}
+	for range 4 {
+		l := claimOne(t, a)
+		told[fmt.Sprint(l.Note.ID, l.Target())]++
+		finish(t, a, l, done())
+	}
+	for _, want := range []string{
+		l.Note.ID + "{operator note.delivered/wa}", l.Note.ID + "{operator note.read/wa}",
+		unread.Note.ID + "{operator note.delivered/wa}", unread.Note.ID + "{operator note.read/inbox}",
+	} {
+		want = strings.NewReplacer("{operator ", "operator:", "}", "").Replace(want)
+		if told[want] != 1 {
+			t.Errorf("told %v, want %s once", told, want)
+		}
+	}
+	time.Sleep(2 * settleEvery)
+	nothingDue(t, a, b)
+}
