@@ -96,12 +96,18 @@ func overlap(a, b netip.Addr) bool {
 // linker is a channel that may give its receiver a link to a note's file.
 type linker interface{ NeedsPublicURL() bool }
 
+// callee is a channel whose service may call back.
+type callee interface{ NeedsCallback() bool }
+
 // addressed is a channel whose targets have addresses.
 type addressed interface{ CheckAddress(address string) error }
 
 func (d *decoder) checkChannels(c *Config) {
 	for name, ch := range c.Channels {
 		key := "channels." + name
+		if o, ok := ch.Options.(callee); ok && o.NeedsCallback() && c.HTTP.PublicURL == "" && !d.wrong["http.public_url"] {
+			d.problem(key, "the service calls back at http.public_url: set it")
+		}
 		switch l, ok := ch.Options.(linker); {
 		case name == Inbox:
 			d.problem(key, "this name belongs to the inbox that is always there; choose another")

@@ -50,6 +50,10 @@ func (w *Worker) send(ctx context.Context, t ticket) {
 		return
 	}
 	w.lanes.done(t, verdict(ctx, failed))
+	if failed.Early && failed.After < t.lane.left(t.Lease) {
+		w.keep(ctx, t.Lease, func(ctx context.Context) error { return w.queue.PutOff(ctx, t.Lease, failed.After) })
+		return
+	}
 	w.o.Observer.Attempt(name, failed.Outcome, took)
 	log.Warn("note not delivered", "took_ms", took.Milliseconds(), "error", failed)
 	if ctx.Err() != nil && failed.Outcome == Retry { // not the service's doing
@@ -81,7 +85,7 @@ func (w *Worker) begin(ctx context.Context, t ticket, log *slog.Logger) bool {
 // note is well.
 func verdict(ctx context.Context, failed *SendError) error {
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, failed.Early:
 		return errNoAttempt
 	case failed.Credentials:
 		return errCredentials

@@ -110,7 +110,11 @@ type SendError struct {
 	// Credentials says that the failure concerns the channel, not the
 	// recipient: every note to it would fail alike.
 	Credentials bool
-	Err         error
+	// Early says that no request was made, as the service would take none for
+	// this chat before After is over: the job comes back then, and this counts
+	// neither as an attempt nor against the service.
+	Early bool
+	Err   error
 }
 
 // Error describes the failure.

@@ -13,8 +13,8 @@
 // mailsession.go the session and what each reply means.
 //
 // RFC 9110 (HTTP), RFC 7578 (multipart/form-data), RFC 6890 (special-purpose
-// addresses), Standard Webhooks 1.0; RFC 5321 and 6409 (mail submission), 5322
-// and 2045 (messages), 3834 (what programs send), 4954 (AUTH), 8314 (TLS); 3GPP
-// TS 23.038 (SMS alphabets); Matrix Client-Server API 1.11 with MSC1767 and
-// MSC3245 (voice messages).
+// addresses), Standard Webhooks 1.0, Telegram Bot API 10.1, WhatsApp Cloud API
+// v23.0, Matrix Client-Server API 1.11 with MSC1767 and MSC3245 (voice
+// messages); RFC 5321 and 6409 (mail submission), 5322 and 2045 (messages), 3834
+// (what programs send), 4954 (AUTH), 8314 (TLS); 3GPP TS 23.038 (SMS alphabets).
 package channel

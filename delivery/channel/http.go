@@ -69,6 +69,7 @@ type client struct {
 	http      http.Client
 	userAgent string
 	redact    redactor
+	most      int64 // bytes of an answer that are read
 }
 
 // idlePerHost keeps a connection for each send that may be under way.
@@ -78,6 +79,7 @@ func newClient(o HTTP, env Env, redact redactor) *client {
 	return &client{
 		userAgent: env.UserAgent,
 		redact:    redact,
+		most:      maxAnswer,
 		http: http.Client{
 			// A redirect could lead anywhere: to the inside, or to another server with our signature.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -107,10 +109,11 @@ func (c *client) Close() error {
 type answer struct {
 	status int
 	after  time.Duration // Retry-After, 0 for none
-	body   []byte        // the first 64 kB
+	body   []byte        // as much of it as is read
+	cut    bool          // the body broke off
 }
 
-// maxAnswer is how much of an answer is read.
+// maxAnswer is how much of an answer is read, unless the channel says more.
 const maxAnswer = 64 << 10
 
 // do makes the request once. Without an answer it returns a
@@ -130,8 +133,8 @@ func (c *client) do(req *http.Request) (answer, error) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	// The status has decided: a body that breaks off changes nothing.
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	return answer{resp.StatusCode, retryAfter(resp.Header.Get("Retry-After"), time.Now()), body}, nil
+	body, err := io.ReadAll(io.LimitReader(resp.Body, c.most))
+	return answer{resp.StatusCode, retryAfter(resp.Header.Get("Retry-After"), time.Now()), body, err != nil}, nil
 }
 
 // unanswered classifies a request that got no answer.

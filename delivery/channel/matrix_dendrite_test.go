@@ -357,8 +357,8 @@ func invitation(t *testing.T, c *mautrix.Client) (room id.RoomID) {
 	return room
 }
 
-// written waits until a room has so many messages: the newest first.
-func written(t *testing.T, c *mautrix.Client, room id.RoomID, n int) (messages []*mevent.Event) {
+// writtenIn waits until a room has so many messages: the newest first.
+func writtenIn(t *testing.T, c *mautrix.Client, room id.RoomID, n int) (messages []*mevent.Event) {
 	t.Helper()
 	eventually(t, fmt.Sprint(n, " messages"), func() bool {
 		messages = history(t, c, room)

@@ -66,7 +66,7 @@ func matrixRoom(t *testing.T, d *dendrite) {
 	second.Kind, second.Media, second.Duration = delivery.Missed, delivery.Media{}, 0
 	b.send(t, to(room.String(), second))
 
-	messages := written(t, person, room, 2)
+	messages := writtenIn(t, person, room, 2)
 	missed, voice := content(t, messages[0]), content(t, messages[1])
 	if voice.MsgType != mevent.MsgAudio || voice.FileName != "voice-message.ogg" || !strings.Contains(voice.Body, "+33 6 12 34 56 78") ||
 		!strings.Contains(voice.FormattedBody, `<a href="tel:+33612345678">`) || !strings.HasPrefix(voice.FormattedBody, "<strong>") {
@@ -106,7 +106,7 @@ func matrixDirect(t *testing.T, d *dendrite) {
 	b.send(t, to(person.UserID.String(), recentNote()))
 	b.send(t, to(person.UserID.String(), recentNote()))
 	room := invitation(t, person)
-	written(t, person, room, 2)
+	writtenIn(t, person, room, 2)
 	if _, err := person.LeaveRoom(t.Context(), room); err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func matrixCaller(t *testing.T, d *dendrite) {
 	first := to(person.UserID.String(), n)
 	b.send(t, first)
 	room := invitation(t, person)
-	messages := written(t, person, room, 1)
+	messages := writtenIn(t, person, room, 1)
 	if !strings.HasPrefix(messages[0].Sender.String(), "@afterbeep_") {
 		t.Fatalf("messages %+v", messages)
 	}
@@ -149,13 +149,13 @@ func matrixCaller(t *testing.T, d *dendrite) {
 	// Into a room of others the account brings the caller, if it may.
 	shared := clearRoom(t, person, b)
 	b.send(t, to(shared.String(), n))
-	if messages := written(t, person, shared, 1); !strings.HasPrefix(messages[0].Sender.String(), "@afterbeep_") {
+	if messages := writtenIn(t, person, shared, 1); !strings.HasPrefix(messages[0].Sender.String(), "@afterbeep_") {
 		t.Errorf("messages %+v", messages)
 	}
 	// A private caller has no user.
 	n.Caller = delivery.Caller{Private: true}
 	b.send(t, to(shared.String(), n))
-	if messages := written(t, person, shared, 2); messages[0].Sender != b.user {
+	if messages := writtenIn(t, person, shared, 2); messages[0].Sender != b.user {
 		t.Errorf("messages %+v", messages)
 	}
 	b.o.Appservice.Token = "not-registered"
@@ -212,7 +212,7 @@ func matrixLinking(t *testing.T, d *dendrite) {
 	}
 	n := recentNote()
 	b.send(t, to("", n))
-	if last := content(t, written(t, person, room, 9)[0]); last.MsgType != mevent.MsgAudio {
+	if last := content(t, writtenIn(t, person, room, 9)[0]); last.MsgType != mevent.MsgAudio {
 		t.Errorf("the note is not there: %+v", last)
 	}
 	// Among others only what is meant for a machine counts.
@@ -226,7 +226,7 @@ func matrixLinking(t *testing.T, d *dendrite) {
 	if _, err := another.SendText(t.Context(), room, "stop"); err != nil {
 		t.Fatal(err)
 	}
-	written(t, person, room, 10)
+	writtenIn(t, person, room, 10)
 	say(t, person, room, "!stop", "No more voice messages")
 	_, err = b.Send(t.Context(), to("", n))
 	if failed := (*delivery.SendError)(nil); !errors.As(err, &failed) || failed.Outcome != delivery.Dead || !strings.Contains(err.Error(), "inbox page") {
@@ -258,7 +258,7 @@ func matrixNewLogin(t *testing.T, d *dendrite) {
 	b.send(t, p)
 	device := b.device.DeviceID
 	b.reopen(t)
-	written(t, person, room, 1) // what nobody has seen yet, a homeserver that is killed may lose
+	writtenIn(t, person, room, 1) // what nobody has seen yet, a homeserver that is killed may lose
 	d.stop(t)
 	d.start(t)
 	p.Attempt, p.Repeat = 2, true
@@ -268,7 +268,7 @@ func matrixNewLogin(t *testing.T, d *dendrite) {
 	if b.device.DeviceID != device {
 		t.Errorf("device %q, was %q", b.device.DeviceID, device)
 	}
-	written(t, person, room, 1)
+	writtenIn(t, person, room, 1)
 
 	// The kept token is spoilt, and so is that of a login in use.
 	kept := b.kept()
@@ -342,7 +342,7 @@ func matrixLostAnswer(t *testing.T, d *dendrite) {
 		restart()
 		p.Attempt, p.Repeat = 2, true
 		b.send(t, p)
-		written(t, person, room, before+1)
+		writtenIn(t, person, room, before+1)
 		if uploads.Load() != 1 {
 			t.Errorf("%s: %d uploads", name, uploads.Load())
 		}
@@ -351,7 +351,7 @@ func matrixLostAnswer(t *testing.T, d *dendrite) {
 	p := to(room.String(), recentNote())
 	p.Attempt, p.Repeat = 2, true // it never arrived: nothing to warn of
 	b.send(t, p)
-	if last := content(t, written(t, person, room, 3)[0]); strings.Contains(last.Body, "second copy") {
+	if last := content(t, writtenIn(t, person, room, 3)[0]); strings.Contains(last.Body, "second copy") {
 		t.Errorf("a note that was looked for is marked: %q", last.Body)
 	}
 }

@@ -66,7 +66,7 @@ func matrixEncrypted(t *testing.T, d *dendrite) {
 	since := ""
 	for round, n := range []delivery.Note{recentNote(), recentNote()} {
 		b.send(t, to(room.String(), n))
-		message := written(t, person.device.Client, room, round+1)[0]
+		message := writtenIn(t, person.device.Client, room, round+1)[0]
 		voice := opened(t, person, message, &since)
 		if voice.MsgType != mevent.MsgAudio || voice.URL != "" || voice.File == nil || voice.MSC3245Voice == nil || voice.Info.MimeType != "audio/ogg" {
 			t.Fatalf("content %+v", voice)
@@ -106,7 +106,7 @@ func matrixEncrypted(t *testing.T, d *dendrite) {
 	p.Attempt, p.Repeat = 2, true
 	b.reopen(t)
 	b.send(t, p)
-	written(t, person.device.Client, room, 3)
+	writtenIn(t, person.device.Client, room, 3)
 
 	// Another machine of the fleet signs its device with the same key.
 	second := *b
@@ -117,7 +117,7 @@ func matrixEncrypted(t *testing.T, d *dendrite) {
 	if second.device.DeviceID == b.device.DeviceID {
 		t.Fatal("two machines are one device")
 	}
-	opened(t, person, written(t, person.device.Client, room, 4)[0], &since)
+	opened(t, person, writtenIn(t, person.device.Client, room, 4)[0], &since)
 	_, verified, err := second.device.crypt.machine.GetOwnVerificationStatus(t.Context())
 	if err != nil || !verified {
 		t.Errorf("the second machine's device is not verified: %v", err)
@@ -130,7 +130,7 @@ func matrixEncrypted(t *testing.T, d *dendrite) {
 	if _, err := write.put(t.Context(), ask, "ask"); err != nil {
 		t.Fatal(err)
 	}
-	answer := opened(t, person, written(t, person.device.Client, room, 6)[0], &since)
+	answer := opened(t, person, writtenIn(t, person.device.Client, room, 6)[0], &since)
 	linked, err := b.links.Of(t.Context(), "+4930123456")
 	if answer.MsgType != mevent.MsgNotice || err != nil || linked != room.String() {
 		t.Errorf("answer %+v", answer)
@@ -159,7 +159,7 @@ func matrixKeysGone(t *testing.T, d *dendrite) {
 		if b.device.DeviceID == old {
 			t.Errorf("round %d: the device is still %s", round, old)
 		}
-		opened(t, person, written(t, person.device.Client, room, 2+round)[0], &since)
+		opened(t, person, writtenIn(t, person.device.Client, room, 2+round)[0], &since)
 	}
 	devices, err := b.device.GetDevicesInfo(t.Context())
 	if err != nil || len(devices.Devices) != 2 { // of the account's making, and the last

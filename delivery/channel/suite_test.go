@@ -88,13 +88,17 @@ var common = map[int]meaning{
 // subjects has each type of the table at least once.
 var subjects = map[string][]subject{
 	"inbox":  {{name: "inbox", reason: "the note itself is the message: there is nothing to send"}},
-	"mail":   {{name: "mail", reason: "it speaks SMTP; its own tests go through every reply"}},
 	"matrix": {matrixSubject()},
-	"sms":    {smsSubject("json"), smsSubject("form"), smsSubject("query")},
+	"mail":   {{name: "mail", reason: "it speaks SMTP; its own tests go through every reply"}},
+	"sms": {
+		smsSubject("json"), smsSubject("form"), smsSubject("query"),
+	},
+	"telegram": telegramSubjects(),
 	"webhook": {
 		webhookSubject("webhook with a link", false),
 		webhookSubject("webhook with the file", true),
 	},
+	"whatsapp": {whatsAppSubject()},
 }
 
 // overHTTP are the subjects that make requests; the operator's channel is no

@@ -14,7 +14,8 @@ type Options interface {
 	// type that also has Validate() error tells all of it without opening.
 	// A type whose targets have addresses also has CheckAddress(string) error,
 	// which says what is wrong with one, "" standing for the chat that the
-	// mailbox is linked to; the targets of the others have none.
+	// mailbox is linked to; the targets of the others have none. One whose
+	// settings may need http.public_url for callbacks has NeedsCallback() bool.
 	//
 	// A channel that is an io.Closer is closed when the gateway ends, one that
 	// is an http.Handler answers its service's callbacks at /callback/NAME, and
@@ -41,11 +42,13 @@ type Env struct {
 // options that hold the defaults.
 func Table() map[string]func() Options {
 	return map[string]func() Options{
-		"inbox":   func() Options { return &InboxOptions{} },
-		"mail":    func() Options { return &MailOptions{HTTP: defaultHTTP()} },
-		"matrix":  func() Options { return &MatrixOptions{HTTP: defaultHTTP()} },
-		"sms":     func() Options { return &SMSOptions{Method: "POST", Format: "json", Segments: 2, HTTP: defaultHTTP()} },
-		"webhook": func() Options { return &WebhookOptions{HTTP: defaultHTTP()} },
+		"inbox":    func() Options { return &InboxOptions{} },
+		"mail":     func() Options { return &MailOptions{HTTP: defaultHTTP()} },
+		"matrix":   func() Options { return &MatrixOptions{HTTP: defaultHTTP()} },
+		"sms":      func() Options { return &SMSOptions{Method: "POST", Format: "json", Segments: 2, HTTP: defaultHTTP()} },
+		"telegram": func() Options { return defaultTelegram() },
+		"webhook":  func() Options { return &WebhookOptions{HTTP: defaultHTTP()} },
+		"whatsapp": func() Options { return defaultWhatsApp() },
 	}
 }
 

@@ -1,0 +1,275 @@
+package channel
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// waMessage is what POST /PHONE_NUMBER_ID/messages takes: one of text, audio,
+// video and template, as its type says.
+type waMessage struct {
+	Product   string      `json:"messaging_product"`   // whatsapp
+	Kind      string      `json:"recipient_type"`      // individual
+	To        string      `json:"to,omitempty"`        // a number's digits
+	Recipient string      `json:"recipient,omitempty"` // a business-scoped user id; the service drops it where a number is expected
+	Context   *waContext  `json:"context,omitempty"`
+	Callback  string      `json:"biz_opaque_callback_data,omitempty"` // given back with each status
+	Type      string      `json:"type"`
+	Text      *waText     `json:"text,omitempty"`
+	Audio     *waAudio    `json:"audio,omitempty"`
+	Video     *waVideo    `json:"video,omitempty"`
+	Template  *waTemplate `json:"template,omitempty"`
+}
+
+type waContext struct {
+	ID string `json:"message_id"` // the message that this one replies to
+}
+
+type waText struct {
+	Body string `json:"body"` // 4096 characters at most
+}
+
+type waAudio struct {
+	ID    string `json:"id"`
+	Voice bool   `json:"voice"` // shown as a voice message, with its waveform
+}
+
+type waVideo struct {
+	ID      string `json:"id"`
+	Caption string `json:"caption"` // 1024 characters at most
+}
+
+type waTemplate struct {
+	Name       string        `json:"name"`
+	Language   waLanguage    `json:"language"`
+	Components []waComponent `json:"components"`
+}
+
+type waLanguage struct {
+	Code string `json:"code"`
+}
+
+type waComponent struct {
+	Type       string        `json:"type"`
+	SubType    string        `json:"sub_type,omitempty"`
+	Index      string        `json:"index,omitempty"`
+	Parameters []waParameter `json:"parameters"`
+}
+
+type waParameter struct {
+	Type    string `json:"type"`
+	Text    string `json:"text,omitempty"`
+	Payload string `json:"payload,omitempty"`
+}
+
+// messageTo is a message without its content.
+func messageTo(user, kind string) waMessage {
+	m := waMessage{Product: "whatsapp", Kind: "individual", Type: kind}
+	if waNumber.MatchString(user) {
+		m.To = user
+	} else {
+		m.Recipient = user
+	}
+	return m
+}
+
+// textTo is a line of text, cut to what the service takes.
+func textTo(user, body string) waMessage {
+	m := messageTo(user, "text")
+	m.Text = &waText{clipRunes(body, 4096)}
+	return m
+}
+
+// clipRunes keeps the first runes of a text.
+func clipRunes(s string, most int) string {
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return s
+}
+
+// waReply is what the service said to a message or an upload. It stands beside an
+// error too.
+type waReply struct {
+	id     string // of the message, or the upload
+	user   string // the recipient as the service knows him: not always the number that was given
+	detail string // for `note show`
+}
+
+// post sends a message. attempt counts from 1, for how long to wait.
+func (w *whatsapp) post(ctx context.Context, m waMessage, n delivery.Note, attempt int) (waReply, error) {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return waReply{}, &delivery.SendError{Outcome: delivery.Dead, Err: err}
+	}
+	req, err := w.request(ctx, http.MethodPost, w.url(w.o.PhoneNumberID, "messages"), bytes.NewReader(body))
+	if err != nil {
+		return waReply{}, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	a, err := w.do(req)
+	if err != nil {
+		return waReply{}, untilStatus(err)
+	}
+	r, err := w.judge(a, n, attempt)
+	if err != nil {
+		return r, untilStatus(err)
+	}
+	var got struct {
+		Contacts []struct {
+			WaID   string `json:"wa_id"`
+			UserID string `json:"user_id"`
+		} `json:"contacts"`
+		Messages []struct {
+			ID     string `json:"id"`
+			Status string `json:"message_status"`
+		} `json:"messages"`
+	}
+	_ = json.Unmarshal(a.body, &got) // the status has decided: without an id its callbacks still name the job
+	if len(got.Messages) > 0 {
+		r.id = got.Messages[0].ID
+		if held := got.Messages[0].Status; held != "" && held != "accepted" {
+			r.detail += ", " + w.redact.excerpt([]byte(held), n)
+		}
+	}
+	if len(got.Contacts) > 0 {
+		r.user = got.Contacts[0].WaID
+	}
+	return r, nil
+}
+
+// statusWithin is how long a lost answer's own status callback may take: it
+// settles the attempt, and nothing is sent again.
+const statusWithin = time.Minute
+
+// untilStatus lets an unknown outcome wait for its status.
+func untilStatus(err error) error {
+	if failed := (*delivery.SendError)(nil); errors.As(err, &failed) && failed.Outcome == delivery.Unknown {
+		failed.After = max(failed.After, statusWithin)
+	}
+	return err
+}
+
+// unsent is the failure of a step that shows the recipient no note: whatever
+// became of it, the note is not there.
+func unsent(err error) error {
+	if failed := (*delivery.SendError)(nil); errors.As(err, &failed) && failed.Outcome == delivery.Unknown {
+		failed.Outcome, failed.After = delivery.Retry, 0
+	}
+	return err
+}
+
+// upload gives the service a note's file; the id is good for 30 days.
+func (w *whatsapp) upload(ctx context.Context, p delivery.Parcel) (waReply, error) {
+	var head bytes.Buffer
+	form := multipart.NewWriter(&head)
+	err := form.WriteField("messaging_product", "whatsapp")
+	if err == nil {
+		_, err = form.CreatePart(textproto.MIMEHeader{
+			"Content-Disposition": {fmt.Sprintf(`form-data; name="file"; filename="%s%s"`, p.Note.ID, extension(p.Note.Media.Type))},
+			"Content-Type":        {p.Note.Media.Type},
+		})
+	}
+	start := head.Len()
+	if err == nil {
+		err = form.Close()
+	}
+	if err != nil {
+		return waReply{}, &delivery.SendError{Outcome: delivery.Dead, Err: err}
+	}
+	file, err := p.Open(ctx)
+	if err != nil {
+		return waReply{}, unreadable(err)
+	}
+	defer func() { _ = file.Close() }() // only read from
+	whole := &exactly{from: file, left: p.Note.Media.Bytes}
+	body := io.MultiReader(bytes.NewReader(head.Bytes()[:start]), whole, bytes.NewReader(head.Bytes()[start:]))
+	req, err := w.request(ctx, http.MethodPost, w.url(w.o.PhoneNumberID, "media"), body)
+	if err != nil {
+		return waReply{}, err
+	}
+	req.ContentLength = int64(head.Len()) + p.Note.Media.Bytes
+	req.Header.Set("Content-Type", form.FormDataContentType())
+	a, err := w.do(req)
+	if whole.err != nil {
+		return waReply{}, unreadable(whole.err)
+	}
+	if err != nil {
+		return waReply{}, unsent(err)
+	}
+	r, err := w.judge(a, p.Note, p.Attempt)
+	if err != nil {
+		return r, unsent(err)
+	}
+	var got struct {
+		ID string `json:"id"`
+	}
+	if err := json.Unmarshal(a.body, &got); err != nil || got.ID == "" {
+		return r, &delivery.SendError{Outcome: delivery.Retry, Status: a.status, Err: errors.New("the service took the file and gave it no id")}
+	}
+	r.id = got.ID
+	return r, nil
+}
+
+// exactly reads a file of a known length, and keeps what is wrong with it.
+type exactly struct {
+	from io.Reader
+	left int64
+	err  error
+}
+
+func (e *exactly) Read(p []byte) (int, error) {
+	if e.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := e.from.Read(p[:min(int64(len(p)), e.left)])
+	e.left -= int64(n)
+	if errors.Is(err, io.EOF) && e.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		e.err = err
+	}
+	return n, err
+}
+
+// get reads a node of the graph into to.
+func (w *whatsapp) get(ctx context.Context, address *url.URL, to any) error {
+	req, err := w.request(ctx, http.MethodGet, address, http.NoBody)
+	if err != nil {
+		return err
+	}
+	a, err := w.do(req)
+	if err != nil {
+		return err
+	}
+	if _, err := w.judge(a, delivery.Note{}, 1); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(a.body, to); err != nil {
+		return errors.New("the service's answer is no JSON; is api_url the address of a WhatsApp Cloud API?")
+	}
+	return nil
+}
+
+func (w *whatsapp) url(path ...string) *url.URL { return w.graph.JoinPath(path...) }
+
+func (w *whatsapp) request(ctx context.Context, method string, to *url.URL, body io.Reader) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, to.String(), body)
+	if err != nil {
+		return nil, &delivery.SendError{Outcome: delivery.Dead, Err: errURL}
+	}
+	req.Header.Set("Authorization", "Bearer "+w.o.Token)
+	return req, nil
+}

@@ -1,0 +1,218 @@
+package channel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// keySeen goes on with the id of an update that is done with.
+const keySeen = "seen/"
+
+// act opens the window of who wrote, sends the note that he asked for, and
+// links and unlinks chats.
+func (m waIncoming) act(ctx context.Context, w *whatsapp) error {
+	users := usersOf(m.From, m.UserID)
+	if m.Group != "" || m.Type == "system" || len(users) == 0 { // a system's message is not the user's
+		return nil
+	}
+	if seen, err := w.seen(ctx, m.ID); seen || err != nil {
+		return err
+	}
+	if err := w.heard(ctx, users, m.At.Time); err != nil {
+		return err
+	}
+	if job := m.asksFor(); job != "" {
+		if err := w.report(ctx, delivery.Report{Job: job, What: delivery.WasAsked, At: m.At.Time, Detail: "the recipient tapped the invitation's button"}); err != nil {
+			return err
+		}
+	}
+	if command := commandOf(m.Text.Body); command != nil {
+		return w.once(ctx, m.ID, func() error { return command(ctx, w, users) })
+	}
+	return w.done(ctx, m.ID)
+}
+
+// asksFor is the job whose invitation was tapped, "" for none.
+func (m waIncoming) asksFor() string {
+	for _, payload := range []string{m.Button.Payload, m.Interactive.ButtonReply.ID} {
+		if delivery.ValidID(payload) {
+			return payload
+		}
+	}
+	return ""
+}
+
+// act opens the window of who called.
+func (c waCall) act(ctx context.Context, w *whatsapp) error {
+	if c.Direction == "BUSINESS_INITIATED" {
+		return nil
+	}
+	return w.heard(ctx, usersOf(c.From, c.UserID), c.At.Time)
+}
+
+// levels are the statuses that a note goes through.
+var levels = map[string]delivery.What{
+	"sent":      delivery.WasAccepted,
+	"delivered": delivery.WasDelivered,
+	"read":      delivery.WasRead,
+	"played":    delivery.WasPlayed, // of voice messages
+}
+
+// act keeps what became of a message. Only the note's own statuses say how far
+// the note has come: the line above it may be read where the voice message
+// failed, and whoever sees the one sees the other.
+func (s waStatus) act(ctx context.Context, w *whatsapp) error {
+	job, part := s.job()
+	level, known := levels[s.Status]
+	switch {
+	case job == "":
+		return nil
+	case s.Status == "failed":
+		return s.failed(ctx, w, job, part)
+	case !known:
+		return nil
+	case part == "":
+		return w.report(ctx, delivery.Report{Job: job, What: level, At: s.At.Time})
+	default:
+		return w.change(ctx, job, func(p *progress) bool { return s.found(p, part, w.o.Within) })
+	}
+}
+
+// job is which job a message was for, and what part of it.
+func (s waStatus) job() (job, part string) {
+	job, part, found := strings.Cut(s.Callback, ".")
+	if found {
+		part = "." + part
+	}
+	if !delivery.ValidID(job) || (part != "" && part != partLine && part != partInvitation) {
+		return "", ""
+	}
+	return job, part
+}
+
+// found keeps that a part arrived whose answer was lost: it is not sent again.
+func (s waStatus) found(p *progress, part string, within time.Duration) bool {
+	if p.To != s.To && p.To != s.UserID {
+		return false
+	}
+	switch {
+	case part == partLine && p.Line == "":
+		p.Line, p.Lost = s.ID, false
+	case part == partInvitation && p.Invited.IsZero():
+		p.Invited = time.Now().Add(within)
+	default:
+		return false
+	}
+	return true
+}
+
+// failed is about a message that the service took and could not deliver.
+func (s waStatus) failed(ctx context.Context, w *whatsapp, job, part string) error {
+	var why waError
+	if len(s.Errors) > 0 {
+		why = s.Errors[0]
+	}
+	if why.Code == closedCode {
+		if err := w.refused(ctx, usersOf(s.To, s.UserID), s.At.Time); err != nil {
+			return err
+		}
+	}
+	if part == partLine { // the voice message has its own
+		return nil
+	}
+	id := s.ID + "/failed"
+	if seen, err := w.seen(ctx, id); seen || err != nil {
+		return err
+	}
+	p, err := w.progressOf(ctx, job)
+	if err != nil {
+		return err
+	}
+	if p.To == "" || (part == "" && p.Note != "" && p.Note != s.ID) {
+		return w.done(ctx, id) // of long ago, or of an attempt that another came after
+	}
+	what := delivery.WasRefused
+	if w.again(why, p) {
+		what = delivery.WasAsked
+	}
+	err = w.report(ctx, delivery.Report{Job: job, What: what, At: s.At.Time, Detail: s.detail(w, why)})
+	if err == nil && what == delivery.WasAsked {
+		err = w.change(ctx, job, func(p *progress) bool {
+			p.Returned = true
+			if part == partInvitation {
+				p.Invited = time.Time{}
+			}
+			return true
+		})
+	}
+	if err != nil {
+		return err
+	}
+	return w.done(ctx, id)
+}
+
+// again says that a note which came back is sent once more: by invitation, or
+// because what failed may pass. Only a job that waits can be: with ack:
+// accepted it counts as delivered, and goes to the next target.
+func (w *whatsapp) again(why waError, p progress) bool {
+	c, known := why.rule()
+	passes := known && c.outcome == delivery.Retry && !c.credentials
+	invitable := why.Code == closedCode && w.o.Template != nil
+	return w.Ack() != delivery.WasAccepted && !p.Returned && (passes || invitable)
+}
+
+func (s waStatus) detail(w *whatsapp, why waError) string {
+	text := fmt.Sprintf("the service could not deliver it: error %d", why.Code)
+	c, known := why.rule()
+	switch {
+	case why.Code == closedCode:
+		text += ": " + errClosed.Error()
+	case known && c.hint != "":
+		text += ": " + c.hint
+	}
+	if said := why.said(); said != "" {
+		text += ": " + w.redact.excerpt([]byte(said), delivery.Note{})
+	}
+	return text
+}
+
+// report keeps a report. A job that is not known is not ours, or erased.
+func (w *whatsapp) report(ctx context.Context, r delivery.Report) error {
+	if err := w.env.Report(ctx, r); err != nil && !errors.Is(err, delivery.ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+func (w *whatsapp) seen(ctx context.Context, id string) (bool, error) {
+	_, err := w.env.Memory.Get(ctx, keySeen+id)
+	if errors.Is(err, delivery.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (w *whatsapp) done(ctx context.Context, id string) error {
+	return w.env.Memory.Put(ctx, seenEntry(id))
+}
+
+func seenEntry(id string) delivery.Entry {
+	return delivery.Entry{Key: keySeen + id, Value: []byte("done"), For: jobLife}
+}
+
+// once does what must not be done twice; what fails can be done again.
+func (w *whatsapp) once(ctx context.Context, id string, f func() error) error {
+	added, err := w.env.Memory.Add(ctx, seenEntry(id))
+	if err != nil || !added {
+		return err
+	}
+	if err := f(); err != nil {
+		return errors.Join(err, w.env.Memory.Delete(ctx, keySeen+id))
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package channel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/text"
+)
+
+// keyNumber is where the business's own number is kept.
+const keyNumber = "number"
+
+// DeepLink opens a chat with the business in which the code is typed already.
+func (w *whatsapp) DeepLink(ctx context.Context, code string) (link, say string, err error) {
+	var number string
+	known, err := recall(ctx, w.env.Memory, keyNumber, &number)
+	if err != nil {
+		return "", "", err
+	}
+	if !known {
+		about, err := w.about(ctx)
+		if err != nil {
+			return "", "", fmt.Errorf("asking for the business's number: %w", err)
+		}
+		if number = digitsOf(about.Number); number == "" {
+			return "", "", errors.New("the service does not say which number phone_number_id stands for")
+		}
+		if err := remember(ctx, w.env.Memory, delivery.Entry{Key: keyNumber, For: 24 * time.Hour}, number); err != nil {
+			return "", "", err
+		}
+	}
+	say = "LINK-" + code
+	return "https://wa.me/" + number + "?text=" + url.QueryEscape(say), say, nil
+}
+
+func digitsOf(number string) string {
+	return strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, number)
+}
+
+// waCommand is what a user's text asks the channel itself for.
+type waCommand func(ctx context.Context, w *whatsapp, users []string) error
+
+var linkCode = regexp.MustCompile(`(?i:\bLINK)-([A-Za-z0-9_-]{1,64})`)
+
+// commandOf reads a text; nil for one that asks for nothing.
+func commandOf(said string) waCommand {
+	if code := linkCode.FindStringSubmatch(said); code != nil {
+		return linking(code[1])
+	}
+	switch strings.ToLower(strings.TrimSpace(said)) {
+	case "stop", "/stop":
+		return unlink
+	}
+	return nil
+}
+
+// linking links the chat by its number where there is one: the service advises
+// to write to numbers, whose owners' callbacks then show them.
+func linking(code string) waCommand {
+	return func(ctx context.Context, w *whatsapp, users []string) error {
+		words := text.For("")
+		mailbox, err := w.env.Chats.Link(ctx, code, users[0])
+		switch {
+		case errors.Is(err, delivery.ErrNotFound):
+			w.answer(ctx, users[0], words.BadCode)
+		case err != nil:
+			return err
+		default:
+			w.answer(ctx, users[0], fmt.Sprintf(words.Linked, text.Display(mailbox))+" "+words.StopWord)
+		}
+		return nil
+	}
+}
+
+// unlink ends the links to all names of a user.
+func unlink(ctx context.Context, w *whatsapp, users []string) error {
+	for _, user := range users {
+		if _, err := w.env.Chats.Unlink(ctx, user); err != nil {
+			return err
+		}
+	}
+	w.answer(ctx, users[0], text.For("").Unlinked)
+	return nil
+}
+
+// answer says something to a user who has just written. It is a courtesy: what
+// he asked for is done.
+func (w *whatsapp) answer(ctx context.Context, user, words string) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second) // the service waits for its callback's answer
+	defer cancel()
+	if _, err := w.post(ctx, textTo(user, words), delivery.Note{}, 1); err != nil {
+		w.env.Log.Warn("a user's command was not answered", "error", err)
+	}
+}
