@@ -4,8 +4,8 @@
 // In: an SDP offer, RTP packets. Out: an SDP answer, records of at most a
 // second on a [Tape]; and from [Records] an Ogg/Opus file with its [Facts]. It
 // knows neither signalling nor store. [MP3] makes of that file one for players
-// without Opus. All timing of a note comes from RTP
-// timestamps, never from the wall clock.
+// without Opus. All timing of a note comes from RTP timestamps, never from the
+// wall clock.
 //
 // RFC 3264 and 8866 (SDP), 3550/3551 (RTP), 4733 (telephone-event), 3389
 // (comfort noise), 7587 (Opus over RTP), 7845 (Ogg Opus), 7362 (latching).

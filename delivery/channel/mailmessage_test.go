@@ -20,8 +20,8 @@ import (
 	"github.com/afterbeep/afterbeep/delivery"
 )
 
-// written is a parcel's message, read as a mail program reads it.
-func written(t *testing.T, c delivery.Channel, p delivery.Parcel) (*netmail.Message, map[string]string) {
+// writtenMail is a parcel's message, read as a mail program reads it.
+func writtenMail(t *testing.T, c delivery.Channel, p delivery.Parcel) (*netmail.Message, map[string]string) {
 	t.Helper()
 	content, _, err := c.(*mail).message(t.Context(), p)
 	if err != nil {
@@ -102,7 +102,7 @@ func TestMailMessage(t *testing.T) {
 	c := open(t, mailOptions("smtps://mail.example"))
 	n := sampleNote()
 	n.Recipient.Timezone = "Europe/Berlin"
-	msg, parts := written(t, c, mailParcel(n))
+	msg, parts := writtenMail(t, c, mailParcel(n))
 	from, err := msg.Header.AddressList("From")
 	if err != nil || len(from) != 1 || *from[0] != (netmail.Address{Name: "Зоя 🙂 via Voicemail", Address: "voicemail@example.org"}) {
 		t.Errorf("From %v, %v", from, err)
@@ -145,7 +145,7 @@ func TestMailOfAHostileCaller(t *testing.T) {
 	c := open(t, mailOptions("smtps://mail.example"))
 	n := sampleNote()
 	n.Caller = delivery.Caller{Name: "<script>alert(1)</script>\r\nBcc: b@example.org\r\n" + strings.Repeat("x", 5000), Number: `"><script>`}
-	msg, parts := written(t, c, mailParcel(n))
+	msg, parts := writtenMail(t, c, mailParcel(n))
 	if len(msg.Header["Bcc"]) > 0 || strings.Contains(parts["text/html"], "<script") {
 		t.Errorf("it got through: %v\n%s", msg.Header, parts["text/html"])
 	}
@@ -166,7 +166,7 @@ func TestMailThreads(t *testing.T) {
 	thread := func(c delivery.Channel, change func(n *delivery.Note)) string {
 		n := sampleNote()
 		change(&n)
-		msg, _ := written(t, c, mailParcel(n))
+		msg, _ := writtenMail(t, c, mailParcel(n))
 		if msg.Header.Get("In-Reply-To") != msg.Header.Get("References") {
 			t.Errorf("In-Reply-To %q, References %q", msg.Header.Get("In-Reply-To"), msg.Header.Get("References"))
 		}
@@ -217,7 +217,7 @@ func TestMailAttachment(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := mailParcel(sampleNote())
 			tc.change(&p)
-			_, parts := written(t, open(t, mailOptions("smtps://mail.example")), p)
+			_, parts := writtenMail(t, open(t, mailOptions("smtps://mail.example")), p)
 			if got := slices.Sorted(maps.Keys(parts)); !slices.Equal(got, tc.parts) || parts["file"] != tc.file {
 				t.Errorf("the message has %v, and %q", got, parts["file"])
 			}
@@ -249,9 +249,9 @@ func TestMailAttachment(t *testing.T) {
 func TestMailRepeat(t *testing.T) {
 	c := open(t, mailOptions("smtps://mail.example"))
 	p := mailParcel(sampleNote())
-	first, _ := written(t, c, p)
+	first, _ := writtenMail(t, c, p)
 	p.Repeat, p.Attempt = true, 2
-	second, parts := written(t, c, p)
+	second, parts := writtenMail(t, c, p)
 	if first.Header.Get("Message-ID") != second.Header.Get("Message-ID") || !strings.Contains(parts["text/plain"], "second copy") {
 		t.Errorf("%s, then %s:\n%s", first.Header.Get("Message-ID"), second.Header.Get("Message-ID"), parts["text/plain"])
 	}
