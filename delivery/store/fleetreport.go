@@ -93,9 +93,7 @@ func (f *Fleet) reportHere(tx *txn, rel *relay, r heardOf) (h heard, tells bool,
 	if err != nil {
 		return h, false, err
 	}
-	rel.mailbox = f.vault.alias(j.Recipient.Number)
-	rel.job.Note, rel.job.Home, rel.job.Shard = j.ID, f.machine, shared.ShardOf(rel.mailbox)
-	rel.said.Step = stepOf(j.chain, r.channel, j.step)
+	f.relayHome(rel, j)
 	h, err = tx.report(r, f.Now())
 	return h, j.shared, err
 }
@@ -259,30 +257,49 @@ func (f *Fleet) toldReport(tx *txn, rel relay, j shared.Job) error {
 	return f.standsReported(tx, j, delivery.What(rel.said.What), rel.said.Step)
 }
 
-// standsReported brings the row of a job to where a report has taken it. Of a
-// lease whoever has it tells more.
+// standsReported brings the row of a job to where Redis says that a report has
+// taken it. Of a lease whoever has it tells more, but not of one that ended in a
+// delivery which is refused.
 func (f *Fleet) standsReported(tx *txn, j shared.Job, what delivery.What, step int) error {
-	if j.State != "" && j.State != shared.Erased && j.State != shared.Sending {
+	if j.State == shared.Delivered { // which this machine may not have heard
 		if err := f.stands(tx, j, certain, ""); err != nil {
 			return err
 		}
 	}
-	if what != delivery.WasRefused || (j.State != "" && j.State != shared.Delivered) {
-		return nil
+	back, err := tx.tookBack(j.ID, what, step)
+	switch {
+	case err != nil:
+		return err
+	case back && (j.State == "" || j.State == shared.Delivered):
+		return f.takeBackDelivery(tx, j.ID)
+	case back:
+		return f.stands(tx, j, overrules, "")
+	case j.State == shared.Queued || j.State == shared.Dead:
+		return f.stands(tx, j, certain, "")
 	}
-	return f.takeBackDelivery(tx, j.ID, step)
+	return nil
+}
+
+// tookBack says that a job stands as delivered by a target whose service has
+// refused it since.
+func (t *txn) tookBack(job string, what delivery.What, step int) (bool, error) {
+	if what != delivery.WasRefused {
+		return false, nil
+	}
+	j, err := t.standing(job)
+	if err != nil {
+		return false, err
+	}
+	v, err := t.verdict(job, step)
+	return j.shared && j.state == delivery.JobDelivered && j.step == step && v.refused && !v.arrived && v.settled < 0, err
 }
 
 // takeBackDelivery has a job of this machine go on to its next target, or end as
 // dead, whose delivery was refused after all. Redis has it as delivered: a round
 // more, and that no earlier one counts, say that this has changed.
-func (f *Fleet) takeBackDelivery(tx *txn, job string, step int) error {
+func (f *Fleet) takeBackDelivery(tx *txn, job string) error {
 	j, err := tx.standing(job)
 	if err != nil {
-		return err
-	}
-	v, err := tx.verdict(job, step)
-	if err != nil || j.state != delivery.JobDelivered || j.step != step || !v.refused || v.arrived || v.settled >= 0 || !j.shared {
 		return err
 	}
 	if _, err := tx.exec("UPDATE job SET round = round + 1, void = round + 1, shared = 1 WHERE id = ?", job); err != nil {
@@ -304,18 +321,45 @@ func (f *Fleet) hearReport(tx *txn, j shared.Job, m shared.Message) (h heard, er
 		f.cannotRead(m.Note, err)
 		return h, nil
 	}
-	what := delivery.What(m.Name)
-	h, err = tx.report(heardOf{
-		r.Channel, delivery.Report{Job: j.ID, What: what, At: r.At, Detail: r.Detail}, delivery.Meaning{Settles: r.Settles, Arrived: r.Arrived},
-	}, f.Now())
-	if err != nil {
+	told := heardOf{
+		r.Channel,
+		delivery.Report{Job: j.ID, What: delivery.What(m.Name), At: r.At, Detail: r.Detail},
+		delivery.Meaning{Settles: r.Settles, Arrived: r.Arrived},
+	}
+	if h, err = tx.report(told, f.Now()); err != nil {
 		return h, err
 	}
 	s, err := tx.standing(j.ID)
 	if err != nil {
 		return h, err
 	}
-	return h, f.standsReported(tx, j, what, stepOf(s.chain, r.Channel, s.step))
+	step := stepOf(s.chain, r.Channel, s.step)
+	back, err := tx.tookBack(j.ID, told.What, step)
+	if err != nil {
+		return h, err
+	}
+	if back && j.State != "" && j.State != shared.Delivered { // it may have gone on since
+		return h, f.askAgain(tx, s, told)
+	}
+	return h, f.standsReported(tx, j, told.What, step)
+}
+
+// askAgain has Redis told what it knows of a job of this machine, for how the
+// job stands now.
+func (f *Fleet) askAgain(tx *txn, j standing, r heardOf) error {
+	rel, err := f.relayOf(r)
+	if err != nil {
+		return err
+	}
+	f.relayHome(&rel, j)
+	return tx.keepRelay(rel)
+}
+
+// relayHome completes a report about a job of this machine's own.
+func (f *Fleet) relayHome(rel *relay, j standing) {
+	rel.mailbox = f.vault.alias(j.Recipient.Number)
+	rel.job.Note, rel.job.Home, rel.job.Shard = j.ID, f.machine, shared.ShardOf(rel.mailbox)
+	rel.said.Step = stepOf(j.chain, rel.channel, j.step)
 }
 
 // takeBack keeps that a delivery of this machine did not count: its service

@@ -84,6 +84,10 @@ func TestFleetRefused(t *testing.T) {
 	onRoles(t, func(t *testing.T, home, sender, ear *machine) {
 		for _, first := range []delivery.Result{waiting(time.Hour), done(), {Outcome: delivery.Unknown, Wait: time.Hour}} {
 			l := sentBy(t, home, sender, first)
+			if first.Outcome == delivery.Unknown {
+				tell(t, ear, "wa", l.Job, delivery.WasAccepted, settles)
+				becomes(t, home, l.Note.ID, delivery.JobDelivered, 0)
+			}
 			tell(t, ear, "wa", l.Job, delivery.WasRefused, delivery.Meaning{})
 			next := claimOne(t, ear)
 			if next.Job != l.Job || next.Step != 1 || next.Attempt != 1 || next.Unknown {
@@ -145,6 +149,7 @@ func TestFleetReportWhileSending(t *testing.T) {
 				check(t, a.Release(t.Context(), l))
 				l = claimOne(t, b)
 			}
+			tell(t, a, "wa", l.Job, delivery.WasAccepted, settles)
 			tell(t, b, "wa", l.Job, delivery.WasRefused, delivery.Meaning{})
 			finish(t, sender, l, outcome)
 			next := claimOne(t, b)

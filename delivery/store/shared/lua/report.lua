@@ -33,6 +33,8 @@ if what == 'accepted' and ((step ~= '' and refused(j, step)) or (past and past <
 if settles == '1' and j.state ~= 'delivered' then
   set(j, { at = step, done = 1, arrived = (arrived == '1' or j.arrived == '1') and 1 or 0 })
   if j.state ~= 'sending' then early = conclude(j, 'delivered') end -- else when its lease ends
+elseif what == 'refused' and j.state == 'sending' and j.at == step and refused(j, step) then
+  set(j, { at = '', done = '' }) -- that it was accepted settles nothing any more
 elseif what == 'refused' and step == j.step and refused(j, step) then
   local doubt = bit.band(j.unknown or 0, bit.lshift(1, step)) ~= 0
   if j.state == 'queued' and (waiting(j) or doubt) then early = onward(j) end -- what is delivered its home takes back
