@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -201,20 +200,12 @@ func (to matrixPlace) upload(ctx context.Context, p delivery.Parcel) (upload, er
 	if p.Note.Media.Bytes > maxMatrixFile {
 		return upload{}, &delivery.SendError{Outcome: delivery.Dead, Err: fmt.Errorf("the file has %d bytes, at most %d are sent", p.Note.Media.Bytes, maxMatrixFile)}
 	}
-	file, err := p.Open(ctx)
+	content, err := readNote(ctx, p)
 	if err != nil {
-		return upload{}, unreadable(err)
-	}
-	defer func() { _ = file.Close() }() // only read from
-	content, err := io.ReadAll(io.LimitReader(file, maxMatrixFile))
-	if err == nil && p.Note.Media.Bytes > 0 && int64(len(content)) != p.Note.Media.Bytes {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return upload{}, unreadable(err)
+		return upload{}, err
 	}
 	var u upload
-	kind := mimeType(p.Note)
+	kind := bareType(p.Note.Media.Type)
 	if to.encrypted {
 		u.File = attachment.NewEncryptedFile()
 		u.File.EncryptInPlace(content)

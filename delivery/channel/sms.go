@@ -3,7 +3,6 @@ package channel
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -181,9 +180,7 @@ func (s *sms) request(ctx context.Context, fill *strings.Replacer) (*http.Reques
 	switch s.o.Format {
 	case "json":
 		var out bytes.Buffer
-		enc := json.NewEncoder(&out)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(fields); err != nil {
+		if err := encodeJSON(&out, fields); err != nil {
 			return nil, err
 		}
 		body, contentType = &out, "application/json"

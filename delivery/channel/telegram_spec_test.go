@@ -57,8 +57,8 @@ var parsedBotAPI struct {
 	err  error
 }
 
-// formFile stands for a file in the parameters of a request.
-type formFile struct {
+// sentFile stands for a file in the parameters of a request.
+type sentFile struct {
 	name, mime string
 	body       []byte
 }
@@ -136,7 +136,7 @@ func (api *botAPI) one(at, name string, got any) error {
 	case "Boolean":
 		_, ok = got.(bool)
 	case "InputFile":
-		_, ok = got.(formFile)
+		_, ok = got.(sentFile)
 	default:
 		object, is := got.(map[string]any)
 		kind, known := api.Types[name]
