@@ -137,7 +137,7 @@ func (m *matrix) verifyDevice(ctx context.Context, c *matrixCrypt) error {
 	}
 	recovery := m.o.RecoveryKey
 	if recovery == "" {
-		if recovery, err = m.recall(ctx, "recovery"); err != nil {
+		if recovery, err = m.env.recall(ctx, "recovery"); err != nil {
 			return err
 		}
 	}
@@ -161,12 +161,10 @@ func (m *matrix) verifyDevice(ctx context.Context, c *matrixCrypt) error {
 func (m *matrix) joinIn(ctx context.Context, c *matrixCrypt) error {
 	err := errors.New("another machine is setting cross-signing up; at its next start this one joins in")
 	for range 10 {
-		select {
-		case <-ctx.Done():
+		if rest(ctx, time.Second); ctx.Err() != nil {
 			return ctx.Err()
-		case <-time.After(time.Second):
 		}
-		recovery, readErr := m.recall(ctx, "recovery")
+		recovery, readErr := m.env.recall(ctx, "recovery")
 		if readErr != nil {
 			return readErr
 		}

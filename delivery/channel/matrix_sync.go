@@ -39,10 +39,7 @@ func (m *matrix) Run(ctx context.Context) error {
 		if time.Since(began) > syncMaxPause {
 			pause = syncPause
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
+		rest(ctx, pause)
 		pause = min(2*pause, syncMaxPause)
 	}
 	return nil
@@ -55,7 +52,7 @@ func (m *matrix) listen(ctx context.Context) error {
 		return err
 	}
 	key := matrixKey("sync", d.DeviceID.String())
-	since, err := m.recall(ctx, key)
+	since, err := m.env.recall(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -207,7 +204,7 @@ func (e *matrixEar) invited(ctx context.Context, room id.RoomID, state []*mevent
 // receipts reports what was read in a room. A receipt stands at one event, and
 // says that all before it was read too.
 func (e *matrixEar) receipts(ctx context.Context, room id.RoomID, receipt *mevent.Event) error {
-	unread, err := e.recall(ctx, matrixKey("unread", room.String()))
+	unread, err := e.env.recall(ctx, matrixKey("unread", room.String()))
 	if err != nil || unread == "" {
 		return err
 	}
@@ -241,7 +238,7 @@ func (e *matrixEar) read(ctx context.Context, room id.RoomID, at id.EventID, whe
 			continue
 		}
 		job, key := e.jobOf(message), matrixKey("read", message.ID.String())
-		if known, err := e.recall(ctx, key); err != nil || known != "" {
+		if known, err := e.env.recall(ctx, key); err != nil || known != "" {
 			return err
 		}
 		err := e.env.Report(ctx, delivery.Report{Job: job, What: delivery.WasRead, At: when})

@@ -3,7 +3,6 @@ package channel
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/url"
 	"regexp"
 	"strings"
@@ -67,12 +66,6 @@ func (o *TelegramOptions) Open(env Env) (delivery.Channel, error) {
 	base, err := o.address("https://api.telegram.org/bot" + o.Token)
 	if err != nil {
 		return nil, err
-	}
-	if env.Memory == nil {
-		env.Memory = &delivery.Scratch{}
-	}
-	if env.Log == nil {
-		env.Log = slog.New(slog.DiscardHandler)
 	}
 	_, secret, _ := strings.Cut(o.Token, ":")
 	t := &telegram{

@@ -85,7 +85,7 @@ func (t *telegramPoll) hold(ctx context.Context) (bool, error) {
 	if err != nil || added {
 		return added, err
 	}
-	holder, err := t.recall(ctx, leaseKey)
+	holder, err := t.env.recall(ctx, leaseKey)
 	if err != nil || holder != t.self {
 		return false, err
 	}
@@ -96,14 +96,14 @@ func (t *telegramPoll) hold(ctx context.Context) (bool, error) {
 func (t *telegramPoll) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	if holder, err := t.recall(ctx, leaseKey); err == nil && holder == t.self {
-		t.forget(ctx, leaseKey)
+	if holder, err := t.env.recall(ctx, leaseKey); err == nil && holder == t.self {
+		t.env.forget(ctx, leaseKey)
 	}
 }
 
 // poll asks once and acts on what comes.
 func (t *telegramPoll) poll(ctx context.Context) error {
-	known, err := t.recall(ctx, offsetKey)
+	known, err := t.env.recall(ctx, offsetKey)
 	if err != nil {
 		return err
 	}
@@ -167,12 +167,4 @@ func quiet(ctx context.Context, err error) error {
 		return plainly(err)
 	}
 	return nil
-}
-
-// rest waits for a while, or until ctx ends.
-func rest(ctx context.Context, span time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(span):
-	}
 }

@@ -129,8 +129,8 @@ func (t *telegram) mend(ctx context.Context, p delivery.Parcel, refused *telegra
 		*m = t.audio(ctx, p)
 		return true
 	case newTopic:
-		t.forget(ctx, telegramThread("topic", *to, p.Note))
-		t.forget(ctx, forumKey(to.chat)) // its topics may be switched off
+		t.env.forget(ctx, telegramThread("topic", *to, p.Note))
+		t.env.forget(ctx, forumKey(to.chat)) // its topics may be switched off
 		return !to.fixed
 	case chatClosed:
 		if to.linked == "" {
@@ -157,7 +157,7 @@ func (t *telegram) message(ctx context.Context, p delivery.Parcel, chat telegram
 	if p.Note.Kind == delivery.Video {
 		return telegramVideo(p), nil
 	}
-	silent, err := t.recall(ctx, silentKey(chat))
+	silent, err := t.env.recall(ctx, silentKey(chat))
 	if err != nil {
 		return telegramSend{}, err
 	}
