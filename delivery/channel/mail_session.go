@@ -268,10 +268,7 @@ func (s *session) failed(err error) *delivery.SendError {
 func (s *session) refused(code int) *delivery.SendError {
 	r := find(slices.Concat(mailReplies, mailRefusals[s.step]), code)
 	failed := &delivery.SendError{Outcome: r.outcome, Status: code, Credentials: r.credentials}
-	failed.Err = fmt.Errorf("the server answered %d to %s", code, s.step)
-	if r.hint != "" {
-		failed.Err = fmt.Errorf("%w: %s", failed.Err, r.hint)
-	}
+	failed.Err = hinted(fmt.Errorf("the server answered %d to %s", code, s.step), r.hint)
 	return failed
 }
 

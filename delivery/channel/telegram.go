@@ -40,9 +40,7 @@ func (o *TelegramOptions) Validate() error {
 	default:
 		wrong = append(wrong, &settingError{"updates", fmt.Sprintf("expected poll, webhook or off, not %q", o.Updates)})
 	}
-	if o.Ack != "accepted" {
-		wrong = append(wrong, &settingError{"ack", fmt.Sprintf("expected accepted, not %q: Telegram tells a bot nothing more about a message", o.Ack)})
-	}
+	wrong = append(wrong, o.onlyAccepted("Telegram tells a bot nothing more about a message"))
 	return errors.Join(wrong...)
 }
 

@@ -102,10 +102,7 @@ func telegramFields(params []byte) (map[string]string, error) {
 func (t *telegram) refused(said telegramAnswer, after time.Duration, n delivery.Note) *telegramError {
 	fault := findTelegram(said)
 	failed := &delivery.SendError{Outcome: fault.outcome, Status: said.Code, Credentials: fault.credentials}
-	failed.Err = fmt.Errorf("the service answered %d %s", said.Code, http.StatusText(said.Code))
-	if fault.hint != "" {
-		failed.Err = fmt.Errorf("%w: %s", failed.Err, fault.hint)
-	}
+	failed.Err = hinted(fmt.Errorf("the service answered %d %s", said.Code, http.StatusText(said.Code)), fault.hint)
 	if fault.outcome != delivery.Dead {
 		failed.After = max(after, min(time.Duration(said.Parameters.RetryAfter)*time.Second, maxRetryAfter))
 	}

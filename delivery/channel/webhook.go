@@ -21,9 +21,7 @@ type WebhookOptions struct {
 // Validate returns everything that is wrong with the settings, joined, or nil.
 func (o *WebhookOptions) Validate() error {
 	wrong := checkHook(o.URL, o.Secret, o.HTTP)
-	if o.Ack != "accepted" {
-		wrong = append(wrong, &settingError{"ack", fmt.Sprintf("expected accepted, not %q: a webhook can say nothing more about a note", o.Ack)})
-	}
+	wrong = append(wrong, o.onlyAccepted("a webhook can say nothing more about a note"))
 	return errors.Join(wrong...)
 }
 
