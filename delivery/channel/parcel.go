@@ -91,7 +91,7 @@ func (f *wholeFile) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	n, err := f.ReadCloser.Read(p[:min(int64(len(p)), f.left)])
-	if f.left -= int64(n); err == io.EOF && f.left > 0 { //nolint:errorlint // readers return it bare
+	if f.left -= int64(n); err == io.EOF && f.left > 0 {
 		err = errShort
 	}
 	return n, err
