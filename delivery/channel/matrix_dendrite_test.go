@@ -294,17 +294,23 @@ func (b *bot) reopen(t *testing.T) {
 	b.matrix = c.(*matrix)
 }
 
-// listening runs the channel's sync until the test ends.
+// listening runs the channel's sync until the test ends: again and again, as the
+// gateway does.
 func (b *bot) listening(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- b.Run(ctx) }()
+	var running sync.WaitGroup
+	running.Go(func() {
+		for ctx.Err() == nil {
+			if err := b.Run(ctx); err != nil {
+				t.Logf("listening ended: %v", err)
+			}
+			rest(ctx, time.Second)
+		}
+	})
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		running.Wait()
 	})
 }
 

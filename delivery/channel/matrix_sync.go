@@ -15,13 +15,10 @@ import (
 	"github.com/afterbeep/afterbeep/delivery"
 )
 
-// How long a sync waits for news, the first for all there is, and the listener
-// after a failure.
+// How long a sync waits for news, and the first one for all there is.
 const (
-	syncFirst    = 5 * time.Minute
 	syncPatience = 30 * time.Second
-	syncPause    = 2 * time.Second
-	syncMaxPause = time.Minute
+	syncFirst    = 5 * time.Minute
 )
 
 // syncFilter leaves out what is not listened to (Client-Server API 6.2).
@@ -30,17 +27,8 @@ const syncFilter = `{"presence":{"not_types":["*"]},"room":{"timeline":{"limit":
 // Run listens to the account's rooms: to read receipts, invitations, and what
 // people write to it. Each machine of a fleet listens with its own device.
 func (m *matrix) Run(ctx context.Context) error {
-	pause := syncPause
-	for ctx.Err() == nil {
-		began := time.Now()
-		if err := m.listen(ctx); ctx.Err() == nil {
-			m.env.Log.Warn("matrix: listening failed, trying again", "channel", m.env.Name, "error", m.failure(err))
-		}
-		if time.Since(began) > syncMaxPause {
-			pause = syncPause
-		}
-		rest(ctx, pause)
-		pause = min(2*pause, syncMaxPause)
+	if err := m.listen(ctx); ctx.Err() == nil {
+		return m.failure(err)
 	}
 	return nil
 }
