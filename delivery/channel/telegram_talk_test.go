@@ -232,7 +232,7 @@ func FuzzTelegramUpdate(f *testing.F) {
 			return
 		}
 		mailbox := "+4930123456"
-		chats := &linkedChats{codes: map[string]string{"C0DE": mailbox}, of: map[string]string{}}
+		chats := newChats(map[string]string{"C0DE": mailbox})
 		c, opened := telegramFor(silent).Open(Env{Name: "chat", Log: slog.New(slog.DiscardHandler), Chats: chats, Memory: new(delivery.Scratch)})
 		if opened != nil {
 			t.Fatal(opened)
