@@ -61,7 +61,7 @@ func (m *matrix) openCrypt(ctx context.Context, d *matrixDevice, kept keptDevice
 		return nil, err
 	}
 	if err := m.verifyDevice(ctx, c); err != nil {
-		m.env.Log.Warn("matrix: the device is not cross-signed, clients will warn of it", "channel", m.env.Name, "error", m.failure(err))
+		m.env.Log.Warn("the device is not cross-signed, clients will warn of it", "error", m.failure(err))
 	}
 	return c, nil
 }

@@ -175,7 +175,7 @@ func (e *matrixEar) invited(ctx context.Context, room id.RoomID, state []*mevent
 		}
 		if _, err := e.device.JoinRoomByID(ctx, room); err != nil {
 			if saysNo(err) {
-				e.env.Log.Warn("matrix: an invitation could not be accepted", "channel", e.env.Name, "error", e.failure(err))
+				e.env.Log.Warn("an invitation could not be accepted", "error", e.failure(err))
 				continue
 			}
 			return err
@@ -216,7 +216,7 @@ func (e *matrixEar) read(ctx context.Context, room id.RoomID, at id.EventID, whe
 	around, err := e.device.Context(ctx, room, at, nil, 100)
 	if err != nil {
 		if saysNo(err) {
-			e.env.Log.Warn("matrix: what was read could not be looked up", "channel", e.env.Name, "error", e.failure(err))
+			e.env.Log.Warn("what was read could not be looked up", "error", e.failure(err))
 			return nil
 		}
 		return err

@@ -130,6 +130,6 @@ func (e *matrixEar) say(ctx context.Context, to *mevent.Event, body string) {
 		_, err = place.put(ctx, answer, "reply-"+to.ID.String())
 	}
 	if err != nil {
-		e.env.Log.Warn("matrix: an answer could not be written", "channel", e.env.Name, "error", e.failure(err))
+		e.env.Log.Warn("an answer could not be written", "error", e.failure(err))
 	}
 }

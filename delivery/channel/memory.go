@@ -52,14 +52,14 @@ func unkept(err error) *delivery.SendError {
 // remember keeps what only makes things nicer: a failure is logged.
 func (e Env) remember(ctx context.Context, entry delivery.Entry) {
 	if err := e.Memory.Put(ctx, entry); err != nil {
-		e.Log.Warn("the channel cannot remember", "channel", e.Name, "error", err)
+		e.Log.Warn("the channel cannot remember", "error", err)
 	}
 }
 
 // forget is to Delete what remember is to Put.
 func (e Env) forget(ctx context.Context, key string) {
 	if err := e.Memory.Delete(ctx, key); err != nil {
-		e.Log.Warn("the channel cannot forget", "channel", e.Name, "error", err)
+		e.Log.Warn("the channel cannot forget", "error", err)
 	}
 }
 

@@ -30,11 +30,11 @@ type Options interface {
 
 // Env is what a channel gets from the gateway.
 type Env struct {
-	Log       *slog.Logger
-	UserAgent string // "afterbeep/VERSION"
-	Name      string // of the channel in the configuration file
-	PublicURL string // where /callback/NAME is reached from outside, without a slash at its end; "" for nowhere
-	Folder    string // the channel's own, below the store's, for its user alone; "" when it is only tried
+	Log       *slog.Logger // says which channel it is
+	UserAgent string       // "afterbeep/VERSION"
+	Name      string       // of the channel in the configuration file
+	PublicURL string       // where /callback/NAME is reached from outside, without a slash at its end; "" for nowhere
+	Folder    string       // the channel's own, below the store's, for its user alone; "" when it is only tried
 
 	Memory delivery.Memory // its own
 	Chats  delivery.Chats  // linked at this channel

@@ -137,7 +137,7 @@ func (t *telegram) mend(ctx context.Context, p delivery.Parcel, refused *telegra
 			return false
 		}
 		if err := t.unlink(ctx, telegramChat(to.linked)); err != nil {
-			t.env.Log.Warn("a chat that is closed to the bot is still linked", "channel", t.env.Name, "note_id", p.Note.ID, "error", plainly(err))
+			t.env.Log.Warn("a chat that is closed to the bot is still linked", "note_id", p.Note.ID, "error", plainly(err))
 		}
 	case noRemedy, noTopics, dropHook:
 	}
@@ -189,7 +189,7 @@ func (t *telegram) audio(ctx context.Context, p delivery.Parcel) telegramSend {
 	}
 	mp3, err := p.Convert(ctx, mp3Type)
 	if err != nil {
-		t.env.Log.Warn("note cannot be converted to MP3; it goes as a file", "channel", t.env.Name, "note_id", p.Note.ID, "error", err)
+		t.env.Log.Warn("note cannot be converted to MP3; it goes as a file", "note_id", p.Note.ID, "error", err)
 		return document(p, "note.ogg", "audio/ogg")
 	}
 	m := withCaption(p, "sendAudio", &formFile{

@@ -92,7 +92,7 @@ func (t *telegram) topic(ctx context.Context, to telegramTarget, n delivery.Note
 	}
 	err = t.aside(ctx, "createForumTopic", map[string]any{"chat_id": to.chat, "name": topicName(n)}, &made, n)
 	if refused := (*telegramError)(nil); errors.As(err, &refused) && refused.fault.remedy == noTopics {
-		t.env.Log.Warn("the bot may not make topics in a forum: notes go to its general one; let it manage topics", "channel", t.env.Name, "note_id", n.ID)
+		t.env.Log.Warn("the bot may not make topics in a forum: notes go to its general one; let it manage topics", "note_id", n.ID)
 		t.remember(ctx, n.Recipient.Number, forumKey(to.chat), "no", rememberRefused)
 		return 0, nil
 	}

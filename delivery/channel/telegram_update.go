@@ -195,6 +195,6 @@ func (t *telegram) say(ctx context.Context, m *telegramHeard, words string) {
 		_, err = t.call(ctx, "sendMessage", answer, nil, delivery.Note{})
 	}
 	if err != nil {
-		t.env.Log.Warn("a person's message to the bot is not answered", "channel", t.env.Name, "error", plainly(err))
+		t.env.Log.Warn("a person's message to the bot is not answered", "error", plainly(err))
 	}
 }
