@@ -50,7 +50,7 @@ func (g *gateway) openChannels() (err error) {
 // env is what a channel gets, but for a folder.
 func (g *gateway) env(name string) channel.Env {
 	env := trialEnv(g.cfg, name)
-	env.Log = g.log
+	env.Log = g.log.With("channel", name)
 	env.Memory = g.store.Memory(name)
 	env.Chats = delivery.NewChats(env.Memory)
 	env.Report = func(ctx context.Context, r delivery.Report) error { return g.worker.Report(ctx, name, r) }

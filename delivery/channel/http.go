@@ -37,6 +37,15 @@ func (o *HTTP) validate() (wrong []error) {
 	return wrong
 }
 
+// onlyAccepted is what is wrong with ack, or nil, where the service tells
+// nothing after it took a note.
+func (o *HTTP) onlyAccepted(why string) error {
+	if o.Ack == string(delivery.WasAccepted) {
+		return nil
+	}
+	return &settingError{"ack", fmt.Sprintf("expected accepted, not %q: %s", o.Ack, why)}
+}
+
 // address is where requests go: the service's own URL, on the server of
 // api_url where there is one.
 func (o *HTTP) address(own string) (*url.URL, error) {
@@ -193,14 +202,19 @@ func (c *client) verdict(rules []rule, a answer, n delivery.Note) (delivery.Rece
 		return delivery.Receipt{Detail: said}, nil
 	}
 	failed := &delivery.SendError{Outcome: r.outcome, Status: a.status, Credentials: r.credentials}
-	failed.Err = errors.New("the service answered " + said)
-	if r.hint != "" {
-		failed.Err = fmt.Errorf("%w: %s", failed.Err, r.hint)
-	}
+	failed.Err = hinted(errors.New("the service answered "+said), r.hint)
 	if r.outcome != delivery.Dead {
 		failed.After = a.after
 	}
 	return delivery.Receipt{Detail: c.redact.excerpt(a.body, n)}, failed
+}
+
+// hinted adds what to do about an error, "" for nothing.
+func hinted(err error, hint string) error {
+	if hint == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, hint)
 }
 
 func find(rules []rule, status int) rule {

@@ -36,9 +36,7 @@ func (o *MailOptions) Validate() error {
 	if o.APIURL != "" {
 		wrong = append(wrong, &settingError{"api_url", "server names the mail server; take this away"})
 	}
-	if o.Ack != "accepted" {
-		wrong = append(wrong, &settingError{"ack", fmt.Sprintf("expected accepted, not %q: a mail server says nothing more about a message", o.Ack)})
-	}
+	wrong = append(wrong, o.onlyAccepted("a mail server says nothing more about a message"))
 	if _, _, err := mailServer(o.Server); err != nil {
 		wrong = append(wrong, &settingError{"server", err.Error()})
 	}

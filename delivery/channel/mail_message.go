@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
-	"io"
 	netmail "net/mail"
 	"strings"
 	"time"
@@ -73,14 +72,6 @@ func (m *mail) sender(texts *text.Texts, c delivery.Caller) string {
 		return name
 	}
 	return name + " via " + m.from.Name
-}
-
-// pageOf is a link to a page that plays the note; "" where there is none.
-func pageOf(p delivery.Parcel) string {
-	if p.Page == nil {
-		return ""
-	}
-	return p.Page(time.Now().Add(linkLife))
 }
 
 // threadKey is where the memory has the secret of the threads' names.
@@ -147,10 +138,8 @@ func mailBody(msg *gomail.Msg, texts *text.Texts, caption text.Caption, page str
 	return nil
 }
 
-const (
-	mp3Type = "audio/mpeg" // what every mail program plays
-	maxMail = 16 << 20     // bytes of a file that are held in memory for a message
-)
+// maxMail is how much of a file is held in memory for a message.
+const maxMail = 16 << 20 // bytes
 
 // mailAttach adds the note's file. A voice note becomes an MP3; what cannot be
 // converted goes as it is, for a note that plays in some programs is more than
@@ -169,6 +158,9 @@ func mailAttach(ctx context.Context, msg *gomail.Msg, p delivery.Parcel) error {
 		return &delivery.SendError{Outcome: delivery.Retry, Err: errors.New("the time for an attempt was over before the note was an MP3")}
 	}
 	if err != nil {
+		if n.Media.Bytes > maxMail {
+			return &delivery.SendError{Outcome: delivery.Dead, Err: fmt.Errorf("the file has %d bytes, an e-mail carries %d; deliver by a channel that sends a link", n.Media.Bytes, maxMail)}
+		}
 		mimeType, ending = n.Media.Type, extension(n.Media.Type)
 		if content, err = readNote(ctx, p); err != nil {
 			return err
@@ -178,26 +170,6 @@ func mailAttach(ctx context.Context, msg *gomail.Msg, p delivery.Parcel) error {
 		return &delivery.SendError{Outcome: delivery.Dead, Err: fmt.Errorf("attaching the note: %w", err)}
 	}
 	return nil
-}
-
-// readNote is the note's file as it is.
-func readNote(ctx context.Context, p delivery.Parcel) ([]byte, error) {
-	if p.Note.Media.Bytes > maxMail {
-		return nil, &delivery.SendError{Outcome: delivery.Dead, Err: fmt.Errorf("the file has %d bytes, an e-mail carries %d; deliver by a channel that sends a link", p.Note.Media.Bytes, maxMail)}
-	}
-	file, err := p.Open(ctx)
-	if err != nil {
-		return nil, unreadable(err)
-	}
-	defer func() { _ = file.Close() }() // only read from
-	content, err := io.ReadAll(io.LimitReader(file, maxMail))
-	if err == nil && int64(len(content)) != p.Note.Media.Bytes {
-		err = fmt.Errorf("it has %d bytes, not the %d that were kept", len(content), p.Note.Media.Bytes)
-	}
-	if err != nil {
-		return nil, unreadable(err)
-	}
-	return content, nil
 }
 
 // fileName is what the attachment is saved as, without its ending: the kind,

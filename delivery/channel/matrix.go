@@ -3,7 +3,6 @@ package channel
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
@@ -144,26 +143,6 @@ func (m *matrix) Close() error {
 		m.device = nil
 	}
 	return m.client.Close()
-}
-
-// remember keeps a value for what only makes things nicer: that it failed is
-// logged.
-func (m *matrix) remember(ctx context.Context, e delivery.Entry) {
-	if err := m.env.Memory.Put(ctx, e); err != nil {
-		m.env.Log.Warn("matrix: a value is not remembered", "channel", m.env.Name, "error", err)
-	}
-}
-
-// recall returns what was remembered, "" for nothing.
-func (m *matrix) recall(ctx context.Context, key string) (string, error) {
-	value, err := m.env.Memory.Get(ctx, key)
-	if errors.Is(err, delivery.ErrNotFound) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("what was remembered cannot be read: %w", err)
-	}
-	return string(value), nil
 }
 
 // matrixKey joins the parts of a key of the memory.

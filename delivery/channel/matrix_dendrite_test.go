@@ -205,66 +205,20 @@ func (r *reports) of(job string) (n int) {
 	return n
 }
 
-// links are the chats of a test: the code CODE-MAILBOX links MAILBOX, once.
-type links struct {
-	mu    sync.Mutex
-	chats map[string]string
-	used  map[string]bool
-}
-
-func (l *links) Of(_ context.Context, mailbox string) (string, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.chats[mailbox] == "" {
-		return "", delivery.ErrNotFound
-	}
-	return l.chats[mailbox], nil
-}
-
-func (l *links) Link(_ context.Context, code, address string) (string, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	mailbox, ok := strings.CutPrefix(code, "CODE-")
-	if !ok || l.used[code] {
-		return "", delivery.ErrNotFound
-	}
-	if l.used == nil {
-		l.used, l.chats = map[string]bool{}, map[string]string{}
-	}
-	l.used[code], l.chats[mailbox] = true, address
-	return mailbox, nil
-}
-
-func (l *links) Unlink(_ context.Context, address string) (n int, _ error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for mailbox, chat := range l.chats {
-		if chat == address {
-			delete(l.chats, mailbox)
-			n++
-		}
-	}
-	return n, nil
-}
-
-func (l *links) Code(context.Context, string) (string, time.Time, error) { return "", time.Time{}, nil }
-
-func (l *links) Revoke(context.Context, string) error { return nil }
-
 // bot is a channel under test on a homeserver, and what it has around it.
 type bot struct {
 	*matrix
 	o       *MatrixOptions
 	env     Env
 	reports *reports
-	links   *links
+	links   *linkedChats
 }
 
 // bot makes the account afterbeep-NAME and opens a channel for it.
 func (d *dendrite) bot(t *testing.T, name string, change func(*MatrixOptions)) *bot {
 	t.Helper()
 	d.newAccount(t, name)
-	b := &bot{reports: &reports{}, links: &links{}}
+	b := &bot{reports: &reports{}, links: newChats(map[string]string{"CODE": "+4930123456"})}
 	b.o = &MatrixOptions{Homeserver: d.url, User: "@" + name + ":localhost", Password: matrixPassword, HTTP: defaultHTTP()}
 	b.o.AllowPrivate = true
 	if change != nil {
@@ -294,17 +248,23 @@ func (b *bot) reopen(t *testing.T) {
 	b.matrix = c.(*matrix)
 }
 
-// listening runs the channel's sync until the test ends.
+// listening runs the channel's sync until the test ends: again and again, as the
+// gateway does.
 func (b *bot) listening(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- b.Run(ctx) }()
+	var running sync.WaitGroup
+	running.Go(func() {
+		for ctx.Err() == nil {
+			if err := b.Run(ctx); err != nil {
+				t.Logf("listening ended: %v", err)
+			}
+			rest(ctx, time.Second)
+		}
+	})
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		running.Wait()
 	})
 }
 

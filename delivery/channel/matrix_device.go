@@ -193,6 +193,6 @@ func (d *matrixDevice) close(log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if _, err := d.Logout(ctx); err != nil {
-		log.Warn("matrix: the login for this trial could not be ended")
+		log.Warn("the login for this trial could not be ended")
 	}
 }

@@ -93,7 +93,7 @@ func (m *matrix) ghost(n delivery.Note) *mautrix.Client {
 // before it writes: its name is in clear there.
 func (m *matrix) register(ctx context.Context, ghost *mautrix.Client, n delivery.Note) error {
 	key, name := matrixKey("ghost", ghost.UserID.String()), ghostName(n)
-	known, err := m.recall(ctx, key)
+	known, err := m.env.recall(ctx, key)
 	if err != nil || known == name {
 		return err
 	}
@@ -106,7 +106,7 @@ func (m *matrix) register(ctx context.Context, ghost *mautrix.Client, n delivery
 	if err != nil {
 		return asService(err)
 	}
-	m.remember(ctx, delivery.Entry{Key: key, Value: []byte(name), For: matrixLife, Mailbox: n.Recipient.Number})
+	m.env.remember(ctx, delivery.Entry{Key: key, Value: []byte(name), For: matrixLife, Mailbox: n.Recipient.Number})
 	return nil
 }
 

@@ -2,7 +2,6 @@ package channel
 
 import (
 	"html"
-	"mime"
 	"strings"
 
 	mevent "maunium.net/go/mautrix/event"
@@ -30,7 +29,7 @@ func matrixMessage(n delivery.Note, repeat bool) *matrixEvent {
 	if n.Kind == delivery.Missed {
 		return &matrixEvent{MessageEventContent: message}
 	}
-	message.Info = &mevent.FileInfo{MimeType: mimeType(n), Size: int(n.Media.Bytes), Duration: int(n.Duration.Milliseconds())}
+	message.Info = &mevent.FileInfo{MimeType: bareType(n.Media.Type), Size: int(n.Media.Bytes), Duration: int(n.Duration.Milliseconds())}
 	if n.Kind == delivery.Video {
 		message.MsgType, message.FileName = mevent.MsgVideo, "video-message.mp4"
 		return &matrixEvent{MessageEventContent: message}
@@ -48,15 +47,6 @@ func waveform1024(points []byte) []int {
 		stretched[i] = int(p) * 1024 / 255
 	}
 	return stretched
-}
-
-// mimeType is the type of a note's file without parameters: servers and clients
-// of Matrix know audio/ogg alone.
-func mimeType(n delivery.Note) string {
-	if kind, _, err := mime.ParseMediaType(n.Media.Type); err == nil {
-		return kind
-	}
-	return n.Media.Type
 }
 
 // captionHTML is the caption with its title in bold and the number to be

@@ -40,8 +40,11 @@ func (m *matrix) place(ctx context.Context, d *matrixDevice, p delivery.Parcel) 
 	address := p.Address
 	if address == "" {
 		var err error
-		if address, err = m.linked(ctx, p.Note.Recipient.Number); err != nil {
+		if address, err = m.env.linkedChat(ctx, p.Note.Recipient.Number, "@maria:example.org"); err != nil {
 			return matrixPlace{}, err
+		}
+		if !matrixAddress.MatchString(address) {
+			return matrixPlace{}, &delivery.SendError{Outcome: delivery.Dead, Err: errors.New("the chat that the mailbox has linked is not of Matrix; link one anew on its inbox page")}
 		}
 	}
 	to := matrixPlace{device: d, room: id.RoomID(address)}
@@ -72,20 +75,6 @@ func (m *matrix) place(ctx context.Context, d *matrixDevice, p delivery.Parcel) 
 		to.ghost, err = m.enterAs(ctx, d, ghost, to.room, p.Note)
 	}
 	return to, err
-}
-
-// linked is the chat that a mailbox has linked to itself.
-func (m *matrix) linked(ctx context.Context, mailbox string) (string, error) {
-	address, err := m.env.Chats.Of(ctx, mailbox)
-	switch {
-	case errors.Is(err, delivery.ErrNotFound):
-		return "", &delivery.SendError{Outcome: delivery.Dead, Err: errors.New("the mailbox has not linked a chat of this channel: link one on its inbox page, or give the target an address, like NAME:@maria:example.org; then redrive the note")}
-	case err != nil:
-		return "", &delivery.SendError{Outcome: delivery.Retry, Err: fmt.Errorf("the linked chat cannot be looked up: %w", err)}
-	case !matrixAddress.MatchString(address):
-		return "", &delivery.SendError{Outcome: delivery.Dead, Err: errors.New("the chat that the mailbox has linked is not of Matrix; link one anew on its inbox page")}
-	}
-	return address, nil
 }
 
 // encryptedRoom asks for each note: nothing must go in clear into a room that
@@ -172,7 +161,7 @@ func (m *matrix) chatWith(ctx context.Context, to matrixPlace, user id.UserID, n
 // knownChat is the direct chat that is remembered, "" when there is none or the
 // user has left it.
 func (m *matrix) knownChat(ctx context.Context, to matrixPlace, user id.UserID) (id.RoomID, error) {
-	known, err := m.recall(ctx, directKey(user, to.sender().UserID))
+	known, err := m.env.recall(ctx, directKey(user, to.sender().UserID))
 	if err != nil || known == "" {
 		return "", err
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -69,13 +68,13 @@ func (m *matrix) write(ctx context.Context, d *matrixDevice, p delivery.Parcel) 
 		return delivery.Receipt{}, err
 	}
 	// Before the note: its read receipt may be quicker than the answer.
-	m.remember(ctx, delivery.Entry{Key: matrixKey("unread", to.room.String()), Value: []byte(p.Key), For: matrixLife, Mailbox: p.Note.Recipient.Number})
+	m.env.remember(ctx, delivery.Entry{Key: matrixKey("unread", to.room.String()), Value: []byte(p.Key), For: matrixLife, Mailbox: p.Note.Recipient.Number})
 	sent, err := to.put(ctx, message, p.Key)
 	if err != nil {
 		return delivery.Receipt{}, err
 	}
 	if sent != "" && to.ghost == nil {
-		m.remember(ctx, delivery.Entry{Key: callerKey(to, p.Note), Value: []byte(sent), For: matrixLife, Mailbox: p.Note.Recipient.Number})
+		m.env.remember(ctx, delivery.Entry{Key: callerKey(to, p.Note), Value: []byte(sent), For: matrixLife, Mailbox: p.Note.Recipient.Number})
 	}
 	return delivery.Receipt{ID: sent.String(), Detail: "200 OK"}, nil
 }
@@ -173,7 +172,7 @@ func (m *matrix) attach(ctx context.Context, to matrixPlace, p delivery.Parcel, 
 		return nil
 	}
 	key := matrixKey("upload", p.Note.ID, to.room.String())
-	known, err := m.recall(ctx, key)
+	known, err := m.env.recall(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -186,7 +185,7 @@ func (m *matrix) attach(ctx context.Context, to matrixPlace, p delivery.Parcel, 
 		if err != nil {
 			return fmt.Errorf("an upload cannot be remembered: %w", err)
 		}
-		m.remember(ctx, delivery.Entry{Key: key, Value: text, For: 24 * time.Hour, Mailbox: p.Note.Recipient.Number})
+		m.env.remember(ctx, delivery.Entry{Key: key, Value: text, For: 24 * time.Hour, Mailbox: p.Note.Recipient.Number})
 	}
 	if u.File != nil {
 		message.File = &mevent.EncryptedFileInfo{EncryptedFile: *u.File, URL: u.URL}
@@ -201,20 +200,12 @@ func (to matrixPlace) upload(ctx context.Context, p delivery.Parcel) (upload, er
 	if p.Note.Media.Bytes > maxMatrixFile {
 		return upload{}, &delivery.SendError{Outcome: delivery.Dead, Err: fmt.Errorf("the file has %d bytes, at most %d are sent", p.Note.Media.Bytes, maxMatrixFile)}
 	}
-	file, err := p.Open(ctx)
+	content, err := readNote(ctx, p)
 	if err != nil {
-		return upload{}, unreadable(err)
-	}
-	defer func() { _ = file.Close() }() // only read from
-	content, err := io.ReadAll(io.LimitReader(file, maxMatrixFile))
-	if err == nil && p.Note.Media.Bytes > 0 && int64(len(content)) != p.Note.Media.Bytes {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return upload{}, unreadable(err)
+		return upload{}, err
 	}
 	var u upload
-	kind := mimeType(p.Note)
+	kind := bareType(p.Note.Media.Type)
 	if to.encrypted {
 		u.File = attachment.NewEncryptedFile()
 		u.File.EncryptInPlace(content)
@@ -234,7 +225,7 @@ func (m *matrix) follow(ctx context.Context, to matrixPlace, n delivery.Note, me
 	if to.ghost != nil || n.Caller.Private || n.Caller.Number == "" {
 		return nil
 	}
-	last, err := m.recall(ctx, callerKey(to, n))
+	last, err := m.env.recall(ctx, callerKey(to, n))
 	if err == nil && last != "" {
 		message.RelatesTo = (&mevent.RelatesTo{}).SetReplyTo(id.EventID(last))
 	}

@@ -15,13 +15,10 @@ import (
 	"github.com/afterbeep/afterbeep/delivery"
 )
 
-// How long a sync waits for news, the first for all there is, and the listener
-// after a failure.
+// How long a sync waits for news, and the first one for all there is.
 const (
-	syncFirst    = 5 * time.Minute
 	syncPatience = 30 * time.Second
-	syncPause    = 2 * time.Second
-	syncMaxPause = time.Minute
+	syncFirst    = 5 * time.Minute
 )
 
 // syncFilter leaves out what is not listened to (Client-Server API 6.2).
@@ -30,20 +27,8 @@ const syncFilter = `{"presence":{"not_types":["*"]},"room":{"timeline":{"limit":
 // Run listens to the account's rooms: to read receipts, invitations, and what
 // people write to it. Each machine of a fleet listens with its own device.
 func (m *matrix) Run(ctx context.Context) error {
-	pause := syncPause
-	for ctx.Err() == nil {
-		began := time.Now()
-		if err := m.listen(ctx); ctx.Err() == nil {
-			m.env.Log.Warn("matrix: listening failed, trying again", "channel", m.env.Name, "error", m.failure(err))
-		}
-		if time.Since(began) > syncMaxPause {
-			pause = syncPause
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, syncMaxPause)
+	if err := m.listen(ctx); ctx.Err() == nil {
+		return m.failure(err)
 	}
 	return nil
 }
@@ -55,7 +40,7 @@ func (m *matrix) listen(ctx context.Context) error {
 		return err
 	}
 	key := matrixKey("sync", d.DeviceID.String())
-	since, err := m.recall(ctx, key)
+	since, err := m.env.recall(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -190,7 +175,7 @@ func (e *matrixEar) invited(ctx context.Context, room id.RoomID, state []*mevent
 		}
 		if _, err := e.device.JoinRoomByID(ctx, room); err != nil {
 			if saysNo(err) {
-				e.env.Log.Warn("matrix: an invitation could not be accepted", "channel", e.env.Name, "error", e.failure(err))
+				e.env.Log.Warn("an invitation could not be accepted", "error", e.failure(err))
 				continue
 			}
 			return err
@@ -207,7 +192,7 @@ func (e *matrixEar) invited(ctx context.Context, room id.RoomID, state []*mevent
 // receipts reports what was read in a room. A receipt stands at one event, and
 // says that all before it was read too.
 func (e *matrixEar) receipts(ctx context.Context, room id.RoomID, receipt *mevent.Event) error {
-	unread, err := e.recall(ctx, matrixKey("unread", room.String()))
+	unread, err := e.env.recall(ctx, matrixKey("unread", room.String()))
 	if err != nil || unread == "" {
 		return err
 	}
@@ -231,7 +216,7 @@ func (e *matrixEar) read(ctx context.Context, room id.RoomID, at id.EventID, whe
 	around, err := e.device.Context(ctx, room, at, nil, 100)
 	if err != nil {
 		if saysNo(err) {
-			e.env.Log.Warn("matrix: what was read could not be looked up", "channel", e.env.Name, "error", e.failure(err))
+			e.env.Log.Warn("what was read could not be looked up", "error", e.failure(err))
 			return nil
 		}
 		return err
@@ -241,7 +226,7 @@ func (e *matrixEar) read(ctx context.Context, room id.RoomID, at id.EventID, whe
 			continue
 		}
 		job, key := e.jobOf(message), matrixKey("read", message.ID.String())
-		if known, err := e.recall(ctx, key); err != nil || known != "" {
+		if known, err := e.env.recall(ctx, key); err != nil || known != "" {
 			return err
 		}
 		err := e.env.Report(ctx, delivery.Report{Job: job, What: delivery.WasRead, At: when})

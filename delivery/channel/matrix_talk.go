@@ -3,7 +3,6 @@ package channel
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -35,22 +34,14 @@ func (e *matrixEar) message(ctx context.Context, message *mevent.Event, until ti
 	if message.Type != mevent.EventMessage || message.Content.AsMessage().MsgType != mevent.MsgText {
 		return nil // notices are other bots' words
 	}
-	first, err := e.env.Memory.Add(ctx, delivery.Entry{Key: matrixKey("heard", message.ID.String()), For: matrixLife})
-	if err != nil {
-		return fmt.Errorf("a message cannot be marked as answered: %w", err)
-	}
-	if !first {
-		return nil
-	}
-	reply, err := e.reply(ctx, message.RoomID, message.Content.AsMessage().Body)
-	if err != nil {
-		// It is answered when it is heard again.
-		return errors.Join(err, e.env.Memory.Delete(ctx, matrixKey("heard", message.ID.String())))
-	}
-	if reply != "" {
-		e.say(ctx, message, reply)
-	}
-	return nil
+	entry := delivery.Entry{Key: matrixKey("heard", message.ID.String()), For: matrixLife}
+	return e.env.once(ctx, entry, func() error {
+		reply, err := e.reply(ctx, message.RoomID, message.Content.AsMessage().Body)
+		if err == nil && reply != "" {
+			e.say(ctx, message, reply)
+		}
+		return err
+	})
 }
 
 // The words that people write to the account.
@@ -96,21 +87,11 @@ func (e *matrixEar) reply(ctx context.Context, room id.RoomID, body string) (str
 	}
 	switch word {
 	case wordLink:
-		mailbox, err := e.env.Chats.Link(ctx, code, room.String())
-		if errors.Is(err, delivery.ErrNotFound) {
-			return t.BadCode, nil
-		}
-		if err != nil {
-			return "", fmt.Errorf("a chat cannot be linked: %w", err)
-		}
-		return fmt.Sprintf(t.Linked, text.Display(mailbox)) + " " + strings.ReplaceAll(t.StopWord, "/stop", "!stop"), nil // clients take words with / for their own
+		return e.env.link(ctx, t, code, room.String(), "!stop") // clients take words with / for their own
 	case wordStop:
-		ended, err := e.env.Chats.Unlink(ctx, room.String())
-		if err != nil {
-			return "", fmt.Errorf("a chat's link cannot be ended: %w", err)
-		}
-		if ended == 0 {
-			return "", nil
+		ended, err := e.env.unlink(ctx, room.String())
+		if err != nil || ended == 0 {
+			return "", err
 		}
 		return t.Unlinked, nil
 	case wordHelp:
@@ -149,6 +130,6 @@ func (e *matrixEar) say(ctx context.Context, to *mevent.Event, body string) {
 		_, err = place.put(ctx, answer, "reply-"+to.ID.String())
 	}
 	if err != nil {
-		e.env.Log.Warn("matrix: an answer could not be written", "channel", e.env.Name, "error", e.failure(err))
+		e.env.Log.Warn("an answer could not be written", "error", e.failure(err))
 	}
 }

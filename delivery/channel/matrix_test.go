@@ -372,7 +372,7 @@ func FuzzMatrixSync(f *testing.F) {
 	f.Add(`{"rooms":{"join":{"!a:b":{"timeline":{"events":[null,{"type":"m.room.message"}]},"ephemeral":{"events":[{"type":"m.receipt"}]}}}}}`)
 	f.Fuzz(func(t *testing.T, answer string) {
 		env := testEnv(t)
-		env.Chats = &links{}
+		env.Chats = newChats(nil)
 		m := openWith(t, matrixFor("http://127.0.0.1:1"), env).(*matrix)
 		ear := &matrixEar{matrix: m, device: &matrixDevice{Client: m.api(m.user, testToken)}}
 		var heard mautrix.RespSync

@@ -3,12 +3,15 @@ package channel
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -65,15 +68,10 @@ func testEnv(t *testing.T) Env {
 	return Env{
 		Log: slog.New(slog.DiscardHandler), UserAgent: "afterbeep/test",
 		Name: "chat", PublicURL: "https://notes.example", Folder: t.TempDir(),
-		Memory: new(delivery.Scratch), Chats: unlinked{},
+		Memory: new(delivery.Scratch), Chats: newChats(nil),
 		Report: func(context.Context, delivery.Report) error { return nil },
 	}
 }
-
-// unlinked are the chats of a channel that no mailbox is linked at.
-type unlinked struct{ delivery.Chats }
-
-func (unlinked) Of(context.Context, string) (string, error) { return "", delivery.ErrNotFound }
 
 // open makes a channel in a testEnv.
 func open(t *testing.T, o Options) delivery.Channel {
@@ -91,6 +89,67 @@ func openWith(t *testing.T, o Options, env Env) delivery.Channel {
 		t.Cleanup(func() { _ = closer.Close() })
 	}
 	return c
+}
+
+// linkedChats are the chats of a channel, in memory. A code can be used once.
+type linkedChats struct {
+	mu        sync.Mutex
+	codes, of map[string]string // by code: a mailbox; by mailbox: an address
+	failing   error             // answered in place of anything else
+}
+
+// newChats are chats that the codes can be used for.
+func newChats(mailboxByCode map[string]string) *linkedChats {
+	return &linkedChats{codes: maps.Clone(mailboxByCode), of: map[string]string{}}
+}
+
+func (l *linkedChats) Of(_ context.Context, mailbox string) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.of[mailbox] == "" && l.failing == nil {
+		return "", delivery.ErrNotFound
+	}
+	return l.of[mailbox], l.failing
+}
+
+func (l *linkedChats) Code(context.Context, string) (string, time.Time, error) {
+	return "", time.Time{}, errors.New("not asked for here")
+}
+
+func (l *linkedChats) Link(_ context.Context, code, address string) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	mailbox := l.codes[code]
+	switch {
+	case l.failing != nil:
+		return "", l.failing
+	case mailbox == "":
+		return "", delivery.ErrNotFound
+	}
+	delete(l.codes, code)
+	l.of[mailbox] = address
+	return mailbox, nil
+}
+
+func (l *linkedChats) Unlink(_ context.Context, address string) (n int, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for mailbox, linked := range l.of {
+		if linked == address && l.failing == nil {
+			delete(l.of, mailbox)
+			n++
+		}
+	}
+	return n, l.failing
+}
+
+func (l *linkedChats) Revoke(context.Context, string) error { return errors.New("not asked for here") }
+
+// all are the addresses by mailbox.
+func (l *linkedChats) all() map[string]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.of)
 }
 
 func serve(t *testing.T, handler http.HandlerFunc) *httptest.Server {

@@ -3,9 +3,7 @@ package channel
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -33,13 +31,10 @@ type SMSOptions struct {
 
 // Validate returns everything that is wrong with the settings, joined, or nil.
 func (o *SMSOptions) Validate() error {
-	wrong := o.validate()
+	wrong := append(o.validate(), o.onlyAccepted("the gateway says nothing more about a message"))
 	bad := func(key, expected string) { wrong = append(wrong, &settingError{key, expected}) }
 	if _, err := webURL(o.URL); err != nil {
 		bad("url", err.Error())
-	}
-	if o.Ack != "accepted" {
-		bad("ack", fmt.Sprintf("expected accepted, not %q: the gateway says nothing more about a message", o.Ack))
 	}
 	if o.Format != "query" && o.Method == http.MethodGet {
 		bad("format", "with method: GET expected query: there is no body")
@@ -181,9 +176,7 @@ func (s *sms) request(ctx context.Context, fill *strings.Replacer) (*http.Reques
 	switch s.o.Format {
 	case "json":
 		var out bytes.Buffer
-		enc := json.NewEncoder(&out)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(fields); err != nil {
+		if err := encodeJSON(&out, fields); err != nil {
 			return nil, err
 		}
 		body, contentType = &out, "application/json"
@@ -202,13 +195,18 @@ func (s *sms) request(ctx context.Context, fill *strings.Replacer) (*http.Reques
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
+	s.login(req)
+	return req, nil
+}
+
+// login proves to the gateway who asks.
+func (s *sms) login(req *http.Request) {
 	for name, value := range s.o.Headers {
 		req.Header.Set(name, value)
 	}
 	if s.o.User != "" {
 		req.SetBasicAuth(s.o.User, s.o.Password)
 	}
-	return req, nil
 }
 
 // Check asks the gateway for its headers, without a message. Whether the login
@@ -218,12 +216,7 @@ func (s *sms) Check(ctx context.Context) error {
 	if err != nil {
 		return errURL
 	}
-	for name, value := range s.o.Headers {
-		req.Header.Set(name, value)
-	}
-	if s.o.User != "" {
-		req.SetBasicAuth(s.o.User, s.o.Password)
-	}
+	s.login(req)
 	a, err := s.do(req)
 	if err != nil {
 		return err

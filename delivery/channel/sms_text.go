@@ -2,7 +2,6 @@ package channel
 
 import (
 	"strings"
-	"unicode/utf16"
 
 	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/delivery/text"
@@ -37,7 +36,7 @@ func segments(s string) int {
 	n, ok := septets(s)
 	one, each := 160, 153
 	if !ok {
-		n, one, each = len(utf16.Encode([]rune(s))), 70, 67
+		n, one, each = text.Units(s), 70, 67
 	}
 	if n <= one {
 		return 1

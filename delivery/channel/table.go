@@ -9,27 +9,32 @@ import (
 
 // Options are the settings of one type of channel, with yaml, help, enum,
 // required and secret tags: what is tagged secret is never printed.
+//
+// Settings may also have these methods:
+//
+//	Validate() error                    all that is wrong with them, without opening
+//	CheckAddress(address string) error  what is wrong with a target's address, "" standing for
+//	                                    the mailbox's linked chat, or its own number; without
+//	                                    the method, targets have no address
+//	NeedsPublicURL() bool               what is sent has a link, so that http.public_url must be set
+//	NeedsCallback() bool                the service calls back below http.public_url
+//	Registration() string               a file for the admin of the service, "" for none
+//
+// A channel may also be an io.Closer, closed when the gateway ends; an
+// http.Handler, which answers its service's callbacks at /callback/NAME; and any
+// of the interfaces beside delivery.Channel.
 type Options interface {
-	// Open makes the channel. Its error says what to mend in the settings; a
-	// type that also has Validate() error tells all of it without opening.
-	// A type whose targets have addresses also has CheckAddress(string) error,
-	// which says what is wrong with one, "" standing for the chat that the
-	// mailbox is linked to; the targets of the others have none. One whose
-	// settings may need http.public_url for callbacks has NeedsCallback() bool.
-	//
-	// A channel that is an io.Closer is closed when the gateway ends, one that
-	// is an http.Handler answers its service's callbacks at /callback/NAME, and
-	// one that is a delivery.Runner runs as long as the gateway does.
+	// Open makes the channel. Its error says what to mend in the settings.
 	Open(env Env) (delivery.Channel, error)
 }
 
 // Env is what a channel gets from the gateway.
 type Env struct {
-	Log       *slog.Logger
-	UserAgent string // "afterbeep/VERSION"
-	Name      string // of the channel in the configuration file
-	PublicURL string // where /callback/NAME is reached from outside, without a slash at its end; "" for nowhere
-	Folder    string // the channel's own, below the store's, for its user alone; "" when it is only tried
+	Log       *slog.Logger // says which channel it is
+	UserAgent string       // "afterbeep/VERSION"
+	Name      string       // of the channel in the configuration file
+	PublicURL string       // where /callback/NAME is reached from outside, without a slash at its end; "" for nowhere
+	Folder    string       // the channel's own, below the store's, for its user alone; "" when it is only tried
 
 	Memory delivery.Memory // its own
 	Chats  delivery.Chats  // linked at this channel

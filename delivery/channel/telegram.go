@@ -3,7 +3,6 @@ package channel
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/url"
 	"regexp"
 	"strings"
@@ -41,9 +40,7 @@ func (o *TelegramOptions) Validate() error {
 	default:
 		wrong = append(wrong, &settingError{"updates", fmt.Sprintf("expected poll, webhook or off, not %q", o.Updates)})
 	}
-	if o.Ack != "accepted" {
-		wrong = append(wrong, &settingError{"ack", fmt.Sprintf("expected accepted, not %q: Telegram tells a bot nothing more about a message", o.Ack)})
-	}
+	wrong = append(wrong, o.onlyAccepted("Telegram tells a bot nothing more about a message"))
 	return errors.Join(wrong...)
 }
 
@@ -67,12 +64,6 @@ func (o *TelegramOptions) Open(env Env) (delivery.Channel, error) {
 	base, err := o.address("https://api.telegram.org/bot" + o.Token)
 	if err != nil {
 		return nil, err
-	}
-	if env.Memory == nil {
-		env.Memory = &delivery.Scratch{}
-	}
-	if env.Log == nil {
-		env.Log = slog.New(slog.DiscardHandler)
 	}
 	_, secret, _ := strings.Cut(o.Token, ":")
 	t := &telegram{

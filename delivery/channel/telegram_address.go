@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -80,7 +79,7 @@ func (t *telegram) target(ctx context.Context, p delivery.Parcel) (telegramTarge
 		return to, &delivery.SendError{Outcome: delivery.Dead, Err: err}
 	}
 	if p.Address == "" {
-		linked, err := t.linked(ctx, p.Note.Recipient.Number)
+		linked, err := t.env.linkedChat(ctx, p.Note.Recipient.Number, "12345")
 		if err != nil {
 			return to, err
 		}
@@ -89,28 +88,9 @@ func (t *telegram) target(ctx context.Context, p delivery.Parcel) (telegramTarge
 		}
 		to.linked = linked
 	}
-	moved, err := t.recall(ctx, movedKey(to.chat))
+	moved, err := t.env.recall(ctx, movedKey(to.chat))
 	if moved != "" {
 		to.chat = telegramChat(moved)
 	}
 	return to, err
-}
-
-// linked is the address of the mailbox's own chat.
-func (t *telegram) linked(ctx context.Context, mailbox string) (string, error) {
-	if t.env.Chats == nil {
-		return "", errUnlinked()
-	}
-	address, err := t.env.Chats.Of(ctx, mailbox)
-	switch {
-	case errors.Is(err, delivery.ErrNotFound):
-		return "", errUnlinked()
-	case err != nil:
-		return "", &delivery.SendError{Outcome: delivery.Retry, Err: fmt.Errorf("the linked chat cannot be looked up: %w", err)}
-	}
-	return address, nil
-}
-
-func errUnlinked() error {
-	return &delivery.SendError{Outcome: delivery.Dead, Err: errors.New("the mailbox has not linked a chat of this channel: link one on its inbox page, or give the target an address, like NAME:12345; then redrive the note")}
 }

@@ -2,11 +2,16 @@ package channel
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
 )
@@ -38,6 +43,36 @@ func (h *telegramHook) Run(ctx context.Context) error {
 	return nil
 }
 
+// hookSecret is what Telegram shows to prove that an update is its own: the
+// same on every machine, and no way back to the token.
+func (t *telegram) hookSecret() string {
+	mac := hmac.New(sha256.New, []byte(t.token))
+	_, _ = mac.Write([]byte("afterbeep telegram webhook " + t.env.Name))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// hookTrouble is how long an error of the webhook is held to be of today.
+const hookTrouble = time.Hour
+
+// Check asks who the bot is, and whether its updates arrive.
+func (h *telegramHook) Check(ctx context.Context) error {
+	if err := h.telegram.Check(ctx); err != nil {
+		return err
+	}
+	var info struct {
+		Pending int    `json:"pending_update_count"`
+		At      int64  `json:"last_error_date"`
+		Said    string `json:"last_error_message"`
+	}
+	if err := h.aside(ctx, "getWebhookInfo", struct{}{}, &info, delivery.Note{}); err != nil {
+		return plainly(err)
+	}
+	if info.Said != "" && info.Pending > 0 && time.Since(time.Unix(info.At, 0)) < hookTrouble {
+		return fmt.Errorf("updates do not arrive, %d wait: Telegram says %q of the callback below http.public_url", info.Pending, h.redact.excerpt([]byte(info.Said), delivery.Note{}))
+	}
+	return nil
+}
+
 // maxUpdate is far above what a message can be.
 const maxUpdate = 1 << 20 // bytes
 
@@ -60,11 +95,11 @@ func (h *telegramHook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err != nil {
-		h.env.Log.Warn("an update cannot be read; it is passed over", "channel", h.env.Name, "error", err)
+		h.env.Log.Warn("an update cannot be read; it is passed over", "error", err)
 		return
 	}
 	if err := h.hear(r.Context(), u); err != nil {
-		h.env.Log.Warn("an update cannot be acted on; Telegram brings it again", "channel", h.env.Name, "error", plainly(err))
+		h.env.Log.Warn("an update cannot be acted on; Telegram brings it again", "error", plainly(err))
 		http.Error(w, "not now", http.StatusServiceUnavailable)
 	}
 }

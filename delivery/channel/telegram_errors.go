@@ -1,6 +1,8 @@
 package channel
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/afterbeep/afterbeep/delivery"
@@ -86,3 +88,15 @@ type telegramError struct {
 
 // Unwrap returns what it means for the note.
 func (r *telegramError) Unwrap() error { return r.SendError }
+
+// plainly is a failure that concerns no note: with what the service said, and
+// without what a job would do about it.
+func plainly(err error) error {
+	if refused := (*telegramError)(nil); errors.As(err, &refused) && refused.said != "" {
+		return fmt.Errorf("%w: %s", refused.Err, refused.said)
+	}
+	if failed := (*delivery.SendError)(nil); errors.As(err, &failed) {
+		return failed.Err
+	}
+	return err
+}

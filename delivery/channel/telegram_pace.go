@@ -32,10 +32,7 @@ func (p *telegramPace) take(chat telegramChat, patience time.Duration) (wait tim
 	defer p.mu.Unlock()
 	now := time.Now()
 	t := p.turns(chat, now)
-	at := now
-	if t.until.After(at) {
-		at = t.until
-	}
+	at := later(now, t.until)
 	if n := len(t.taken); n > 0 {
 		at = later(at, t.taken[n-1].Add(telegramApart))
 	}
@@ -80,11 +77,4 @@ func (p *telegramPace) turns(chat telegramChat, now time.Time) *telegramTurns {
 
 func (t *telegramTurns) quiet(now time.Time) bool {
 	return !t.until.After(now) && (len(t.taken) == 0 || now.Sub(t.taken[len(t.taken)-1]) > telegramMinute)
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }

@@ -64,7 +64,7 @@ func (t *telegramPoll) Run(ctx context.Context) error {
 			dropped = true
 			err = t.endHook(ctx)
 		case refused.Status == http.StatusConflict:
-			t.env.Log.Warn("another program asks for the updates of this bot, or has set a webhook: chats cannot be linked; give it a bot of its own", "channel", t.env.Name)
+			t.env.Log.Warn("another program asks for the updates of this bot, or has set a webhook: chats cannot be linked; give it a bot of its own")
 			rest(ctx, pollRival)
 			continue
 		case refused.Status == http.StatusTooManyRequests:
@@ -85,7 +85,7 @@ func (t *telegramPoll) hold(ctx context.Context) (bool, error) {
 	if err != nil || added {
 		return added, err
 	}
-	holder, err := t.recall(ctx, leaseKey)
+	holder, err := t.env.recall(ctx, leaseKey)
 	if err != nil || holder != t.self {
 		return false, err
 	}
@@ -96,14 +96,14 @@ func (t *telegramPoll) hold(ctx context.Context) (bool, error) {
 func (t *telegramPoll) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	if holder, err := t.recall(ctx, leaseKey); err == nil && holder == t.self {
-		t.forget(ctx, leaseKey)
+	if holder, err := t.env.recall(ctx, leaseKey); err == nil && holder == t.self {
+		t.env.forget(ctx, leaseKey)
 	}
 }
 
 // poll asks once and acts on what comes.
 func (t *telegramPoll) poll(ctx context.Context) error {
-	known, err := t.recall(ctx, offsetKey)
+	known, err := t.env.recall(ctx, offsetKey)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (t *telegramPoll) poll(ctx context.Context) error {
 	for _, raw := range updates {
 		u, err := parseUpdate(raw)
 		if err != nil {
-			t.env.Log.Warn("an update cannot be read; it is passed over", "channel", t.env.Name, "error", err)
+			t.env.Log.Warn("an update cannot be read; it is passed over", "error", err)
 		} else if err := t.hear(ctx, u); err != nil {
 			return err
 		}
@@ -156,7 +156,7 @@ func (t *telegramPoll) ask(ctx context.Context, offset int64) (updates []json.Ra
 
 // endHook ends a webhook, left by an earlier configuration or another program.
 func (t *telegramPoll) endHook(ctx context.Context) error {
-	t.env.Log.Warn("a webhook is set for this bot, so that it cannot ask for its updates; the webhook is deleted", "channel", t.env.Name)
+	t.env.Log.Warn("a webhook is set for this bot, so that it cannot ask for its updates; the webhook is deleted")
 	var done bool
 	return t.aside(ctx, "deleteWebhook", struct{}{}, &done, delivery.Note{})
 }
@@ -167,12 +167,4 @@ func quiet(ctx context.Context, err error) error {
 		return plainly(err)
 	}
 	return nil
-}
-
-// rest waits for a while, or until ctx ends.
-func rest(ctx context.Context, span time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(span):
-	}
 }

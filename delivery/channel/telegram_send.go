@@ -36,7 +36,7 @@ type telegramSend struct {
 	AsIs      bool           `json:"disable_content_type_detection,omitempty"` // of a document
 
 	method string
-	file   *telegramFile
+	file   *formFile
 }
 
 // telegramOff switches previews off (LinkPreviewOptions): callers name
@@ -129,15 +129,15 @@ func (t *telegram) mend(ctx context.Context, p delivery.Parcel, refused *telegra
 		*m = t.audio(ctx, p)
 		return true
 	case newTopic:
-		t.forget(ctx, telegramThread("topic", *to, p.Note))
-		t.forget(ctx, forumKey(to.chat)) // its topics may be switched off
+		t.env.forget(ctx, telegramThread("topic", *to, p.Note))
+		t.env.forget(ctx, forumKey(to.chat)) // its topics may be switched off
 		return !to.fixed
 	case chatClosed:
 		if to.linked == "" {
 			return false
 		}
 		if err := t.unlink(ctx, telegramChat(to.linked)); err != nil {
-			t.env.Log.Warn("a chat that is closed to the bot is still linked", "channel", t.env.Name, "note_id", p.Note.ID, "error", plainly(err))
+			t.env.Log.Warn("a chat that is closed to the bot is still linked", "note_id", p.Note.ID, "error", plainly(err))
 		}
 	case noRemedy, noTopics, dropHook:
 	}
@@ -157,7 +157,7 @@ func (t *telegram) message(ctx context.Context, p delivery.Parcel, chat telegram
 	if p.Note.Kind == delivery.Video {
 		return telegramVideo(p), nil
 	}
-	silent, err := t.recall(ctx, silentKey(chat))
+	silent, err := t.env.recall(ctx, silentKey(chat))
 	if err != nil {
 		return telegramSend{}, err
 	}
@@ -187,13 +187,13 @@ func (t *telegram) audio(ctx context.Context, p delivery.Parcel) telegramSend {
 	if p.Convert == nil {
 		return document(p, "note.ogg", "audio/ogg")
 	}
-	mp3, err := p.Convert(ctx, "audio/mpeg")
+	mp3, err := p.Convert(ctx, mp3Type)
 	if err != nil {
-		t.env.Log.Warn("note cannot be converted to MP3; it goes as a file", "channel", t.env.Name, "note_id", p.Note.ID, "error", err)
+		t.env.Log.Warn("note cannot be converted to MP3; it goes as a file", "note_id", p.Note.ID, "error", err)
 		return document(p, "note.ogg", "audio/ogg")
 	}
-	m := withCaption(p, "sendAudio", &telegramFile{
-		field: "audio", name: "note.mp3", mime: "audio/mpeg", bytes: int64(len(mp3)),
+	m := withCaption(p, "sendAudio", &formFile{
+		field: "audio", name: "note.mp3", mime: mp3Type, bytes: int64(len(mp3)),
 		open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(mp3)), nil },
 	})
 	m.Duration, m.Title = seconds(p.Note.Duration), captionOf(p).Title
@@ -207,15 +207,8 @@ func document(p delivery.Parcel, name, mime string) telegramSend {
 	return m
 }
 
-func withCaption(p delivery.Parcel, method string, file *telegramFile) telegramSend {
+func withCaption(p delivery.Parcel, method string, file *formFile) telegramSend {
 	return telegramSend{method: method, file: file, ParseMode: "HTML", Caption: telegramHTML(p, telegramCaption)}
-}
-
-// noteFile is the note's file as a part of the request.
-func noteFile(p delivery.Parcel, field, name, mime string) *telegramFile {
-	return &telegramFile{field: field, name: name, mime: mime, bytes: p.Note.Media.Bytes, open: func(ctx context.Context) (io.ReadCloser, error) {
-		return p.Open(ctx)
-	}}
 }
 
 // seconds are whole ones, one at least.

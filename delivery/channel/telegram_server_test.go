@@ -47,7 +47,7 @@ type telegramServer struct {
 type telegramCall struct {
 	method string
 	params map[string]any
-	file   formFile
+	file   sentFile
 }
 
 // number is a parameter, 0 for none.
@@ -325,7 +325,7 @@ func readTelegram(api *botAPI, method string, r *http.Request) (telegramCall, er
 			return call, err
 		}
 		if part.FileName() != "" {
-			call.file = formFile{part.FileName(), part.Header.Get("Content-Type"), body}
+			call.file = sentFile{part.FileName(), part.Header.Get("Content-Type"), body}
 			call.params[part.FormName()] = call.file
 			continue
 		}

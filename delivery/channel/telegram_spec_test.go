@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/afterbeep/afterbeep/delivery/text"
 )
 
 // botAPI is the published description of the Bot API.
@@ -57,8 +59,8 @@ var parsedBotAPI struct {
 	err  error
 }
 
-// formFile stands for a file in the parameters of a request.
-type formFile struct {
+// sentFile stands for a file in the parameters of a request.
+type sentFile struct {
 	name, mime string
 	body       []byte
 }
@@ -136,7 +138,7 @@ func (api *botAPI) one(at, name string, got any) error {
 	case "Boolean":
 		_, ok = got.(bool)
 	case "InputFile":
-		_, ok = got.(formFile)
+		_, ok = got.(sentFile)
 	default:
 		object, is := got.(map[string]any)
 		kind, known := api.Types[name]
@@ -162,18 +164,18 @@ var (
 // described checks what the description says in words alone: lengths, ranges
 // and the few enumerations that are of interest.
 func described(at string, f botField, got any) error {
-	text, _ := got.(string)
-	if within := describedLength.FindStringSubmatch(f.Description); within != nil && text != "" {
+	said, _ := got.(string)
+	if within := describedLength.FindStringSubmatch(f.Description); within != nil && said != "" {
 		least, _ := strconv.Atoi(within[1])
 		most, _ := strconv.Atoi(within[2])
 		if strings.Contains(f.Description, "after entities parsing") {
-			parsed, err := parseHTML(text)
+			parsed, err := parseHTML(said)
 			if err != nil {
 				return fmt.Errorf("%s: %w", at, err)
 			}
-			text = parsed
+			said = parsed
 		}
-		if n := units(text); n < least || n > most {
+		if n := text.Units(said); n < least || n > most {
 			return fmt.Errorf("%s has %d characters, not %d to %d", at, n, least, most)
 		}
 	}
@@ -184,16 +186,16 @@ func described(at string, f botField, got any) error {
 			return fmt.Errorf("%s is %d, not %d to %d", at, n, least, most)
 		}
 	}
-	if always := describedAlways.FindStringSubmatch(f.Description); always != nil && text != always[1] {
-		return fmt.Errorf("%s is %q, not %q", at, text, always[1])
+	if always := describedAlways.FindStringSubmatch(f.Description); always != nil && said != always[1] {
+		return fmt.Errorf("%s is %q, not %q", at, said, always[1])
 	}
 	switch f.Name {
 	case "parse_mode":
-		if !slices.Contains([]string{"HTML", "MarkdownV2", "Markdown"}, text) {
-			return fmt.Errorf("%s is %q", at, text)
+		if !slices.Contains([]string{"HTML", "MarkdownV2", "Markdown"}, said) {
+			return fmt.Errorf("%s is %q", at, said)
 		}
 	case "secret_token":
-		if strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
+		if strings.Trim(said, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
 			return fmt.Errorf("%s has a character that is not allowed", at)
 		}
 	}
@@ -207,20 +209,20 @@ var (
 
 // parseHTML is a text without its markup: bold alone, every other < and & being
 // an entity ("HTML style" of the Bot API).
-func parseHTML(text string) (string, error) {
-	if strings.Count(text, "<b>") != strings.Count(text, "</b>") {
+func parseHTML(marked string) (string, error) {
+	if strings.Count(marked, "<b>") != strings.Count(marked, "</b>") {
 		return "", errors.New("a tag is not closed")
 	}
-	text = htmlTag.ReplaceAllString(text, "")
-	if strings.ContainsAny(text, "<>") {
-		return "", fmt.Errorf("< or > is no entity in %q", text)
+	marked = htmlTag.ReplaceAllString(marked, "")
+	if strings.ContainsAny(marked, "<>") {
+		return "", fmt.Errorf("< or > is no entity in %q", marked)
 	}
-	for _, part := range strings.Split(text, "&")[1:] {
+	for _, part := range strings.Split(marked, "&")[1:] {
 		if !htmlEntity.MatchString(part) {
-			return "", fmt.Errorf("& begins no entity in %q", text)
+			return "", fmt.Errorf("& begins no entity in %q", marked)
 		}
 	}
-	return html.UnescapeString(text), nil
+	return html.UnescapeString(marked), nil
 }
 
 // The description must be there for the requests to be held against it.

@@ -2,15 +2,11 @@ package channel
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"io"
-	"maps"
 	"net/http"
 	"path"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -104,68 +100,12 @@ func verifyTelegram(t *testing.T, r *http.Request, body []byte, n delivery.Note)
 	}
 }
 
-// linkedChats are the chats of a channel, in memory.
-type linkedChats struct {
-	mu        sync.Mutex
-	codes, of map[string]string // by code: a mailbox; by mailbox: an address
-	failing   error
-}
-
-func (l *linkedChats) Of(_ context.Context, mailbox string) (string, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.of[mailbox] == "" && l.failing == nil {
-		return "", delivery.ErrNotFound
-	}
-	return l.of[mailbox], l.failing
-}
-
-func (l *linkedChats) Code(context.Context, string) (string, time.Time, error) {
-	return "", time.Time{}, errors.New("not asked for here")
-}
-
-func (l *linkedChats) Link(_ context.Context, code, address string) (string, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	mailbox := l.codes[code]
-	switch {
-	case l.failing != nil:
-		return "", l.failing
-	case mailbox == "":
-		return "", delivery.ErrNotFound
-	}
-	delete(l.codes, code)
-	l.of[mailbox] = address
-	return mailbox, nil
-}
-
-func (l *linkedChats) Unlink(_ context.Context, address string) (n int, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for mailbox, linked := range l.of {
-		if linked == address && l.failing == nil {
-			delete(l.of, mailbox)
-			n++
-		}
-	}
-	return n, l.failing
-}
-
-func (l *linkedChats) Revoke(context.Context, string) error { return errors.New("not asked for here") }
-
-// all are the addresses by mailbox.
-func (l *linkedChats) all() map[string]string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return maps.Clone(l.of)
-}
-
 // telegramWith is a bot at the server; what its mailbox is linked to, "" for
 // nothing.
 func telegramWith(t *testing.T, s *telegramServer, linked string) (delivery.Channel, *linkedChats) {
 	t.Helper()
 	env := testEnv(t)
-	chats := &linkedChats{codes: map[string]string{}, of: map[string]string{}}
+	chats := newChats(nil)
 	if linked != "" {
 		chats.of[sampleNote().Recipient.Number] = linked
 	}

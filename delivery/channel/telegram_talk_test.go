@@ -3,6 +3,7 @@ package channel
 import (
 	"context"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -231,8 +232,8 @@ func FuzzTelegramUpdate(f *testing.F) {
 			return
 		}
 		mailbox := "+4930123456"
-		chats := &linkedChats{codes: map[string]string{"C0DE": mailbox}, of: map[string]string{}}
-		c, opened := telegramFor(silent).Open(Env{Name: "chat", Chats: chats, Memory: new(delivery.Scratch)})
+		chats := newChats(map[string]string{"C0DE": mailbox})
+		c, opened := telegramFor(silent).Open(Env{Name: "chat", Log: slog.New(slog.DiscardHandler), Chats: chats, Memory: new(delivery.Scratch)})
 		if opened != nil {
 			t.Fatal(opened)
 		}

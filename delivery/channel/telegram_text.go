@@ -3,7 +3,6 @@ package channel
 import (
 	"html"
 	"strings"
-	"unicode/utf16"
 
 	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/delivery/text"
@@ -34,27 +33,5 @@ func captionOf(p delivery.Parcel) text.Caption {
 
 // topicName is what a caller's topic is called.
 func topicName(n delivery.Note) string {
-	return clip16(text.For(n.Recipient.Language).Who(n.Caller), telegramTopic)
-}
-
-func units(s string) (n int) {
-	for _, c := range s {
-		n += max(1, utf16.RuneLen(c))
-	}
-	return n
-}
-
-// clip16 is as much of a text as limit UTF-16 units hold, with "…" where some
-// is left out.
-func clip16(s string, limit int) string {
-	if units(s) <= limit {
-		return s
-	}
-	n := 0
-	for i, c := range s {
-		if n += max(1, utf16.RuneLen(c)); n > limit-1 {
-			return s[:i] + "…"
-		}
-	}
-	return s
+	return text.Clip(text.For(n.Recipient.Language).Who(n.Caller), telegramTopic)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -35,27 +34,9 @@ func telegramThread(kind string, to telegramTarget, n delivery.Note) string {
 	return strings.Join([]string{kind, where, n.Recipient.Number, cmp.Or(n.Caller.Number, n.Caller.Name)}, "\n")
 }
 
-// recall is a value that the channel remembers, "" for none.
-func (t *telegram) recall(ctx context.Context, key string) (string, error) {
-	value, err := t.env.Memory.Get(ctx, key)
-	if err != nil && !errors.Is(err, delivery.ErrNotFound) {
-		return "", &delivery.SendError{Outcome: delivery.Retry, Err: fmt.Errorf("what the channel remembers cannot be read: %w", err)}
-	}
-	return string(value), nil
-}
-
 // remember keeps a value of a mailbox. The note does not depend on it.
 func (t *telegram) remember(ctx context.Context, mailbox, key, value string, span time.Duration) {
-	err := t.env.Memory.Put(ctx, delivery.Entry{Key: key, Value: []byte(value), For: span, Mailbox: mailbox})
-	if err != nil {
-		t.env.Log.Warn("the channel cannot remember", "channel", t.env.Name, "error", err)
-	}
-}
-
-func (t *telegram) forget(ctx context.Context, key string) {
-	if err := t.env.Memory.Delete(ctx, key); err != nil {
-		t.env.Log.Warn("the channel cannot forget", "channel", t.env.Name, "error", err)
-	}
+	t.env.remember(ctx, delivery.Entry{Key: key, Value: []byte(value), For: span, Mailbox: mailbox})
 }
 
 // moved keeps a group's new id, and the old one for its links.
@@ -85,7 +66,7 @@ func (t *telegram) thread(ctx context.Context, m *telegramSend, to telegramTarge
 	if n.Caller.Private {
 		return nil
 	}
-	last, err := t.recall(ctx, telegramThread("last", to, n))
+	last, err := t.env.recall(ctx, telegramThread("last", to, n))
 	if id, bad := strconv.ParseInt(last, 10, 64); bad == nil {
 		m.Reply = &telegramReply{Message: id, Anyway: true}
 	}
@@ -99,7 +80,7 @@ func (t *telegram) topic(ctx context.Context, to telegramTarget, n delivery.Note
 		return 0, err
 	}
 	key := telegramThread("topic", to, n)
-	known, err := t.recall(ctx, key)
+	known, err := t.env.recall(ctx, key)
 	if err != nil {
 		return 0, err
 	}
@@ -111,7 +92,7 @@ func (t *telegram) topic(ctx context.Context, to telegramTarget, n delivery.Note
 	}
 	err = t.aside(ctx, "createForumTopic", map[string]any{"chat_id": to.chat, "name": topicName(n)}, &made, n)
 	if refused := (*telegramError)(nil); errors.As(err, &refused) && refused.fault.remedy == noTopics {
-		t.env.Log.Warn("the bot may not make topics in a forum: notes go to its general one; let it manage topics", "channel", t.env.Name, "note_id", n.ID)
+		t.env.Log.Warn("the bot may not make topics in a forum: notes go to its general one; let it manage topics", "note_id", n.ID)
 		t.remember(ctx, n.Recipient.Number, forumKey(to.chat), "no", rememberRefused)
 		return 0, nil
 	}
@@ -127,7 +108,7 @@ func (t *telegram) forum(ctx context.Context, chat telegramChat, n delivery.Note
 	if !chat.shared() {
 		return false, nil
 	}
-	known, err := t.recall(ctx, forumKey(chat))
+	known, err := t.env.recall(ctx, forumKey(chat))
 	if err != nil || known != "" {
 		return known == "yes", err
 	}

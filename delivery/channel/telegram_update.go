@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -72,18 +71,9 @@ const rememberUpdate = 48 * time.Hour
 // store's: the update must come again.
 func (t *telegram) hear(ctx context.Context, u telegramUpdate) error {
 	key := "update/" + strconv.FormatInt(u.ID, 10)
-	added, err := t.env.Memory.Add(ctx, delivery.Entry{Key: key, Value: []byte("heard"), For: rememberUpdate})
-	if err != nil {
-		return fmt.Errorf("keeping that an update was heard: %w", err)
-	}
-	if !added {
-		return nil
-	}
-	if err := t.act(ctx, u); err != nil {
-		t.forget(context.WithoutCancel(ctx), key)
-		return err
-	}
-	return nil
+	return t.env.once(ctx, delivery.Entry{Key: key, Value: []byte("heard"), For: rememberUpdate}, func() error {
+		return t.act(ctx, u)
+	})
 }
 
 func (t *telegram) act(ctx context.Context, u telegramUpdate) error {
@@ -133,31 +123,18 @@ func (t *telegram) command(ctx context.Context, m *telegramHeard) (name, argumen
 	return strings.ToLower(name), strings.TrimSpace(rest), nil
 }
 
-// telegramCode is what a code can be, see [delivery.Chats].
-var telegramCode = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
-// link binds the chat to the mailbox of a code. Whatever is wrong with the
-// code, the answer is the same.
+// link links the chat to the mailbox of a code.
 func (t *telegram) link(ctx context.Context, m *telegramHeard, code string) error {
-	words := text.For(m.From.Language)
-	mailbox, err := "", delivery.ErrNotFound
-	if t.env.Chats != nil && telegramCode.MatchString(code) {
-		mailbox, err = t.env.Chats.Link(ctx, code, string(chatOf(m.Chat.ID)))
-	}
-	switch {
-	case errors.Is(err, delivery.ErrNotFound):
-		t.say(ctx, m, words.BadCode)
-		return nil
-	case err != nil:
-		return fmt.Errorf("linking a chat: %w", err)
-	}
-	stop := words.StopWord
+	stop := stopWord
 	if !m.Chat.private() {
 		self, _ := t.botName(ctx) // known: the command named it
-		stop = strings.ReplaceAll(stop, "/stop", "/stop@"+self)
+		stop += "@" + self
 	}
-	t.say(ctx, m, fmt.Sprintf(words.Linked, text.Display(mailbox))+"\n"+stop)
-	return nil
+	answer, err := t.env.link(ctx, text.For(m.From.Language), code, string(chatOf(m.Chat.ID)), stop)
+	if err == nil {
+		t.say(ctx, m, answer)
+	}
+	return err
 }
 
 func (t *telegram) stop(ctx context.Context, m *telegramHeard) error {
@@ -170,22 +147,16 @@ func (t *telegram) stop(ctx context.Context, m *telegramHeard) error {
 
 // unlink ends the links to a chat, also those by the id it had before it moved.
 func (t *telegram) unlink(ctx context.Context, chat telegramChat) error {
-	if t.env.Chats == nil {
-		return nil
-	}
-	before, err := t.recall(ctx, cameKey(chat))
+	addresses := []string{string(chat)}
+	before, err := t.env.recall(ctx, cameKey(chat))
 	if err != nil {
 		return err
 	}
-	for _, address := range []string{string(chat), before} {
-		if address == "" {
-			continue
-		}
-		if _, err := t.env.Chats.Unlink(ctx, address); err != nil {
-			return fmt.Errorf("ending a chat's links: %w", err)
-		}
+	if before != "" {
+		addresses = append(addresses, before)
 	}
-	return nil
+	_, err = t.env.unlink(ctx, addresses...)
+	return err
 }
 
 // helpEvery keeps the bot from being made to talk.
@@ -224,6 +195,6 @@ func (t *telegram) say(ctx context.Context, m *telegramHeard, words string) {
 		_, err = t.call(ctx, "sendMessage", answer, nil, delivery.Note{})
 	}
 	if err != nil {
-		t.env.Log.Warn("a person's message to the bot is not answered", "channel", t.env.Name, "error", plainly(err))
+		t.env.Log.Warn("a person's message to the bot is not answered", "error", plainly(err))
 	}
 }

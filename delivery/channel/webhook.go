@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
@@ -22,9 +21,7 @@ type WebhookOptions struct {
 // Validate returns everything that is wrong with the settings, joined, or nil.
 func (o *WebhookOptions) Validate() error {
 	wrong := checkHook(o.URL, o.Secret, o.HTTP)
-	if o.Ack != "accepted" {
-		wrong = append(wrong, &settingError{"ack", fmt.Sprintf("expected accepted, not %q: a webhook can say nothing more about a note", o.Ack)})
-	}
+	wrong = append(wrong, o.onlyAccepted("a webhook can say nothing more about a note"))
 	return errors.Join(wrong...)
 }
 
@@ -62,10 +59,8 @@ func (w *webhook) Send(ctx context.Context, p delivery.Parcel) (delivery.Receipt
 	return w.post(ctx, p, body, contentType)
 }
 
-const (
-	linkLife  = 7 * 24 * time.Hour // as long as a job lives
-	maxAttach = 8 << 20            // bytes of a file that are held in memory for a request
-)
+// maxAttach is how much of a file is held in memory for a request.
+const maxAttach = 8 << 20 // bytes
 
 // body is the request's body and its content type: the event, and with attach
 // the file beside it.
@@ -87,23 +82,14 @@ func (w *webhook) body(ctx context.Context, p delivery.Parcel) ([]byte, string, 
 	if p.Note.Media.Bytes > maxAttach {
 		return nil, "", &delivery.SendError{Outcome: delivery.Dead, Err: fmt.Errorf("the file has %d bytes, a webhook carries %d; set attach: false, and the receiver gets a link", p.Note.Media.Bytes, maxAttach)}
 	}
-	file, err := p.Open(ctx)
+	file, err := openNote(ctx, p)
 	if err != nil {
-		return nil, "", unreadable(err)
+		return nil, "", err
 	}
 	defer func() { _ = file.Close() }() // only read from
-	body, contentType, err := encodeForm(e, io.LimitReader(file, maxAttach))
+	body, contentType, err := encodeForm(e, file)
 	if err != nil {
 		return nil, "", unreadable(err)
 	}
 	return body, contentType, nil
-}
-
-// unreadable is a file that the store cannot give.
-func unreadable(err error) *delivery.SendError {
-	outcome := delivery.Retry
-	if errors.Is(err, delivery.ErrNotFound) {
-		outcome = delivery.Dead
-	}
-	return &delivery.SendError{Outcome: outcome, Err: fmt.Errorf("the note's file cannot be read: %w", err)}
 }

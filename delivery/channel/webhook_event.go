@@ -2,12 +2,8 @@ package channel
 
 import (
 	"bytes"
-	"encoding/json"
-	"fmt"
 	"io"
-	"mime"
 	"mime/multipart"
-	"net/textproto"
 	"time"
 	"unicode/utf8"
 
@@ -107,58 +103,17 @@ func encodeForm(e event, file io.Reader) (body []byte, contentType string, err e
 		out.Grow(int(e.Data.Media.Bytes) + 4096) // one allocation: the file, the event, the part headers
 	}
 	form := multipart.NewWriter(&out)
-	part, err := form.CreatePart(textproto.MIMEHeader{
-		"Content-Disposition": {`form-data; name="note"`},
-		"Content-Type":        {"application/json"},
-	})
+	part, err := createPart(form, "note", "", "application/json")
 	if err == nil {
 		err = encodeJSON(part, e)
 	}
 	if err == nil && file != nil {
-		err = attach(form, e, file)
+		if part, err = createPart(form, "media", e.Data.ID+extension(e.Data.Media.Type), e.Data.Media.Type); err == nil {
+			_, err = io.Copy(part, file)
+		}
 	}
 	if err == nil {
 		err = form.Close()
 	}
 	return out.Bytes(), form.FormDataContentType(), err
-}
-
-// attach adds the part media.
-func attach(form *multipart.Writer, e event, file io.Reader) error {
-	part, err := form.CreatePart(textproto.MIMEHeader{
-		"Content-Disposition": {fmt.Sprintf(`form-data; name="media"; filename="%s%s"`, e.Data.ID, extension(e.Data.Media.Type))},
-		"Content-Type":        {e.Data.Media.Type},
-	})
-	if err != nil {
-		return err
-	}
-	n, err := io.Copy(part, file)
-	if err != nil {
-		return err
-	}
-	if n != e.Data.Media.Bytes {
-		return fmt.Errorf("it has %d bytes, not the %d that were kept", n, e.Data.Media.Bytes)
-	}
-	return nil
-}
-
-func encodeJSON(to io.Writer, e any) error {
-	enc := json.NewEncoder(to)
-	enc.SetEscapeHTML(false) // this is no HTML: names stay as they are
-	return enc.Encode(e)
-}
-
-// extensions are the endings of the files' names.
-var extensions = map[string]string{
-	"audio/ogg":  ".ogg",
-	"video/mp4":  ".mp4",
-	"video/webm": ".webm",
-}
-
-func extension(mimeType string) string {
-	base, _, err := mime.ParseMediaType(mimeType)
-	if err != nil {
-		return ""
-	}
-	return extensions[base]
 }

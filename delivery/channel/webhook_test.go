@@ -226,7 +226,7 @@ func TestWebhookCannotSend(t *testing.T) {
 		"disk fails": {true, func(p *delivery.Parcel) {
 			p.Open = func(context.Context) (io.ReadSeekCloser, error) { return nil, errors.New("input/output error") }
 		}, delivery.Retry, "input/output error"},
-		"file cut": {true, func(p *delivery.Parcel) { p.Note.Media.Bytes++ }, delivery.Retry, "bytes"},
+		"file cut": {true, func(p *delivery.Parcel) { p.Note.Media.Bytes++ }, delivery.Retry, "shorter"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := parcelOf(sampleNote())

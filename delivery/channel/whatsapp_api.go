@@ -5,11 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"mime/multipart"
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"time"
 
@@ -172,39 +169,15 @@ func unsent(err error) error {
 
 // upload gives the service a note's file; the id is good for 30 days.
 func (w *whatsapp) upload(ctx context.Context, p delivery.Parcel) (waReply, error) {
-	var head bytes.Buffer
-	form := multipart.NewWriter(&head)
-	err := form.WriteField("messaging_product", "whatsapp")
-	if err == nil {
-		_, err = form.CreatePart(textproto.MIMEHeader{
-			"Content-Disposition": {fmt.Sprintf(`form-data; name="file"; filename="%s%s"`, p.Note.ID, extension(p.Note.Media.Type))},
-			"Content-Type":        {p.Note.Media.Type},
-		})
-	}
-	start := head.Len()
-	if err == nil {
-		err = form.Close()
-	}
-	if err != nil {
-		return waReply{}, &delivery.SendError{Outcome: delivery.Dead, Err: err}
-	}
-	file, err := p.Open(ctx)
-	if err != nil {
-		return waReply{}, unreadable(err)
-	}
-	defer func() { _ = file.Close() }() // only read from
-	whole := &exactly{from: file, left: p.Note.Media.Bytes}
-	body := io.MultiReader(bytes.NewReader(head.Bytes()[:start]), whole, bytes.NewReader(head.Bytes()[start:]))
-	req, err := w.request(ctx, http.MethodPost, w.url(w.o.PhoneNumberID, "media"), body)
+	req, err := w.request(ctx, http.MethodPost, w.url(w.o.PhoneNumberID, "media"), http.NoBody)
 	if err != nil {
 		return waReply{}, err
 	}
-	req.ContentLength = int64(head.Len()) + p.Note.Media.Bytes
-	req.Header.Set("Content-Type", form.FormDataContentType())
-	a, err := w.do(req)
-	if whole.err != nil {
-		return waReply{}, unreadable(whole.err)
+	file := noteFile(p, "file", p.Note.ID+extension(p.Note.Media.Type), p.Note.Media.Type)
+	if err := setForm(ctx, req, map[string]string{"messaging_product": "whatsapp"}, file); err != nil {
+		return waReply{}, err
 	}
+	a, err := w.do(req)
 	if err != nil {
 		return waReply{}, unsent(err)
 	}
@@ -220,28 +193,6 @@ func (w *whatsapp) upload(ctx context.Context, p delivery.Parcel) (waReply, erro
 	}
 	r.id = got.ID
 	return r, nil
-}
-
-// exactly reads a file of a known length, and keeps what is wrong with it.
-type exactly struct {
-	from io.Reader
-	left int64
-	err  error
-}
-
-func (e *exactly) Read(p []byte) (int, error) {
-	if e.left == 0 {
-		return 0, io.EOF
-	}
-	n, err := e.from.Read(p[:min(int64(len(p)), e.left)])
-	e.left -= int64(n)
-	if errors.Is(err, io.EOF) && e.left > 0 {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		e.err = err
-	}
-	return n, err
 }
 
 // get reads a node of the graph into to.

@@ -324,7 +324,7 @@ func FuzzWhatsAppCallback(f *testing.F) {
 	f.Add([]byte(`{"entry":[{"changes":[{"value":{"metadata":{"phone_number_id":"` + waID + `"},"messages":[{"timestamp":1e99,"from":"1"},null,7]}}]}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		reported := 0
-		env := Env{Log: slog.New(slog.DiscardHandler), Memory: new(delivery.Scratch), Chats: &waChats{codes: map[string]string{}, linked: map[string]string{}}}
+		env := Env{Log: slog.New(slog.DiscardHandler), Memory: new(delivery.Scratch), Chats: newChats(nil)}
 		env.Report = func(_ context.Context, report delivery.Report) error {
 			if reported++; !delivery.ValidID(report.Job) || strings.ContainsAny(report.Detail, "\r\n\x00") {
 				t.Errorf("a report of %+v", report)

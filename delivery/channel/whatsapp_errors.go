@@ -151,13 +151,10 @@ func (w *whatsapp) judge(a answer, n delivery.Note, attempt int) (waReply, error
 
 func (c waCode) err(e waError, status int) error {
 	said := fmt.Errorf("the service answered error %d (%d %s)", e.Code, status, http.StatusText(status))
-	switch {
-	case e.Code == closedCode:
+	if e.Code == closedCode {
 		return fmt.Errorf("%w: %w", said, errClosed)
-	case c.hint != "":
-		return fmt.Errorf("%w: %s", said, c.hint)
 	}
-	return said
+	return hinted(said, c.hint)
 }
 
 // pairWait is how long to wait with one recipient: 4 s, 16 s, 64 s …, as Meta

@@ -32,7 +32,7 @@ func (m waIncoming) act(ctx context.Context, w *whatsapp) error {
 		}
 	}
 	if command := commandOf(m.Text.Body); command != nil {
-		return w.once(ctx, m.ID, func() error { return command(ctx, w, users) })
+		return w.env.once(ctx, seenEntry(m.ID), func() error { return command(ctx, w, users) })
 	}
 	return w.done(ctx, m.ID)
 }
@@ -190,11 +190,8 @@ func (w *whatsapp) report(ctx context.Context, r delivery.Report) error {
 }
 
 func (w *whatsapp) seen(ctx context.Context, id string) (bool, error) {
-	_, err := w.env.Memory.Get(ctx, keySeen+id)
-	if errors.Is(err, delivery.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil, err
+	known, err := w.env.recall(ctx, keySeen+id)
+	return known != "", err
 }
 
 func (w *whatsapp) done(ctx context.Context, id string) error {
@@ -203,16 +200,4 @@ func (w *whatsapp) done(ctx context.Context, id string) error {
 
 func seenEntry(id string) delivery.Entry {
 	return delivery.Entry{Key: keySeen + id, Value: []byte("done"), For: jobLife}
-}
-
-// once does what must not be done twice; what fails can be done again.
-func (w *whatsapp) once(ctx context.Context, id string, f func() error) error {
-	added, err := w.env.Memory.Add(ctx, seenEntry(id))
-	if err != nil || !added {
-		return err
-	}
-	if err := f(); err != nil {
-		return errors.Join(err, w.env.Memory.Delete(ctx, keySeen+id))
-	}
-	return nil
 }

@@ -19,7 +19,7 @@ const keyNumber = "number"
 // DeepLink opens a chat with the business in which the code is typed already.
 func (w *whatsapp) DeepLink(ctx context.Context, code string) (link, say string, err error) {
 	var number string
-	known, err := recall(ctx, w.env.Memory, keyNumber, &number)
+	known, err := w.env.recallJSON(ctx, keyNumber, &number)
 	if err != nil {
 		return "", "", err
 	}
@@ -31,7 +31,7 @@ func (w *whatsapp) DeepLink(ctx context.Context, code string) (link, say string,
 		if number = digitsOf(about.Number); number == "" {
 			return "", "", errors.New("the service does not say which number phone_number_id stands for")
 		}
-		if err := remember(ctx, w.env.Memory, delivery.Entry{Key: keyNumber, For: 24 * time.Hour}, number); err != nil {
+		if err := w.env.keepJSON(ctx, delivery.Entry{Key: keyNumber, For: 24 * time.Hour}, number); err != nil {
 			return "", "", err
 		}
 	}
@@ -51,15 +51,16 @@ func digitsOf(number string) string {
 // waCommand is what a user's text asks the channel itself for.
 type waCommand func(ctx context.Context, w *whatsapp, users []string) error
 
-var linkCode = regexp.MustCompile(`(?i:\bLINK)-([A-Za-z0-9_-]{1,64})`)
+// waLink is a code in a text, see [delivery.Chats].
+var waLink = regexp.MustCompile(`(?i:\bLINK)-([A-Za-z0-9_-]{1,64})`)
 
 // commandOf reads a text; nil for one that asks for nothing.
 func commandOf(said string) waCommand {
-	if code := linkCode.FindStringSubmatch(said); code != nil {
+	if code := waLink.FindStringSubmatch(said); code != nil {
 		return linking(code[1])
 	}
 	switch strings.ToLower(strings.TrimSpace(said)) {
-	case "stop", "/stop":
+	case "stop", stopWord:
 		return unlink
 	}
 	return nil
@@ -69,26 +70,18 @@ func commandOf(said string) waCommand {
 // to write to numbers, whose owners' callbacks then show them.
 func linking(code string) waCommand {
 	return func(ctx context.Context, w *whatsapp, users []string) error {
-		words := text.For("")
-		mailbox, err := w.env.Chats.Link(ctx, code, users[0])
-		switch {
-		case errors.Is(err, delivery.ErrNotFound):
-			w.answer(ctx, users[0], words.BadCode)
-		case err != nil:
-			return err
-		default:
-			w.answer(ctx, users[0], fmt.Sprintf(words.Linked, text.Display(mailbox))+" "+words.StopWord)
+		answer, err := w.env.link(ctx, text.For(""), code, users[0], stopWord)
+		if err == nil {
+			w.answer(ctx, users[0], answer)
 		}
-		return nil
+		return err
 	}
 }
 
 // unlink ends the links to all names of a user.
 func unlink(ctx context.Context, w *whatsapp, users []string) error {
-	for _, user := range users {
-		if _, err := w.env.Chats.Unlink(ctx, user); err != nil {
-			return err
-		}
+	if _, err := w.env.unlink(ctx, users...); err != nil {
+		return err
 	}
 	w.answer(ctx, users[0], text.For("").Unlinked)
 	return nil

@@ -29,8 +29,8 @@ func TestWhatsAppLinking(t *testing.T) {
 			said := r.text(tc.from, tc.scoped, tc.said, 0)
 			r.post(said, said)
 			r.post(said) // told again: no second answer
-			if r.chats.linked[mailbox] != tc.linked {
-				t.Errorf("linked to %q", r.chats.linked[mailbox])
+			if r.chats.of[mailbox] != tc.linked {
+				t.Errorf("linked to %q", r.chats.of[mailbox])
 			}
 			if tc.answer == "" {
 				r.wantSent("")
@@ -74,10 +74,10 @@ func TestWhatsAppLinkingAtOnce(t *testing.T) {
 func TestWhatsAppStop(t *testing.T) {
 	for _, said := range []string{"/stop", " STOP\n", "Stop"} {
 		r := newWhatsApp(t, nil)
-		r.chats.linked["a"], r.chats.linked["b"], r.chats.linked["c"] = waTo, "DE.1349", "4915187654321"
+		r.chats.of["a"], r.chats.of["b"], r.chats.of["c"] = waTo, "DE.1349", "4915187654321"
 		r.post(r.text(waTo, "DE.1349", said, 0))
-		if len(r.chats.linked) != 1 || r.chats.linked["c"] == "" {
-			t.Errorf("%q: linked are %v", said, r.chats.linked)
+		if len(r.chats.of) != 1 || r.chats.of["c"] == "" {
+			t.Errorf("%q: linked are %v", said, r.chats.of)
 		}
 		if m := r.service.last("text").message; !strings.Contains(m.Text.Body, "No more") {
 			t.Errorf("answered %+v", m.Text)
@@ -91,14 +91,14 @@ func TestWhatsAppLinkingFails(t *testing.T) {
 	r := newWhatsApp(t, nil)
 	r.chats.codes["code"] = "+4930123456"
 	body := r.callbackOf(r.text(waTo, "", "LINK-code", 0))
-	r.chats.broken = errors.New("disk")
+	r.chats.failing = errors.New("disk")
 	if code := r.hears(body, signWhatsApp(waSecret, body)); code != http.StatusInternalServerError {
 		t.Errorf("not kept: %d", code)
 	}
-	r.chats.broken = nil
+	r.chats.failing = nil
 	r.service.strike("text", waFails(r.service, 500, 131000, 0))
-	if code := r.hears(body, signWhatsApp(waSecret, body)); code != http.StatusOK || r.chats.linked["+4930123456"] != waTo {
-		t.Errorf("again: %d, linked %v", code, r.chats.linked)
+	if code := r.hears(body, signWhatsApp(waSecret, body)); code != http.StatusOK || r.chats.of["+4930123456"] != waTo {
+		t.Errorf("again: %d, linked %v", code, r.chats.of)
 	}
 	r.wantSent("text")
 }

@@ -41,7 +41,7 @@ type progress struct {
 }
 
 func (w *whatsapp) progressOf(ctx context.Context, job string) (p progress, err error) {
-	_, err = recall(ctx, w.env.Memory, keyJob+job, &p)
+	_, err = w.env.recallJSON(ctx, keyJob+job, &p)
 	return p, err
 }
 
@@ -53,12 +53,12 @@ func (w *whatsapp) change(ctx context.Context, job string, change func(*progress
 	if err != nil || !change(&p) {
 		return err
 	}
-	return remember(ctx, w.env.Memory, delivery.Entry{Key: keyJob + job, For: jobLife, Mailbox: p.Mailbox}, p)
+	return w.env.keepJSON(ctx, delivery.Entry{Key: keyJob + job, For: jobLife, Mailbox: p.Mailbox}, p)
 }
 
 // keep changes what is remembered of the attempt's job, before it is acted on.
 func (a *waAttempt) keep(ctx context.Context, change func(*progress)) error {
-	err := a.change(ctx, a.p.Key, func(p *progress) bool {
+	return a.change(ctx, a.p.Key, func(p *progress) bool {
 		if p.To != a.user {
 			*p = a.done
 		}
@@ -66,10 +66,6 @@ func (a *waAttempt) keep(ctx context.Context, change func(*progress)) error {
 		a.done = *p
 		return true
 	})
-	if err != nil {
-		return unkept(err)
-	}
-	return nil
 }
 
 // accepted keeps what the service said when it took a message. The message is
@@ -79,7 +75,7 @@ func (a *waAttempt) accepted(ctx context.Context, change func(*progress), user s
 	if user != "" && user != a.known && err == nil {
 		// In some countries the number in use is not the one that was given.
 		a.known = user
-		err = remember(ctx, a.env.Memory, delivery.Entry{Key: keyUser + a.user, For: jobLife, Mailbox: a.p.Note.Recipient.Number}, user)
+		err = a.env.keepJSON(ctx, delivery.Entry{Key: keyUser + a.user, For: jobLife, Mailbox: a.p.Note.Recipient.Number}, user)
 	}
 	if err != nil {
 		a.env.Log.Warn("what the service took is not remembered", "note_id", a.p.Note.ID, "job_id", a.p.Key, "error", err)

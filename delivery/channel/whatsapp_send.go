@@ -86,7 +86,7 @@ func (w *whatsapp) begin(ctx context.Context, p delivery.Parcel) (*waAttempt, wi
 		return nil, window{}, err
 	}
 	a.known = a.user
-	_, err = recall(ctx, w.env.Memory, keyUser+a.user, &a.known)
+	_, err = w.env.recallJSON(ctx, keyUser+a.user, &a.known)
 	if err == nil {
 		a.done, err = w.progressOf(ctx, p.Key)
 	}
@@ -97,32 +97,21 @@ func (w *whatsapp) begin(ctx context.Context, p delivery.Parcel) (*waAttempt, wi
 	if err == nil {
 		open, err = w.window(ctx, a.known)
 	}
-	if err != nil {
-		return nil, window{}, unkept(err)
-	}
-	return a, open, nil
-}
-
-// unkept is what the channel cannot read or remember.
-func unkept(err error) *delivery.SendError {
-	return &delivery.SendError{Outcome: delivery.Retry, Err: fmt.Errorf("what the channel remembers is out of reach: %w", err)}
+	return a, open, err
 }
 
 // recipient is where a parcel goes: its address, else the chat that the mailbox
 // is linked to, else the mailbox's own number.
 func (w *whatsapp) recipient(ctx context.Context, p delivery.Parcel) (string, error) {
-	address := p.Address
+	address, own := p.Address, p.Note.Recipient.Number
 	if address == "" {
-		linked, err := w.env.Chats.Of(ctx, p.Note.Recipient.Number)
-		switch {
-		case err == nil:
-			address = linked
-		case !errors.Is(err, delivery.ErrNotFound):
-			return "", unkept(err)
-		case strings.HasPrefix(p.Note.Recipient.Number, "+"):
-			address = p.Note.Recipient.Number
-		default:
-			return "", &delivery.SendError{Outcome: delivery.Dead, Err: errors.New("the mailbox has no chat here; link one on its inbox page, or give the target an address")}
+		var err error
+		address, err = w.env.linkedChat(ctx, own, "+4930123456")
+		if errors.Is(err, errUnlinked) && strings.HasPrefix(own, "+") {
+			address, err = own, nil
+		}
+		if err != nil {
+			return "", err
 		}
 	}
 	user, ok := waUser(address)
@@ -175,10 +164,10 @@ func (a *waAttempt) repeat() bool {
 
 // file gives the service the note's file, unless it has it.
 func (a *waAttempt) file(ctx context.Context) (file waReply, reused bool, err error) {
-	reused, err = recall(ctx, a.env.Memory, keyFile+a.p.Note.ID, &file.id)
+	reused, err = a.env.recallJSON(ctx, keyFile+a.p.Note.ID, &file.id)
 	switch {
 	case err != nil:
-		return file, false, unkept(err)
+		return file, false, err
 	case reused:
 		return file, true, nil
 	}
@@ -187,10 +176,7 @@ func (a *waAttempt) file(ctx context.Context) (file waReply, reused bool, err er
 		return file, false, err
 	}
 	e := delivery.Entry{Key: keyFile + a.p.Note.ID, For: 24 * time.Hour, Mailbox: a.p.Note.Recipient.Number}
-	if err := remember(ctx, a.env.Memory, e, file.id); err != nil {
-		return file, false, unkept(err)
-	}
-	return file, false, nil
+	return file, false, a.env.keepJSON(ctx, e, file.id)
 }
 
 // line sends the text that the voice message replies to, once; again only when
@@ -244,7 +230,7 @@ func (a *waAttempt) invite(ctx context.Context) (delivery.Receipt, error) {
 		return delivery.Receipt{Detail: "the invitation is out", Invited: true}, nil
 	}
 	if err := a.invites(ctx, a.known, a.p.Key, a.p.Note.Recipient.Number); err != nil {
-		return delivery.Receipt{}, unkept(err)
+		return delivery.Receipt{}, err
 	}
 	if err := a.keep(ctx, func(*progress) {}); err != nil {
 		return delivery.Receipt{}, err

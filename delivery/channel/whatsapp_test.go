@@ -22,7 +22,7 @@ type waRig struct {
 	*whatsapp
 	service *waServer
 	memory  *delivery.Scratch
-	chats   *waChats
+	chats   *linkedChats
 
 	mu      sync.Mutex
 	reports []delivery.Report
@@ -31,7 +31,7 @@ type waRig struct {
 
 func newWhatsApp(t *testing.T, change func(*WhatsAppOptions)) *waRig {
 	t.Helper()
-	r := &waRig{t: t, service: newWhatsAppServer(t), memory: new(delivery.Scratch), chats: &waChats{codes: map[string]string{}, linked: map[string]string{}}}
+	r := &waRig{t: t, service: newWhatsAppServer(t), memory: new(delivery.Scratch), chats: newChats(map[string]string{})}
 	o := whatsAppFor(r.service.url).(*WhatsAppOptions)
 	if change != nil {
 		change(o)
@@ -112,46 +112,6 @@ func waParcel(address string) delivery.Parcel {
 	return p
 }
 
-// waChats are the links of a test.
-type waChats struct {
-	delivery.Chats
-	codes, linked map[string]string // mailbox by code, address by mailbox
-	broken        error
-}
-
-func (c *waChats) Of(_ context.Context, mailbox string) (string, error) {
-	if c.broken != nil {
-		return "", c.broken
-	}
-	if address, ok := c.linked[mailbox]; ok {
-		return address, nil
-	}
-	return "", delivery.ErrNotFound
-}
-
-func (c *waChats) Link(_ context.Context, code, address string) (string, error) {
-	mailbox, ok := c.codes[code]
-	switch {
-	case c.broken != nil:
-		return "", c.broken
-	case !ok:
-		return "", delivery.ErrNotFound
-	}
-	delete(c.codes, code)
-	c.linked[mailbox] = address
-	return mailbox, nil
-}
-
-func (c *waChats) Unlink(_ context.Context, address string) (n int, err error) {
-	for mailbox, linked := range c.linked {
-		if linked == address {
-			delete(c.linked, mailbox)
-			n++
-		}
-	}
-	return n, c.broken
-}
-
 func TestWhatsAppVoice(t *testing.T) {
 	r := newWhatsApp(t, nil)
 	p := waParcel("+" + waTo)
@@ -224,7 +184,7 @@ func TestWhatsAppRecipients(t *testing.T) {
 		t.Errorf("not linked: to %q", m.To)
 	}
 	r.service.kinds()
-	r.chats.linked[linked.Note.Recipient.Number] = scoped
+	r.chats.of[linked.Note.Recipient.Number] = scoped
 	r.sends(waParcel(""))
 	if m := r.service.last("audio").message; m.Recipient != scoped {
 		t.Errorf("linked: to %q", m.Recipient)
@@ -236,7 +196,7 @@ func TestWhatsAppRecipients(t *testing.T) {
 		t.Error(failed)
 	}
 	_ = r.fails(waParcel("nobody"), delivery.Dead)
-	r.chats.broken = errors.New("disk")
+	r.chats.failing = errors.New("disk")
 	_ = r.fails(waParcel(""), delivery.Retry)
 	r.wantSent("")
 }

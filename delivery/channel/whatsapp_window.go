@@ -2,8 +2,6 @@ package channel
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"slices"
 	"time"
 
@@ -66,14 +64,14 @@ func (w window) hear(at, now time.Time) window {
 		at = now
 	}
 	if until := at.Add(windowLife); now.Before(until) {
-		w.heard = heard{At: now, Until: laterOf(until, w.heard.Until)}
+		w.heard = heard{At: now, Until: later(until, w.heard.Until)}
 	}
 	return w
 }
 
 // refuse is the window after the service refused what was begun at a time.
 func (w window) refuse(at time.Time) window {
-	w.refused = laterOf(at, w.refused)
+	w.refused = later(at, w.refused)
 	return w
 }
 
@@ -88,13 +86,6 @@ func (w window) invite(job string) window {
 		w.invited = w.invited[max(0, len(w.invited)-mostInvited):]
 	}
 	return w
-}
-
-func laterOf(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // way is what a note takes.
@@ -134,10 +125,14 @@ const (
 )
 
 func (w *whatsapp) window(ctx context.Context, user string) (known window, err error) {
-	_, heardErr := recall(ctx, w.env.Memory, keyHeard+user, &known.heard)
-	_, refusedErr := recall(ctx, w.env.Memory, keyRefused+user, &known.refused)
-	_, invitedErr := recall(ctx, w.env.Memory, keyInvited+user, &known.invited)
-	return known, errors.Join(heardErr, refusedErr, invitedErr)
+	_, err = w.env.recallJSON(ctx, keyHeard+user, &known.heard)
+	if err == nil {
+		_, err = w.env.recallJSON(ctx, keyRefused+user, &known.refused)
+	}
+	if err == nil {
+		_, err = w.env.recallJSON(ctx, keyInvited+user, &known.invited)
+	}
+	return known, err
 }
 
 // heard opens the windows of a user, who may have two names, and asks for all
@@ -176,7 +171,7 @@ func (w *whatsapp) opens(ctx context.Context, user string, at time.Time) (invite
 		return nil, nil
 	}
 	// Nobody's: what is known of a user is gone after a day.
-	err = remember(ctx, w.env.Memory, delivery.Entry{Key: keyHeard + user, For: time.Until(next.heard.Until) + closedLife}, next.heard)
+	err = w.env.keepJSON(ctx, delivery.Entry{Key: keyHeard + user, For: time.Until(next.heard.Until) + closedLife}, next.heard)
 	return next.invited, err
 }
 
@@ -187,7 +182,7 @@ func (w *whatsapp) refused(ctx context.Context, users []string, at time.Time) er
 	for _, user := range users {
 		known, err := w.window(ctx, user)
 		if err == nil {
-			err = remember(ctx, w.env.Memory, delivery.Entry{Key: keyRefused + user, For: closedLife}, known.refuse(at).refused)
+			err = w.env.keepJSON(ctx, delivery.Entry{Key: keyRefused + user, For: closedLife}, known.refuse(at).refused)
 		}
 		if err != nil {
 			return err
@@ -205,25 +200,5 @@ func (w *whatsapp) invites(ctx context.Context, user, job, mailbox string) error
 	if err != nil {
 		return err
 	}
-	return remember(ctx, w.env.Memory, delivery.Entry{Key: keyInvited + user, For: jobLife, Mailbox: mailbox}, known.invite(job).invited)
-}
-
-// recall reads what a channel remembers; false when there is nothing.
-func recall(ctx context.Context, m delivery.Memory, key string, to any) (known bool, err error) {
-	value, err := m.Get(ctx, key)
-	if errors.Is(err, delivery.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return true, json.Unmarshal(value, to)
-}
-
-// remember keeps a value under the entry's key.
-func remember(ctx context.Context, m delivery.Memory, e delivery.Entry, value any) (err error) {
-	if e.Value, err = json.Marshal(value); err != nil {
-		return err
-	}
-	return m.Put(ctx, e)
+	return w.env.keepJSON(ctx, delivery.Entry{Key: keyInvited + user, For: jobLife, Mailbox: mailbox}, known.invite(job).invited)
 }

@@ -33,7 +33,7 @@ var (
 //
 // Every attempt at a shared job has a row (attempt.go) before it is made, and
 // its outcome before Redis hears of it: what Redis does not hear, or forgets,
-// is told again (settle.go, ledger.go).
+// is told again (settle.go, tell.go, ledger.go).
 type Fleet struct {
 	*Store
 	shared  *shared.Shared

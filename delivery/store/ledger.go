@@ -113,6 +113,32 @@ func (f *Fleet) afterwards(a attempt) shared.Job {
 	return j
 }
 
+// reports tells what chat services told this machine, in the last ten days. Who
+// asked for a note has it by now, or its home says that it is due.
+func (l ledger) reports(ctx context.Context, in shared.Shards, say func(shared.Fact) error) error {
+	var job, channel, what string
+	for {
+		rows, err := l.f.readers.QueryContext(ctx, "SELECT "+relayColumns+` FROM relay
+			WHERE (job, channel, what) > (?, ?, ?) AND what <> 'asked' ORDER BY job, channel, what LIMIT ?`, job, channel, what, settleBatch)
+		page, err := collect(rows, err, scanRelay)
+		if err != nil {
+			return err
+		}
+		for _, rel := range page {
+			job, channel, what = rel.job.ID, rel.channel, rel.said.What
+			if rel.job.Shard == unknownShard || !in.Has(rel.job.Shard) {
+				continue
+			}
+			if err := say(shared.Fact{Kind: shared.WasReported, Job: rel.job, Said: rel.said}); err != nil {
+				return err
+			}
+		}
+		if len(page) < settleBatch {
+			return nil
+		}
+	}
+}
+
 // erasures tells what was erased, here and as far as this machine heard of it.
 func (l ledger) erasures(ctx context.Context, in shared.Shards, say func(shared.Fact) error) error {
 	rows, err := l.f.readers.QueryContext(ctx, "SELECT mailbox, upto FROM erasure WHERE upto > ''")

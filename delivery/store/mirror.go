@@ -115,6 +115,18 @@ func (t *txn) leaseOf(j shared.Job) (l delivery.Lease, err error) {
 	return l, nil
 }
 
+// drain takes in what other machines did to notes of this one.
+func (f *Fleet) drain(ctx context.Context) error {
+	f.draining.Lock() // two at once would take out of Redis what neither has heard
+	defer f.draining.Unlock()
+	for f.shared.Up() {
+		if n, err := f.shared.Drain(ctx, f.hear); err != nil || n == 0 {
+			return err
+		}
+	}
+	return nil
+}
+
 // hear takes in what other machines did to notes of this one. It may be told
 // twice.
 func (f *Fleet) hear(ctx context.Context, messages []shared.Message) error {

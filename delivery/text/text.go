@@ -86,18 +86,18 @@ func (c Caption) Plain() string {
 	return strings.Join(lines, "\n")
 }
 
-// Short is as much of the caption as fits into limit UTF-16 code units, in
-// which chat services and SMS count: the title to the last.
+// Short is as much of the caption as fits into limit UTF-16 code units: the
+// title to the last.
 func (c Caption) Short(limit int) string {
 	bare := Caption{Title: c.Title, Line: c.Line}
 	hinted := bare
 	hinted.Hints = c.Hints
 	for _, text := range []string{c.Plain(), hinted.Plain(), bare.Plain(), c.Title} {
-		if units(text) <= limit {
+		if Units(text) <= limit {
 			return text
 		}
 	}
-	return clipUnits(c.Title, limit)
+	return Clip(c.Title, limit)
 }
 
 func (t *Texts) title(k delivery.Kind) string {

@@ -169,8 +169,8 @@ func FuzzWho(f *testing.F) {
 			t.Errorf("the title %q leaves its direction open", c.Title)
 		}
 		for _, limit := range []int{-1, 0, 1, 20, 70, 160} {
-			if short := c.Short(limit); units(short) > max(limit, 0) || !utf8.ValidString(short) {
-				t.Errorf("%d units are allowed, and %q has %d", limit, short, units(short))
+			if short := c.Short(limit); Units(short) > max(limit, 0) || !utf8.ValidString(short) {
+				t.Errorf("%d units are allowed, and %q has %d", limit, short, Units(short))
 			}
 		}
 	})
@@ -199,11 +199,11 @@ func TestShort(t *testing.T) {
 	for _, want := range []string{
 		c.Plain(), strings.Join(lines[:3], "\n"), strings.Join(lines[:2], "\n"), lines[0], "Voice message from Zoë…", "Voice…", "…", "",
 	} {
-		if got := c.Short(units(want)); got != want {
-			t.Errorf("%d units: %q, want %q", units(want), got, want)
+		if got := c.Short(Units(want)); got != want {
+			t.Errorf("%d units: %q, want %q", Units(want), got, want)
 		}
 	}
-	if got := c.Short(units("Voice message from Zoë 🙂")); got != "Voice message from Zoë…" {
+	if got := c.Short(Units("Voice message from Zoë 🙂")); got != "Voice message from Zoë…" {
 		t.Errorf("half a character is left: %q", got)
 	}
 }
@@ -221,6 +221,14 @@ func TestLength(t *testing.T) {
 	} {
 		if got := Length(d); got != want {
 			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
+}
+
+func TestClip(t *testing.T) {
+	for said, want := range map[string]string{"": "", "abcd": "abcd", "abcde": "abc…", "🙂🙂": "🙂🙂", "🙂🙂x": "🙂…", "a🙂🙂": "a🙂…"} {
+		if got := Clip(said, 4); got != want || Units(got) > 4 {
+			t.Errorf("%q: %q, want %q", said, got, want)
 		}
 	}
 }

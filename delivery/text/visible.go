@@ -47,16 +47,21 @@ func upperFirst(s string) string {
 	return string(unicode.ToUpper(r)) + s[size:]
 }
 
-// units is the length in UTF-16 code units.
-func units(s string) (n int) {
+// Units is the length of a text in UTF-16 code units, in which chat services and
+// SMS count.
+func Units(s string) (n int) {
 	for _, r := range s {
 		n += utf16.RuneLen(r)
 	}
 	return n
 }
 
-// clipUnits cuts a text to limit UTF-16 code units, the last one saying so.
-func clipUnits(s string, limit int) string {
+// Clip is as much of a text as limit UTF-16 code units hold, with "…" where some
+// is left out.
+func Clip(s string, limit int) string {
+	if Units(s) <= limit {
+		return s
+	}
 	if limit <= 0 {
 		return ""
 	}

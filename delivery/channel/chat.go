@@ -1,0 +1,58 @@
+package channel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/text"
+)
+
+// errUnlinked is that a mailbox has no chat of its own.
+var errUnlinked = errors.New("the mailbox has not linked a chat of this channel")
+
+// linkedChat is the address of the chat that a mailbox has linked to itself. Its
+// error is a *delivery.SendError, and says how to link one, or what address a
+// target could have, like the example.
+func (e Env) linkedChat(ctx context.Context, mailbox, example string) (string, error) {
+	address, err := e.Chats.Of(ctx, mailbox)
+	switch {
+	case errors.Is(err, delivery.ErrNotFound):
+		return "", &delivery.SendError{Outcome: delivery.Dead, Err: fmt.Errorf("%w: link one on its inbox page, or give the target an address, like NAME:%s; then redrive the note", errUnlinked, example)}
+	case err != nil:
+		return "", &delivery.SendError{Outcome: delivery.Retry, Err: fmt.Errorf("the linked chat cannot be looked up: %w", err)}
+	}
+	return address, nil
+}
+
+// stopWord ends a link, where the service has no other form of it.
+const stopWord = "/stop"
+
+// link links the chat of an address to the mailbox of a code, and is what to
+// answer there: the same, whatever is wrong with the code. stop is how people
+// write stopWord at the service.
+func (e Env) link(ctx context.Context, words *text.Texts, code, address, stop string) (answer string, err error) {
+	mailbox, err := e.Chats.Link(ctx, code, address)
+	switch {
+	case errors.Is(err, delivery.ErrNotFound):
+		return words.BadCode, nil
+	case err != nil:
+		return "", fmt.Errorf("a chat cannot be linked: %w", err)
+	}
+	return fmt.Sprintf(words.Linked, text.Display(mailbox)) + "\n" + strings.ReplaceAll(words.StopWord, stopWord, stop), nil
+}
+
+// unlink ends the links to a chat, by all the addresses that it has or had, and
+// says how many there were.
+func (e Env) unlink(ctx context.Context, addresses ...string) (ended int, err error) {
+	for _, address := range addresses {
+		n, err := e.Chats.Unlink(ctx, address)
+		if err != nil {
+			return ended, fmt.Errorf("a chat's links cannot be ended: %w", err)
+		}
+		ended += n
+	}
+	return ended, nil
+}

@@ -1,0 +1,53 @@
+package store
+
+import (
+	"context"
+
+	"github.com/afterbeep/afterbeep/delivery/store/shared"
+)
+
+// promoteBatch is how many threads become all machines' with one commit: few
+// enough that no call waits for it.
+const promoteBatch = 64
+
+// promote gives jobs that were kept here while Redis was away to all machines,
+// by whole threads, none of which is just being sent. A full Redis would refuse
+// them, and then nobody would send them.
+func (f *Fleet) promote(ctx context.Context) error {
+	if !f.shared.Up() || f.shared.Full() {
+		return nil
+	}
+	for last := ""; ; {
+		rows, err := f.readers.QueryContext(ctx, `SELECT note, thread FROM job
+			WHERE state = 'queued' AND state <> 'delivered' AND note > ? AND shared = 0 AND substr(thread, 1, ?) <> ? ORDER BY note LIMIT ?`,
+			last, len(operatorThread), []byte(operatorThread), promoteBatch)
+		threads, err := collect(rows, err, func(r scanner) (thread []byte, err error) { return thread, r.Scan(&last, &thread) })
+		if err != nil || len(threads) == 0 {
+			return err
+		}
+		_, err = write(ctx, f.Store, func(tx *txn) (any, error) {
+			for _, thread := range threads {
+				if err := tx.promote(thread); err != nil {
+					return nil, err
+				}
+			}
+			return nil, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// promote makes the jobs of a thread those of all machines, unless one of them
+// is being sent or has more targets than can be shared.
+func (t *txn) promote(thread []byte) error {
+	_, err := t.exec(promoteThread, thread, shared.MaxSteps)
+	return err
+}
+
+// promoteThread names both states, as the index on threads has them.
+const promoteThread = `UPDATE job SET shared = 1, head = 0
+	WHERE thread = ?1 AND state IN ('queued', 'sending') AND state = 'queued' AND shared = 0 AND NOT EXISTS (
+	SELECT 1 FROM job AS other WHERE other.thread = ?1 AND other.shared = 0 AND other.state IN ('queued', 'sending')
+	AND (other.state = 'sending' OR other.steps > ?2))`
