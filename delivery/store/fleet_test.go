@@ -42,6 +42,7 @@ func startFleetLogging(tb testing.TB, o Options, with shared.Options, log *slog.
 	with.URL = o.Redis
 	f, err := openFleet(o, with, log)
 	check(tb, err)
+	f.every = settleEvery / 5
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { f.Run(ctx) })

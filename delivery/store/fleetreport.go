@@ -131,26 +131,37 @@ func (rel *relay) about(b *box, j shared.Job) error {
 	return nil
 }
 
-// keepForeign keeps a report about a job that this machine has nothing of. What
-// Redis does not know for certain is none.
+// errNowhere is about a job that neither Redis nor this machine knows: its home
+// may have sent it without Redis.
+var errNowhere = errors.New("no machine that can be asked knows the job")
+
+// notNow says that Redis is to be asked again.
+func notNow(err error) bool {
+	return errors.Is(err, shared.ErrAway) || errors.Is(err, shared.ErrUncertain) || errors.Is(err, shared.ErrGate)
+}
+
+// keepForeign keeps a report about a job that this machine has nothing of.
 func (f *Fleet) keepForeign(ctx context.Context, rel *relay) error {
 	err := f.find(ctx, rel)
-	if err != nil && !errors.Is(err, shared.ErrAway) && !errors.Is(err, shared.ErrUncertain) && !errors.Is(err, shared.ErrGate) {
+	if errors.Is(err, errNowhere) && f.peers.Load() <= 1 { // and there is no other
+		return delivery.ErrNotFound
+	}
+	if err != nil && !errors.Is(err, errNowhere) && !notNow(err) {
 		return err
 	}
 	_, err = write(ctx, f.Store, func(tx *txn) (any, error) { return nil, tx.keepRelay(*rel) })
 	return err
 }
 
-// find asks Redis for the job of a report. delivery.ErrNotFound when there is
-// none.
+// find asks Redis for the job of a report. errNowhere when it has none,
+// delivery.ErrNotFound when that was erased.
 func (f *Fleet) find(ctx context.Context, rel *relay) error {
 	j, err := f.shared.Find(ctx, rel.job.ID)
 	if errors.Is(err, shared.ErrNotFound) {
 		if !f.shared.Ready() {
 			return shared.ErrGate // it may have been forgotten
 		}
-		return delivery.ErrNotFound
+		return errNowhere
 	}
 	if err != nil {
 		return err
@@ -217,11 +228,17 @@ func (f *Fleet) tellReports(ctx context.Context) error {
 
 // tellReport tells Redis a report, and brings the job's row to how it stands
 // then where this machine is its home. That Redis cannot hear it now is no
-// error: settle tells it again. What nobody knows is dropped.
+// error: settle tells it again. What Redis does not know is for every machine to
+// hear.
 func (f *Fleet) tellReport(ctx context.Context, rel relay) error {
 	var err error
 	if rel.job.Shard == unknownShard {
-		if err = f.find(ctx, &rel); err == nil {
+		if err = f.find(ctx, &rel); errors.Is(err, errNowhere) {
+			if err = f.shared.Proclaim(ctx, rel.job.ID, rel.said); err == nil {
+				err = delivery.ErrNotFound
+			}
+		}
+		if err == nil {
 			_, err = write(ctx, f.Store, func(tx *txn) (any, error) { return nil, tx.keepRelay(rel) })
 		}
 	}
@@ -231,7 +248,7 @@ func (f *Fleet) tellReport(ctx context.Context, rel relay) error {
 	}
 	gone := errors.Is(err, shared.ErrNotFound) || errors.Is(err, delivery.ErrNotFound)
 	switch {
-	case errors.Is(err, shared.ErrAway), errors.Is(err, shared.ErrUncertain), errors.Is(err, shared.ErrGate):
+	case notNow(err):
 		return nil
 	case err != nil && !gone:
 		return err
@@ -331,6 +348,12 @@ func (f *Fleet) hearReport(tx *txn, j shared.Job, m shared.Message) (h heard, er
 	}
 	s, err := tx.standing(j.ID)
 	if err != nil {
+		return h, err
+	}
+	if m.Note == "" { // proclaimed
+		if s.shared {
+			err = f.askAgain(tx, s, told)
+		}
 		return h, err
 	}
 	step := stepOf(s.chain, r.Channel, s.step)
