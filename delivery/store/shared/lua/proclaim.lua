@@ -5,7 +5,7 @@
 local machine, id, what, event = unpack(ARGV)
 evenFull()
 local others, told = { [machine] = true }, 0
-for _, known in ipairs({ redis.call('HKEYS', P .. 'owners'), redis.call('SMEMBERS', P .. 'roll'), redis.call('SMEMBERS', P .. 'missing') }) do
+for _, known in ipairs({ redis.call('SMEMBERS', P .. 'homes'), redis.call('SMEMBERS', P .. 'roll') }) do
   for _, other in ipairs(known) do
     if not others[other] and redis.call('LLEN', P .. 'home:' .. other) < 10000 then
       redis.call('RPUSH', P .. 'home:' .. other, cjson.encode({ job = id, note = '', at = now, now = now, name = what, event = event }))
