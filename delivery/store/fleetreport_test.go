@@ -41,11 +41,15 @@ func nothingDue(t *testing.T, machines ...*machine) {
 // makes the attempt, ear is told of it.
 func onRoles(t *testing.T, test func(t *testing.T, home, sender, ear *machine)) {
 	t.Helper()
-	a, b := pair(t, redistest.Single(t), 0)
-	for name, roles := range map[string][2]*machine{
-		"all at home": {a, a}, "heard elsewhere": {a, b}, "sent elsewhere": {b, a}, "sent and heard elsewhere": {b, b},
+	for name, roles := range map[string][2]int{
+		"all at home": {0, 0}, "heard elsewhere": {0, 1}, "sent elsewhere": {1, 0}, "sent and heard elsewhere": {1, 1},
 	} {
-		t.Run(name, func(t *testing.T) { test(t, a, roles[0], roles[1]) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, b := pair(t, redistest.Single(t), 0)
+			both := [...]*machine{a, b}
+			test(t, a, both[roles[0]], both[roles[1]])
+		})
 	}
 }
 
