@@ -196,7 +196,7 @@ func callBack(to, update string) bool {
 	body := fmt.Sprintf(`{"entry":[{"changes":[{"value":{"metadata":{"phone_number_id":%q},"statuses":[%s]}}]}]}`, waNumberID, update)
 	mac := hmac.New(sha256.New, []byte(waAppSecret))
 	mac.Write([]byte(body))
-	req, err := http.NewRequest(http.MethodPost, "http://"+to+"/callback/wa", strings.NewReader(body)) //nolint:noctx // the client's timeout is its end
+	req, err := http.NewRequest(http.MethodPost, "http://"+to+"/callback/wa", strings.NewReader(body))
 	if err != nil {
 		return false
 	}

@@ -143,8 +143,10 @@ func notNow(err error) bool {
 // keepForeign keeps a report about a job that this machine has nothing of.
 func (f *Fleet) keepForeign(ctx context.Context, rel *relay) error {
 	err := f.find(ctx, rel)
-	if errors.Is(err, errNowhere) && f.peers.Load() <= 1 { // and there is no other
-		return delivery.ErrNotFound
+	if errors.Is(err, errNowhere) {
+		if homes, err := f.shared.Homes(ctx); err == nil && homes == 1 { // this one
+			return delivery.ErrNotFound
+		}
 	}
 	if err != nil && !errors.Is(err, errNowhere) && !notNow(err) {
 		return err

@@ -224,13 +224,15 @@ func TestFleetReportOfASoloNote(t *testing.T) {
 			if refused.Epoch != 0 {
 				t.Fatalf("lease %+v", refused)
 			}
+			path := a.path
 			back := func() {
 				setup.Servers[0].Start()
 				a.awaitReady(t)
 				b.awaitReady(t)
 			}
-			if !early {
+			if !early { // and while the home is not there
 				back()
+				check(t, a.Close())
 			}
 			for range 2 {
 				tell(t, b, "wa", refused.Job, delivery.WasRefused, delivery.Meaning{})
@@ -238,6 +240,8 @@ func TestFleetReportOfASoloNote(t *testing.T) {
 			}
 			if early {
 				back()
+			} else {
+				a = startFleet(t, Options{Path: path, Redis: setup.URL}, shared.Options{Lease: time.Second})
 			}
 			next := claimOne(t, a)
 			if next.Job != refused.Job || next.Step != 1 || next.Unknown {

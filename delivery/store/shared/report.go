@@ -76,6 +76,19 @@ func (s *Shared) Proclaim(ctx context.Context, id string, r Said) error {
 	return nil
 }
 
+// Homes is how many machines ever took part, those that stopped included.
+func (s *Shared) Homes(ctx context.Context) (int, error) {
+	if err := s.usable(0); err != nil {
+		return 0, err
+	}
+	n, err := s.client.do(ctx, command{args: []any{"SCARD", prefix(0) + "homes"}})
+	if err != nil {
+		return 0, fmt.Errorf("ask which machines took part: %w", err)
+	}
+	count, _ := n.(int64)
+	return int(count), nil
+}
+
 // Find finds a job by its id alone. ErrNotFound when no shard has it.
 func (s *Shared) Find(ctx context.Context, id string) (Job, error) {
 	if err := s.whyDown(); err != nil {
