@@ -281,3 +281,24 @@ func TestLateDeliveryIsRefused(t *testing.T) {
 		t.Errorf("%+v, %v, %v", j, otherwise, err)
 	}
 }
+
+// TestForgottenStep: a delivery that a machine tells anew is that by the target
+// which took the note, though the job's home had not heard that it went on.
+func TestForgottenStep(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a, b := join(t, setup.URL, "a"), join(t, setup.URL, "b")
+	eventually(t, "they meet", func() bool { return a.knows("b") && b.knows("a") })
+	j := a.publish(t, "m", "1", false)
+	a.ledger.know(pending(publication("m", "1", 1)))
+	j.Step = 1
+	b.ledger.know(fact(WasDelivered, j))
+	release := b.holdBack()
+	setup.Flush()
+	eventually(t, "a has told", func() bool { return a.untold() == 0 && a.Up() && !a.Ready() })
+	release()
+	a.awaitOpen(t)
+	if told, err := a.Find(t.Context(), j.ID); err != nil || told.State != Delivered || told.Step != 1 {
+		t.Errorf("%+v, %v", told, err)
+	}
+}
