@@ -66,6 +66,7 @@ type Reports interface {
 	//
 	// When it returns nil the report is on disk: the service may forget it.
 	// ErrNotFound when there is no such job: an erased note's, or another
-	// installation's.
+	// installation's. Among several machines a job that none can be asked about
+	// is no error: its home hears when it can.
 	Report(ctx context.Context, channel string, r Report, m Meaning) (Upshot, error)
 }

@@ -32,18 +32,19 @@ func (s *soak) settle(t *testing.T) {
 	pending, began := 0, time.Now()
 	for end := began.Add(90 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
 		notes = s.notes(t)
-		if pending = s.pending(notes); pending == 0 {
+		if pending = s.pending(notes); pending == 0 && s.wa.untold() == 0 {
 			break
 		}
 	}
 	time.Sleep(2 * time.Second) // for what would come twice
+	notes = s.notes(t)
 	c := soakCheck{soak: s, notes: notes, came: s.chat.arrivals()}
 	for _, call := range s.crowd.calls {
 		c.check(t, call)
 	}
 	t.Logf("%v; settled in %v", s.struck, time.Since(began).Round(time.Second))
-	t.Logf("%d calls: promised %d, delivered %d, pending %d, lost %d, doubled %d, marked %d",
-		len(s.crowd.calls), c.promised, c.delivered, pending, c.lost, c.doubled, c.marked)
+	t.Logf("%d calls: promised %d, delivered %d, pending %d, lost %d, doubled %d; twice: answer lost %d, sent on %d, word late %d",
+		len(s.crowd.calls), c.promised, c.delivered, pending, c.lost, c.doubled, c.marked, c.onward, c.late)
 	if pending > 0 || len(c.wrong) > 0 || t.Failed() {
 		t.Errorf("the soak failed: AFTERBEEP_SOAK_SEED=%d AFTERBEEP_SOAK_KILLS=%d", s.seed, sum(s.struck))
 		c.explain(t)
@@ -103,7 +104,8 @@ type soakCheck struct {
 	came  map[string][]arrival
 	wrong []string // calls of which something is wrong
 
-	promised, delivered, lost, doubled, marked int
+	promised, delivered, lost, doubled int
+	marked, onward, late               int // came twice, and why
 }
 
 func (c *soakCheck) fault(t *testing.T, call *tried, format string, args ...any) {
@@ -127,8 +129,12 @@ func (c *soakCheck) check(t *testing.T, call *tried) {
 	}
 	waits := slices.ContainsFunc(notes, func(k kept) bool { return isPending(k.Summary) })
 	taken := slices.DeleteFunc(slices.Clone(came), func(a arrival) bool { return !a.taken })
+	arrived := len(taken) > 0
+	if toWhatsApp(call.mailbox) && len(notes) == 1 {
+		arrived = c.checkWhatsApp(t, call, notes[0], taken)
+	}
 	switch {
-	case len(taken) > 0:
+	case arrived:
 		if promised {
 			c.delivered++
 		}

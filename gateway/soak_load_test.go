@@ -48,6 +48,16 @@ func (m *member) sip() netip.AddrPort {
 	return m.child.sip
 }
 
+// web is where its HTTP listens, as host and port; "" while it is dead.
+func (m *member) web() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.child == nil {
+		return ""
+	}
+	return m.child.http
+}
+
 // death is the first one from then until now; zero when there was none.
 func (m *member) death(from, to time.Time) time.Time {
 	m.mu.Lock()

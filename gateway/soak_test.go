@@ -17,16 +17,19 @@ import (
 )
 
 // soak is three gateways that share their work over one Redis with a replica,
-// callers who speak to them all the time, a chat service in moods, and blows.
+// callers who speak to them all the time, chat services in moods, and blows.
 type soak struct {
 	seed    uint64
 	rng     *rand.Rand
 	setup   *redistest.Setup
 	chat    *flaky
+	wa      *tardy
 	members []*member
 	crowd   *crowd
 	later   []later
 	struck  map[string]int
+
+	redisStruck []time.Time
 }
 
 // later is what is to be done when its time comes.
@@ -39,6 +42,8 @@ type later struct {
 const (
 	soakKills   = 20 // without AFTERBEEP_SOAK_KILLS
 	soakMembers = 3
+
+	soakWebhooks = 4 // of the mailboxes; the others' notes go to WhatsApp first
 )
 
 var soakMailboxes = []string{"+4930123450", "+4930123451", "+4930123452", "+4930123453", "+4930123454", "+4930123455"}
@@ -60,7 +65,7 @@ var blows = []struct {
 
 // While gateways and Redis are killed, stalled and emptied again and again, no
 // note that was promised is lost, and none comes twice but where its answer was
-// lost. AFTERBEEP_SOAK_KILLS says how many blows, AFTERBEEP_SOAK_SEED repeats
+// lost, or the word that it was delivered was late. AFTERBEEP_SOAK_KILLS says how many blows, AFTERBEEP_SOAK_SEED repeats
 // their order.
 func TestSoak(t *testing.T) {
 	number := os.Getenv("AFTERBEEP_SOAK_KILLS")
@@ -87,6 +92,7 @@ func TestSoak(t *testing.T) {
 	hangUp()
 	<-spoken
 	s.chat.calm()
+	s.wa.calm()
 	s.settle(t)
 }
 
@@ -103,6 +109,7 @@ func newSoak(t *testing.T) *soak {
 	s.rng = chance(1)
 	s.setup = redistest.Replicated(t)
 	s.chat = newFlaky(t, chance(2))
+	s.wa = newTardy(t, chance(4))
 	s.crowd = &crowd{
 		caller: testCaller(t), rng: chance(3),
 		said: &sound{audio: audioOf(speech(t, 4*time.Second)), coded: map[string][][]byte{}},
@@ -112,28 +119,32 @@ func newSoak(t *testing.T) *soak {
 	run(t, "keys", "new", keys)
 	for i := range soakMembers {
 		m := &member{name: string(rune('a' + i))}
-		m.path = soakConfig(t, filepath.Join(dir, m.name), s.chat.URL+"/"+m.name, s.setup.URL, keys)
+		m.path = s.config(t, filepath.Join(dir, m.name), m.name, keys)
 		m.start(t)
 		s.members = append(s.members, m)
 	}
+	s.wa.members = s.members
 	return s
 }
 
-// soakConfig writes the configuration of a member.
-func soakConfig(t *testing.T, dir, hook, redis, keys string) string {
+// config writes the configuration of a member.
+func (s *soak) config(t *testing.T, dir, name, keys string) string {
 	t.Helper()
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	path := configFile(t, dir, hook, "")
+	path := configFile(t, dir, s.chat.URL+"/"+name, "")
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := fmt.Sprintf("{path: data, key_file: %s, redis: %q}", keys, redis)
-	whole := strings.Replace(string(text), "{path: data}", store, 1)
+	whole := strings.NewReplacer(
+		"{path: data}", fmt.Sprintf("{path: data, key_file: %s, redis: %q}", keys, s.setup.URL),
+		`{listen: "127.0.0.1:0"}`, `{listen: "127.0.0.1:0", public_url: "https://notes.example"}`,
+		"channels:\n", "channels:\n"+fmt.Sprintf(whatsAppChannel, waNumberID, waAppSecret, soakWithin, s.wa.URL+"/"+name),
+	).Replace(string(text))
 	for _, number := range soakMailboxes {
-		whole += fmt.Sprintf("  - {number: %q, name: %q, deliver: [hook]}\n", number, number)
+		whole += fmt.Sprintf("  - {number: %q, name: %q, deliver: %s}\n", number, number, soakChain(number))
 	}
 	if err := os.WriteFile(path, []byte(whole), 0o600); err != nil {
 		t.Fatal(err)
@@ -157,6 +168,9 @@ func (s *soak) batter(t *testing.T, count int) {
 		set = set[1:]
 		blow.strike(s, t)
 		s.struck[blow.name]++
+		if !strings.HasPrefix(blow.name, "gateway") {
+			s.redisStruck = append(s.redisStruck, time.Now())
+		}
 		if (i+1)%5 == 0 {
 			arrived := len(s.chat.arrivals())
 			t.Logf("%d blows, %d notes have arrived", i+1, arrived)

@@ -145,9 +145,10 @@ func (f *Fleet) unsettled(ctx context.Context, limit int) ([]attempt, error) {
 	return collect(rows, err, scanAttempt)
 }
 
-// allSettled says that Redis knows what became of every attempt of this machine.
+// allSettled says that Redis knows what became of every attempt of this machine,
+// and what chat services told it.
 func (f *Fleet) allSettled(ctx context.Context) (all bool, err error) {
-	err = f.readers.QueryRowContext(ctx, "SELECT NOT EXISTS (SELECT 1 FROM attempt WHERE settled = 0)").Scan(&all)
+	err = f.readers.QueryRowContext(ctx, "SELECT NOT EXISTS (SELECT 1 FROM attempt WHERE settled = 0) AND NOT EXISTS (SELECT 1 FROM relay WHERE told = 0)").Scan(&all)
 	return all, err
 }
 

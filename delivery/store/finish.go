@@ -75,6 +75,10 @@ func (t *txn) ended(n kept, l delivery.Lease, r delivery.Result, now time.Time) 
 	channel := l.Target().Channel
 	switch {
 	case r.Outcome == delivery.Dead:
+		v, err := t.verdict(l.Job, l.Step)
+		if err != nil || v.settled >= 0 { // it was told in the last moment that it is delivered
+			return false, err
+		}
 		return t.tellOperator(n, delivery.EventDead, channel, now)
 	case r.Arrived:
 		return t.tellDelivered(n, l.Job, channel, now)

@@ -40,6 +40,7 @@ type Fleet struct {
 	machine string // this machine's id
 	log     *slog.Logger
 
+	every    time.Duration // how often settle runs
 	offering offering
 	draining sync.Mutex // of drain
 	settling settling
@@ -74,7 +75,7 @@ func openAsIs(o Options, with shared.Options, log *slog.Logger) (*Fleet, error) 
 	if err != nil {
 		return nil, err
 	}
-	f := &Fleet{Store: s, log: log}
+	f := &Fleet{Store: s, log: log, every: settleEvery}
 	if err := f.join(context.Background(), with); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", s.path, err), s.Close())
 	}
@@ -122,7 +123,7 @@ func (f *Fleet) Run(ctx context.Context) {
 		f.settle(ctx)
 		select {
 		case <-ctx.Done():
-		case <-time.After(settleEvery):
+		case <-time.After(f.every):
 		}
 	}
 	inTouch.Wait()

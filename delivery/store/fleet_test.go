@@ -42,6 +42,7 @@ func startFleetLogging(tb testing.TB, o Options, with shared.Options, log *slog.
 	with.URL = o.Redis
 	f, err := openFleet(o, with, log)
 	check(tb, err)
+	f.every = settleEvery / 5
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { f.Run(ctx) })
@@ -89,8 +90,8 @@ func fleetSuite() map[string]func(*testing.T, composition) {
 		"waiting is settled": testWaitingIsSettled, "waiting is over": testWaitingIsOver, "late report": testLateReport,
 		"report settles the unknown": testReportSettlesTheUnknown, "refused": testRefused, "delivered is not refused": testDeliveredIsNotRefused,
 		"asked for": testAskedFor, "report while sending": testReportWhileSending, "erase takes reports": testEraseTakesReports,
-		"operator events": testOperatorEvents,
-		"list":            testList, "thread": testThread, "mark": testMark,
+		"operator events": testOperatorEvents, "delivered is not dead": testDeliveredIsNotDead,
+		"list": testList, "thread": testThread, "mark": testMark,
 		"memory": testMemory, "memory ends": testMemoryEnds, "memory at once": testMemoryAtOnce, "chats": testChats,
 	}
 }

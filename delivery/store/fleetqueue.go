@@ -253,7 +253,7 @@ func (f *Fleet) NextDue(ctx context.Context) (time.Time, error) {
 	if err != nil || !f.shared.Up() {
 		return next, err
 	}
-	dues := []time.Time{f.Now().Add(settleEvery)}
+	dues := []time.Time{f.Now().Add(f.every)}
 	if due, err := f.shared.NextDue(ctx); err == nil && !due.IsZero() && f.shared.Ready() {
 		dues = append(dues, f.even(due))
 	}

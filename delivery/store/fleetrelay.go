@@ -23,11 +23,17 @@ func (f *Fleet) tellReports(ctx context.Context) error {
 
 // tellReport tells Redis a report, and brings the job's row to how it stands
 // then where this machine is its home. That Redis cannot hear it now is no
-// error: settle tells it again. What nobody knows is dropped.
+// error: settle tells it again. What Redis does not know is for every machine to
+// hear.
 func (f *Fleet) tellReport(ctx context.Context, rel relay) error {
 	var err error
 	if rel.job.Shard == unknownShard {
-		if err = f.find(ctx, &rel); err == nil {
+		if err = f.find(ctx, &rel); errors.Is(err, errNowhere) {
+			if err = f.shared.Proclaim(ctx, rel.job.ID, rel.said); err == nil {
+				err = delivery.ErrNotFound
+			}
+		}
+		if err == nil {
 			_, err = write(ctx, f.Store, func(tx *txn) (any, error) { return nil, tx.keepRelay(rel) })
 		}
 	}
@@ -37,7 +43,7 @@ func (f *Fleet) tellReport(ctx context.Context, rel relay) error {
 	}
 	gone := errors.Is(err, shared.ErrNotFound) || errors.Is(err, delivery.ErrNotFound)
 	switch {
-	case errors.Is(err, shared.ErrAway), errors.Is(err, shared.ErrUncertain), errors.Is(err, shared.ErrGate):
+	case notNow(err):
 		return nil
 	case err != nil && !gone:
 		return err

@@ -131,26 +131,39 @@ func (rel *relay) about(b *box, j shared.Job) error {
 	return nil
 }
 
-// keepForeign keeps a report about a job that this machine has nothing of. What
-// Redis does not know for certain is none.
+// errNowhere is about a job that neither Redis nor this machine knows: its home
+// may have sent it without Redis.
+var errNowhere = errors.New("no machine that can be asked knows the job")
+
+// notNow says that Redis is to be asked again.
+func notNow(err error) bool {
+	return errors.Is(err, shared.ErrAway) || errors.Is(err, shared.ErrUncertain) || errors.Is(err, shared.ErrGate)
+}
+
+// keepForeign keeps a report about a job that this machine has nothing of.
 func (f *Fleet) keepForeign(ctx context.Context, rel *relay) error {
 	err := f.find(ctx, rel)
-	if err != nil && !errors.Is(err, shared.ErrAway) && !errors.Is(err, shared.ErrUncertain) && !errors.Is(err, shared.ErrGate) {
+	if errors.Is(err, errNowhere) {
+		if homes, err := f.shared.Homes(ctx); err == nil && homes == 1 { // this one
+			return delivery.ErrNotFound
+		}
+	}
+	if err != nil && !errors.Is(err, errNowhere) && !notNow(err) {
 		return err
 	}
 	_, err = write(ctx, f.Store, func(tx *txn) (any, error) { return nil, tx.keepRelay(*rel) })
 	return err
 }
 
-// find asks Redis for the job of a report. delivery.ErrNotFound when there is
-// none.
+// find asks Redis for the job of a report. errNowhere when it has none,
+// delivery.ErrNotFound when that was erased.
 func (f *Fleet) find(ctx context.Context, rel *relay) error {
 	j, err := f.shared.Find(ctx, rel.job.ID)
 	if errors.Is(err, shared.ErrNotFound) {
 		if !f.shared.Ready() {
 			return shared.ErrGate // it may have been forgotten
 		}
-		return delivery.ErrNotFound
+		return errNowhere
 	}
 	if err != nil {
 		return err
@@ -220,6 +233,12 @@ func (f *Fleet) hearReport(tx *txn, j shared.Job, m shared.Message) (h heard, er
 	}
 	s, err := tx.standing(j.ID)
 	if err != nil {
+		return h, err
+	}
+	if m.Note == "" { // proclaimed
+		if s.shared {
+			err = f.askAgain(tx, s, told)
+		}
 		return h, err
 	}
 	step := stepOf(s.chain, r.Channel, s.step)

@@ -132,7 +132,7 @@ func (f *Fleet) drain(ctx context.Context) error {
 func (f *Fleet) hear(ctx context.Context, messages []shared.Message) error {
 	all, err := write(ctx, f.Store, func(tx *txn) (all []heard, err error) {
 		for _, m := range messages {
-			n, err := tx.vault.scanNote(tx.row("SELECT "+noteColumns+" FROM note WHERE id = ?", m.Note))
+			n, err := tx.vault.scanNote(tx.row("SELECT "+noteColumns+" FROM note WHERE id = iif(?1 = '', (SELECT note FROM job WHERE id = ?2), ?1)", m.Note, m.Job))
 			if errors.Is(err, delivery.ErrNotFound) {
 				continue // it was erased or its time is over
 			}

@@ -118,6 +118,7 @@ func testWaitingIsOver(t *testing.T, c composition) {
 	c.timed(t, func(t *testing.T, soon time.Duration) {
 		s := c.open(t)
 		l := keep(t, s, newNote("101", "201"), chainTo("wa:1", "crm"))[0]
+		began := s.Now()
 		finish(t, s, l, waiting(soon))
 		if n, err := s.Redrive(t.Context(), l.Note.ID, ""); n != 0 || err != nil {
 			t.Fatal("a waiting job was driven again", n, err)
@@ -126,7 +127,7 @@ func testWaitingIsOver(t *testing.T, c composition) {
 		for i := range 3 {
 			time.Sleep(soon)
 			over := claimSoon(t, s)
-			if !over.Waited || over.Step != 0 || over.Attempt != 1 || over.Unknown || over.First.Sub(l.First).Abs() > time.Second {
+			if !over.Waited || over.Step != 0 || over.Attempt != 1 || over.Unknown || !between(over.First, l.First, began) {
 				t.Fatalf("claimed %+v after %+v", over, l)
 			}
 			claimNone(t, s)
@@ -295,6 +296,32 @@ func testAskedFor(t *testing.T, c composition) {
 }
 
 // What is reported while the job is being sent follows from its end.
+// TestDeliveredIsNotDead: what is told in the last moment, while the attempt or
+// the waiting ends without it, counts: nobody is told that the note is dead.
+func TestDeliveredIsNotDead(t *testing.T) { everywhere(t, testDeliveredIsNotDead) }
+
+func testDeliveredIsNotDead(t *testing.T, c composition) {
+	o := c.options(t, t.TempDir())
+	o.Operator = []string{delivery.EventDead, delivery.EventDelivered}
+	s := c.openWith(t, o)
+	for _, waited := range []bool{true, false} {
+		l := keep(t, s, newNote("101", "201"), chainTo("wa:1"))[0]
+		if waited {
+			finish(t, s, l, waiting(0))
+			l = claimSoon(t, s)
+		}
+		tell(t, s, "wa", l.Job, delivery.WasDelivered, settles)
+		told := claimSoon(t, s)
+		finish(t, s, l, delivery.Result{Outcome: delivery.Dead, Detail: "no word"})
+		becomes(t, s, l.Note.ID, delivery.JobDelivered, 0)
+		if told.Target().Address != delivery.EventDelivered+"/wa" {
+			t.Errorf("told %v", told.Target())
+		}
+		finish(t, s, told, done())
+		claimNone(t, s)
+	}
+}
+
 func TestReportWhileSending(t *testing.T) { everywhere(t, testReportWhileSending) }
 
 func testReportWhileSending(t *testing.T, c composition) {

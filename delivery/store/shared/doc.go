@@ -15,7 +15,7 @@
 //	format                   1; a program that finds a higher one stays away
 //	gate closed              the memory that leases are given from; when it was found to differ
 //	machines roll said missing   who beats; who must assert, who has, who never did
-//	owners                   the process of each machine: another one is a copy of its store
+//	owners homes             the process of each machine: another one is a copy of its store; all machines that ever beat
 //	left:OWNER               a process that stopped in order: its late beats do not count
 //	job:ID                   hash of a job with what was said of it (said:STEP:WHAT), or its tombstone for 10 days
 //	note:ID audio:ID         hash of a note (body, mailbox, home, jobs, read, played), its audio
@@ -53,8 +53,9 @@
 //
 // A job whose service is to report leaves its thread for one of its own. A
 // report is kept by the machine that hears it until a script has moved the job;
-// its home hears, and keeps it for good. What comes while the job is being sent
-// follows from the end of its lease. A tombstone cannot be moved: the home, which
+// its home hears, and keeps it for good. What no shard knows may be about a note
+// that its home sent without Redis: every machine hears of it. What comes while
+// the job is being sent follows from the end of its lease. A tombstone cannot be moved: the home, which
 // has the whole job, publishes it again with a higher round, and as Void says
 // that no delivery of an earlier one counts; late words of those stay without
 // effect. A redriven job has a higher round too, but a delivery of before counts.

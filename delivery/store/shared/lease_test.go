@@ -257,3 +257,48 @@ func (m *machine) mustPublish(tb testing.TB, p Publication) command {
 	check(tb, err)
 	return cmd
 }
+
+// TestLateDeliveryIsRefused: a delivery that is told with a lease that ran out
+// does not outlive the service's word that it failed, while the next one lasts.
+func TestLateDeliveryIsRefused(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a := enter(t, Options{URL: setup.URL, Machine: "a", Lease: time.Second}, &memoryLedger{})
+	a.awaitOpen(t)
+	b := join(t, setup.URL, "b")
+	left := a.publish(t, "m", "1", true)
+	a.leases.drop(left.ID, left.Epoch)
+	l := b.claimOne(t)
+	if _, _, err := a.Finish(t.Context(), left, Result{Outcome: "done"}); err != nil {
+		t.Fatal(err)
+	}
+	reported := l.Job
+	reported.Round = -1 // the present one
+	if _, err := a.Report(t.Context(), reported, Said{What: "refused"}); err != nil {
+		t.Fatal(err)
+	}
+	if j, otherwise, err := b.Finish(t.Context(), l.Job, Result{Outcome: "done"}); err != nil || !otherwise || j.State != Queued || j.Step != 1 {
+		t.Errorf("%+v, %v, %v", j, otherwise, err)
+	}
+}
+
+// TestForgottenStep: a delivery that a machine tells anew is that by the target
+// which took the note, though the job's home had not heard that it went on.
+func TestForgottenStep(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a, b := join(t, setup.URL, "a"), join(t, setup.URL, "b")
+	eventually(t, "they meet", func() bool { return a.knows("b") && b.knows("a") })
+	j := a.publish(t, "m", "1", false)
+	a.ledger.know(pending(publication("m", "1", 1)))
+	j.Step = 1
+	b.ledger.know(fact(WasDelivered, j))
+	release := b.holdBack()
+	setup.Flush()
+	eventually(t, "a has told", func() bool { return a.untold() == 0 && a.Up() && !a.Ready() })
+	release()
+	a.awaitOpen(t)
+	if told, err := a.Find(t.Context(), j.ID); err != nil || told.State != Delivered || told.Step != 1 {
+		t.Errorf("%+v, %v", told, err)
+	}
+}

@@ -60,6 +60,35 @@ func (s *Shared) reporting(j Job, r Said) command {
 	}}
 }
 
+// Proclaim tells every other machine what a chat service told of a job that Find
+// does not find, as a Message without a note.
+func (s *Shared) Proclaim(ctx context.Context, id string, r Said) error {
+	shard := ShardOf(id)
+	err := s.usable(shard)
+	if err == nil {
+		_, err = s.client.do(ctx, command{shard: shard, script: s.scripts.proclaim, args: []any{
+			s.o.Machine, id, r.What, base64.StdEncoding.EncodeToString(r.Event),
+		}})
+	}
+	if err != nil {
+		return fmt.Errorf("proclaim a report about job %s: %w", id, err)
+	}
+	return nil
+}
+
+// Homes is how many machines ever took part, those that stopped included.
+func (s *Shared) Homes(ctx context.Context) (int, error) {
+	if err := s.usable(0); err != nil {
+		return 0, err
+	}
+	n, err := s.client.do(ctx, command{args: []any{"SCARD", prefix(0) + "homes"}})
+	if err != nil {
+		return 0, fmt.Errorf("ask which machines took part: %w", err)
+	}
+	count, _ := n.(int64)
+	return int(count), nil
+}
+
 // Find finds a job by its id alone. ErrNotFound when no shard has it.
 func (s *Shared) Find(ctx context.Context, id string) (Job, error) {
 	if err := s.whyDown(); err != nil {

@@ -16,7 +16,8 @@ type scripts struct {
 	beat, asserted, leave, recall               *redis.Script
 	publish, claim, renew, finish, giveback     *redis.Script
 	redrive, mark, erase, retire, take, nextDue *redis.Script
-	jobs, rebody, withdraw, report, find        *redis.Script
+	jobs, rebody, withdraw                      *redis.Script
+	report, find, proclaim                      *redis.Script
 	remember, forget, disown                    *redis.Script
 	recollect, unrecord                         *redis.Script
 }
@@ -31,7 +32,7 @@ func loadScripts(from fs.ReadFileFS) (s scripts, err error) {
 		"beat": &s.beat, "asserted": &s.asserted, "leave": &s.leave, "recall": &s.recall,
 		"publish": &s.publish, "claim": &s.claim, "renew": &s.renew, "finish": &s.finish, "giveback": &s.giveback,
 		"redrive": &s.redrive, "mark": &s.mark, "erase": &s.erase, "retire": &s.retire, "take": &s.take, "due": &s.nextDue,
-		"jobs": &s.jobs, "rebody": &s.rebody, "withdraw": &s.withdraw, "report": &s.report, "find": &s.find,
+		"jobs": &s.jobs, "rebody": &s.rebody, "withdraw": &s.withdraw, "report": &s.report, "find": &s.find, "proclaim": &s.proclaim,
 		"remember": &s.remember, "forget": &s.forget, "disown": &s.disown, "recollect": &s.recollect, "unrecord": &s.unrecord,
 	} {
 		body, err := from.ReadFile("lua/" + name + ".lua")

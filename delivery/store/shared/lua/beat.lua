@@ -11,7 +11,10 @@ if redis.call('EXISTS', P .. 'left:' .. owner) == 1 then return {} end -- a beat
 evenFull()
 local runs = redis.call('HGET', P .. 'owners', machine)
 if runs and runs ~= owner and met == '1' then return 'CLONE' end
-if runs ~= owner then redis.call('HSET', P .. 'owners', machine, owner) end
+if runs ~= owner then
+  redis.call('HSET', P .. 'owners', machine, owner)
+  redis.call('SADD', P .. 'homes', machine)
+end
 redis.call('ZADD', P .. 'machines', now, machine)
 redis.call('SETNX', P .. 'format', 1)
 local m = memory()

@@ -19,7 +19,7 @@ if outcome == 'done' and not (mine and refused(j, step)) then
   elseif refused(j, step) or tonumber(round) < tonumber(j.void or 0) then
     otherwise = true
   elseif j.state == 'sending' and not mine then
-    set(j, { done = 1, receipt = receipt, arrived = arrived })
+    set(j, { done = 1, at = step, receipt = receipt, arrived = arrived })
     tell(j, machine, 'done', event)
   elseif j.state ~= 'delivered' and j.state ~= 'erased' then
     set(j, { step = step, arrived = arrived })

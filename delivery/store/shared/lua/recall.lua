@@ -27,9 +27,8 @@ elseif tonumber(void) > tonumber(j.void or 0) then
 end
 
 if kind == 'delivered' then
-  if j.state == 'sending' and j.owner ~= owner then
-    set(j, { done = 1 })
-  else
+  set(j, { done = 1, at = step }) -- j may not have come so far here
+  if j.state ~= 'sending' or j.owner == owner then
     conclude(j, 'delivered')
     tell(j, machine, 'done')
   end
