@@ -35,17 +35,22 @@ func (e *matrixEar) message(ctx context.Context, message *mevent.Event, until ti
 	if message.Type != mevent.EventMessage || message.Content.AsMessage().MsgType != mevent.MsgText {
 		return nil // notices are other bots' words
 	}
-	first, err := e.env.Memory.Add(ctx, delivery.Entry{Key: matrixKey("heard", message.ID.String()), For: matrixLife})
+	word, code, marked := matrixCommand(message.Content.AsMessage().Body)
+	once := delivery.Entry{Key: matrixKey("heard", message.ID.String()), For: matrixLife}
+	if word == "" { // a stranger is helped once a day: who thanks for a note wants no answer
+		once = delivery.Entry{Key: matrixKey("greeted", message.RoomID.String()), For: 24 * time.Hour}
+	}
+	first, err := e.env.Memory.Add(ctx, once)
 	if err != nil {
 		return fmt.Errorf("a message cannot be marked as answered: %w", err)
 	}
 	if !first {
 		return nil
 	}
-	reply, err := e.reply(ctx, message.RoomID, message.Content.AsMessage().Body)
+	reply, err := e.reply(ctx, message.RoomID, word, code, marked)
 	if err != nil {
 		// It is answered when it is heard again.
-		return errors.Join(err, e.env.Memory.Delete(ctx, matrixKey("heard", message.ID.String())))
+		return errors.Join(err, e.env.Memory.Delete(ctx, once.Key))
 	}
 	if reply != "" {
 		e.say(ctx, message, reply)
@@ -85,9 +90,8 @@ func matrixCommand(body string) (word, code string, marked bool) {
 }
 
 // reply does what was asked for, and is what to answer; "" for nothing.
-func (e *matrixEar) reply(ctx context.Context, room id.RoomID, body string) (string, error) {
-	t := text.For("") // whose mailbox it will be nobody knows yet
-	word, code, marked := matrixCommand(body)
+func (e *matrixEar) reply(ctx context.Context, room id.RoomID, word, code string, marked bool) (string, error) {
+	t := text.For("")                // whose mailbox it will be nobody knows yet
 	if word != wordLink && !marked { // people among each other say help and stop too
 		direct, err := e.direct(ctx, room)
 		if err != nil || !direct {
@@ -98,7 +102,7 @@ func (e *matrixEar) reply(ctx context.Context, room id.RoomID, body string) (str
 	case wordLink:
 		mailbox, err := e.env.Chats.Link(ctx, code, room.String())
 		if errors.Is(err, delivery.ErrNotFound) {
-			return t.BadCode, nil
+			return e.badCode(ctx, room, t)
 		}
 		if err != nil {
 			return "", fmt.Errorf("a chat cannot be linked: %w", err)
@@ -113,15 +117,17 @@ func (e *matrixEar) reply(ctx context.Context, room id.RoomID, body string) (str
 			return "", nil
 		}
 		return t.Unlinked, nil
-	case wordHelp:
-		return t.Help, nil
-	}
-	// A stranger is helped once a day: who thanks for a note wants no answer.
-	first, err := e.env.Memory.Add(ctx, delivery.Entry{Key: matrixKey("greeted", room.String()), For: 24 * time.Hour})
-	if err != nil || !first {
-		return "", err
 	}
 	return t.Help, nil
+}
+
+// badCode is not said to each of the codes that somebody tries.
+func (e *matrixEar) badCode(ctx context.Context, room id.RoomID, t *text.Texts) (string, error) {
+	may, err := mayRefuse(ctx, e.env.Memory, room.String())
+	if err != nil || !may {
+		return "", err
+	}
+	return t.BadCode, nil
 }
 
 // direct says that nobody is in a room but the account and one other.

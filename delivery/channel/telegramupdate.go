@@ -146,8 +146,11 @@ func (t *telegram) link(ctx context.Context, m *telegramHeard, code string) erro
 	}
 	switch {
 	case errors.Is(err, delivery.ErrNotFound):
-		t.say(ctx, m, words.BadCode)
-		return nil
+		may, err := mayRefuse(ctx, t.env.Memory, string(chatOf(m.Chat.ID)))
+		if err == nil && may {
+			t.say(ctx, m, words.BadCode)
+		}
+		return err
 	case err != nil:
 		return fmt.Errorf("linking a chat: %w", err)
 	}
