@@ -71,6 +71,9 @@ const rememberUpdate = 48 * time.Hour
 // hear acts on an update once, however often it comes. Its errors are the
 // store's: the update must come again.
 func (t *telegram) hear(ctx context.Context, u telegramUpdate) error {
+	if u.Member != nil { // can be done twice: a crash must not lose it
+		return t.act(ctx, u)
+	}
 	key := "update/" + strconv.FormatInt(u.ID, 10)
 	added, err := t.env.Memory.Add(ctx, delivery.Entry{Key: key, Value: []byte("heard"), For: rememberUpdate})
 	if err != nil {

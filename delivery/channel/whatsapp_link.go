@@ -58,11 +58,13 @@ func commandOf(said string) waCommand {
 	if code := linkCode.FindStringSubmatch(said); code != nil {
 		return linking(code[1])
 	}
-	switch strings.ToLower(strings.TrimSpace(said)) {
-	case "stop", "/stop":
-		return unlink
-	}
 	return nil
+}
+
+// stops says that a text asks for no more notes.
+func stops(said string) bool {
+	said = strings.ToLower(strings.TrimSpace(said))
+	return said == "stop" || said == "/stop"
 }
 
 // linking links the chat by its number where there is one: the service advises
