@@ -22,6 +22,7 @@ type memoryQueue struct {
 	putOff  int
 	broken  []error       // what Finish fails with
 	unsure  bool          // Start fails
+	failing bool          // and Finish and PutOff too
 	foreign bool          // the notes are other machines'
 	ahead   time.Duration // of the machine's clock
 }
@@ -136,6 +137,9 @@ var errDisk = errors.New("disk full")
 func (q *memoryQueue) Finish(_ context.Context, l Lease, r Result) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.failing {
+		return errDisk
+	}
 	if len(q.broken) > 0 {
 		err := q.broken[0]
 		q.broken = q.broken[1:]
@@ -187,11 +191,21 @@ func (q *memoryQueue) Release(ctx context.Context, l Lease) error { return q.Put
 func (q *memoryQueue) PutOff(_ context.Context, l Lease, wait time.Duration) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.failing {
+		return errDisk
+	}
 	j := q.job(l)
 	j.state, j.at = JobQueued, q.now().Add(wait)
 	j.Attempt--
 	q.putOff++
 	return nil
+}
+
+// fail makes the store keep nothing.
+func (q *memoryQueue) fail(failing bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.failing = failing
 }
 
 // doubt makes Start fail, or not.

@@ -84,3 +84,29 @@ func TestResultIsKeptThoughTheStoreFails(t *testing.T) {
 		})
 	}
 }
+
+// A store that fails for good keeps nobody from ending: neither what waited in
+// vain nor what no lane took holds the worker back.
+func TestShutdownThoughTheStoreFails(t *testing.T) {
+	for name, channel := range map[string]Channel{
+		"waited in vain": acknowledging(WasRead),
+		"not taken":      channelFunc(down),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := start(t, map[string]Channel{"x": channel, "crm": channelFunc(healthy)})
+				for i := range tripAfter + 1 {
+					r.queue.put(fmt.Sprint(i), "x", "crm")
+				}
+				pass(10 * time.Second)
+				r.queue.fail(true)
+				pass(11 * time.Minute)
+				before := time.Now()
+				r.stop()
+				if took := time.Since(before); took > time.Minute {
+					t.Errorf("it took %v", took)
+				}
+			})
+		})
+	}
+}

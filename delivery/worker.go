@@ -200,8 +200,7 @@ func (w *Worker) room(ctx context.Context) int {
 // claim takes what is due into the lanes and puts off what finds no place; true
 // when there may be more.
 func (w *Worker) claim(ctx context.Context, limit int) (more bool, err error) {
-	ctx = context.WithoutCancel(ctx) // a claim that was cut short could leave leases that nobody holds
-	leases, err := w.queue.Claim(ctx, limit)
+	leases, err := w.queue.Claim(context.WithoutCancel(ctx), limit) // one that was cut short could leave leases that nobody holds
 	if err != nil {
 		return false, fmt.Errorf("claiming jobs: %w", err)
 	}

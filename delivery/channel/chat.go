@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/delivery/text"
@@ -31,17 +33,39 @@ func (e Env) linkedChat(ctx context.Context, mailbox, example string) (string, e
 const stopWord = "/stop"
 
 // link links the chat of an address to the mailbox of a code, and is what to
-// answer there: the same, whatever is wrong with the code. stop is how people
-// write stopWord at the service.
+// answer there: the same, whatever is wrong with the code, and "" where that was
+// said often enough. stop is how people write stopWord at the service.
 func (e Env) link(ctx context.Context, words *text.Texts, code, address, stop string) (answer string, err error) {
 	mailbox, err := e.Chats.Link(ctx, code, address)
 	switch {
 	case errors.Is(err, delivery.ErrNotFound):
+		if may, err := e.mayRefuse(ctx, address); err != nil || !may {
+			return "", err
+		}
 		return words.BadCode, nil
 	case err != nil:
 		return "", fmt.Errorf("a chat cannot be linked: %w", err)
 	}
 	return fmt.Sprintf(words.Linked, text.Display(mailbox)) + "\n" + strings.ReplaceAll(words.StopWord, stopWord, stop), nil
+}
+
+// mostRefused is how many bad codes a chat is told of in a minute: whoever
+// tries many is not worth the sends.
+const mostRefused = 5
+
+// mayRefuse says whether a chat is told once more that a code is not good.
+func (e Env) mayRefuse(ctx context.Context, address string) (bool, error) {
+	for n := range mostRefused {
+		key := "refused code " + address + " " + strconv.Itoa(n)
+		added, err := e.Memory.Add(ctx, delivery.Entry{Key: key, Value: []byte("said"), For: time.Minute})
+		if err != nil {
+			return false, unkept(err)
+		}
+		if added {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // unlink ends the links to a chat, by all the addresses that it has or had, and

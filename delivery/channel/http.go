@@ -81,6 +81,10 @@ type client struct {
 	most      int64 // bytes of an answer that are read
 }
 
+// maxRequest is longer than any request is waited for with patience: a service
+// that takes one and never answers holds nobody for good.
+const maxRequest = 6 * time.Minute
+
 // idlePerHost keeps a connection for each send that may be under way.
 const idlePerHost = 64
 
@@ -90,6 +94,7 @@ func newClient(o HTTP, env Env, redact redactor) *client {
 		redact:    redact,
 		most:      maxAnswer,
 		http: http.Client{
+			Timeout: maxRequest,
 			// A redirect could lead anywhere: to the inside, or to another server with our signature.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Transport: &http.Transport{

@@ -63,7 +63,7 @@ func (m *mail) message(ctx context.Context, p delivery.Parcel) (message []byte, 
 func (m *mail) sender(texts *text.Texts, c delivery.Caller) string {
 	name := texts.Private
 	if !c.Private {
-		name = oneLine(clip(c.Name))
+		name = text.Name(c.Name)
 		if name == "" {
 			name = texts.Who(c)
 		}

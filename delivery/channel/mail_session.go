@@ -35,6 +35,20 @@ type session struct {
 type wire struct {
 	net.Conn
 	broken atomic.Bool
+	read   atomic.Int64 // bytes
+}
+
+// maxSession is far above what a server says in a session, TLS included: one
+// that talks without end is not listened to.
+const maxSession = 1 << 20 // bytes
+
+// Read implements net.Conn.
+func (w *wire) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	if w.read.Add(int64(n)) > maxSession {
+		return 0, errors.New("the server talks without end")
+	}
+	return n, err
 }
 
 // Write implements net.Conn.

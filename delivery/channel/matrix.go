@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	"maunium.net/go/mautrix/id"
@@ -76,7 +75,10 @@ func (o *MatrixOptions) Open(env Env) (delivery.Channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &matrix{o: o, env: env, server: server, user: id.UserID(o.User)}
+	m := &matrix{
+		o: o, env: env, server: server, user: id.UserID(o.User),
+		opening: make(turn, 1), making: make(turn, 1), invitations: make(chan directInvite, mostInvitations),
+	}
 	m.client = newClient(o.HTTP, env, newRedactor(server, o.Password, o.Token, o.RecoveryKey))
 	if a := o.Appservice; a != nil {
 		m.client.redact.secrets = append(m.client.redact.secrets, a.Token, a.HSToken)
@@ -93,10 +95,25 @@ type matrix struct {
 	user   id.UserID
 	client *client
 
-	opening sync.Mutex
-	device  *matrixDevice // nil until the first use
-	making  sync.Mutex    // held while a direct chat is made: each recipient gets one
+	opening     turn
+	device      *matrixDevice     // nil until the first use
+	making      turn              // held while a direct chat is made: each recipient gets one
+	invitations chan directInvite // that are to be accepted
 }
+
+// turn is taken by one at a time; who waits for it can give up.
+type turn chan struct{}
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) giveBack() { <-t }
 
 // Ack is what settles a chain.
 func (m *matrix) Ack() delivery.What { return delivery.What(m.o.Ack) }
@@ -136,8 +153,8 @@ func (m *matrix) Check(ctx context.Context) error {
 
 // Close ends what is open; a login that no folder keeps is ended too.
 func (m *matrix) Close() error {
-	m.opening.Lock()
-	defer m.opening.Unlock()
+	m.opening <- struct{}{}
+	defer m.opening.giveBack()
 	if m.device != nil {
 		m.device.close(m.env.Log)
 		m.device = nil

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"sync"
 
 	"github.com/rs/zerolog"
 	"go.mau.fi/util/dbutil"
@@ -30,7 +29,7 @@ type matrixCrypt struct {
 	machine *crypto.OlmMachine
 	state   *sqlstatestore.SQLStateStore
 	db      *dbutil.Database
-	sharing sync.Mutex // one message at a time: a room's key is shared once
+	sharing turn // one message at a time: a room's key is shared once
 }
 
 // openCrypt opens the device's keys, makes them where it has none, and signs
@@ -105,7 +104,7 @@ func startCrypt(ctx context.Context, d *matrixDevice, path string, pickle []byte
 		_ = raw.Close()
 		return nil, fmt.Errorf("the key database %s cannot be opened: %w", path, err)
 	}
-	c := &matrixCrypt{db: db, state: sqlstatestore.NewSQLStateStore(db, dbutil.NoopLogger, false)}
+	c := &matrixCrypt{db: db, state: sqlstatestore.NewSQLStateStore(db, dbutil.NoopLogger, false), sharing: make(turn, 1)}
 	keys := crypto.NewSQLCryptoStore(db, dbutil.NoopLogger, "", d.DeviceID, pickle)
 	log := zerolog.Nop()
 	d.StateStore = c.state
@@ -126,8 +125,10 @@ func startCrypt(ctx context.Context, d *matrixDevice, path string, pickle []byte
 
 // encrypt seals the content of a message for all who are in a room or invited.
 func (c *matrixCrypt) encrypt(ctx context.Context, d *matrixDevice, room id.RoomID, content any) (map[string]any, error) {
-	c.sharing.Lock()
-	defer c.sharing.Unlock()
+	if err := c.sharing.take(ctx); err != nil {
+		return nil, err
+	}
+	defer c.sharing.giveBack()
 	// Asked each time: a key must not go to one who has left, and sync may lag.
 	before, err := c.state.GetRoomJoinedOrInvitedMembers(ctx, room)
 	if err != nil {

@@ -48,8 +48,10 @@ func (m *matrix) api(user id.UserID, token string) *mautrix.Client {
 
 // open returns the device, and logs in where there is none yet.
 func (m *matrix) open(ctx context.Context) (*matrixDevice, error) {
-	m.opening.Lock()
-	defer m.opening.Unlock()
+	if err := m.opening.take(ctx); err != nil {
+		return nil, err
+	}
+	defer m.opening.giveBack()
 	if m.device != nil {
 		return m.device, nil
 	}
@@ -68,8 +70,10 @@ func (m *matrix) open(ctx context.Context) (*matrixDevice, error) {
 // renew logs in again, as the same device, after the server has ended the
 // login of old.
 func (m *matrix) renew(ctx context.Context, old *matrixDevice) (*matrixDevice, error) {
-	m.opening.Lock()
-	defer m.opening.Unlock()
+	if err := m.opening.take(ctx); err != nil {
+		return nil, err
+	}
+	defer m.opening.giveBack()
 	if m.device != old && m.device != nil { // another was quicker
 		return m.device, nil
 	}

@@ -122,8 +122,10 @@ func (m *matrix) chatWith(ctx context.Context, to matrixPlace, user id.UserID, n
 	if room != "" || err != nil {
 		return room, err
 	}
-	m.making.Lock()
-	defer m.making.Unlock()
+	if err := m.making.take(ctx); err != nil {
+		return "", err
+	}
+	defer m.making.giveBack()
 	room, err = m.knownChat(ctx, to, user) // another may have been quicker
 	if room != "" || err != nil {
 		return room, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"maunium.net/go/mautrix"
@@ -19,10 +20,14 @@ import (
 const (
 	syncPatience = 30 * time.Second
 	syncFirst    = 5 * time.Minute
+	openPatience = time.Minute // for the login: until then notes wait for it too
 )
 
 // syncFilter leaves out what is not listened to (Client-Server API 6.2).
 const syncFilter = `{"presence":{"not_types":["*"]},"room":{"timeline":{"limit":50},"ephemeral":{"types":["m.receipt"]},"account_data":{"not_types":["*"]}}}`
+
+// syncLean is for when all of that is too much: of each room the last event.
+const syncLean = `{"presence":{"not_types":["*"]},"room":{"timeline":{"limit":1},"ephemeral":{"types":["m.receipt"]},"account_data":{"not_types":["*"]}}}`
 
 // Run listens to the account's rooms: to read receipts, invitations, and what
 // people write to it. Each machine of a fleet listens with its own device.
@@ -35,7 +40,7 @@ func (m *matrix) Run(ctx context.Context) error {
 
 // listen follows one login until something fails.
 func (m *matrix) listen(ctx context.Context) error {
-	d, err := m.open(ctx)
+	d, err := m.enterWithin(ctx, m.open)
 	if err != nil {
 		return err
 	}
@@ -45,10 +50,15 @@ func (m *matrix) listen(ctx context.Context) error {
 		return err
 	}
 	ear := &matrixEar{matrix: m, device: d}
+	accepting, stop := context.WithCancel(ctx)
+	var guests sync.WaitGroup
+	guests.Go(func() { ear.acceptAll(accepting) })
+	defer guests.Wait()
+	defer stop()
 	for {
 		answer, err := ear.ask(ctx, since)
 		if refused(err, mautrix.MUnknownToken) && m.o.Password != "" {
-			_, err := m.renew(ctx, d)
+			_, err := m.enterWithin(ctx, func(ctx context.Context) (*matrixDevice, error) { return m.renew(ctx, d) })
 			return errors.Join(errors.New("the login had ended"), err)
 		}
 		if err != nil {
@@ -63,6 +73,14 @@ func (m *matrix) listen(ctx context.Context) error {
 		}
 		since = answer.NextBatch
 	}
+}
+
+// enterWithin opens the login in a time of its own: a homeserver that says
+// nothing must not keep the notes from giving up on it.
+func (m *matrix) enterWithin(ctx context.Context, enter func(context.Context) (*matrixDevice, error)) (*matrixDevice, error) {
+	ctx, cancel := context.WithTimeout(ctx, openPatience)
+	defer cancel()
+	return enter(ctx)
 }
 
 // matrixEar hears one login.
@@ -88,23 +106,27 @@ func (e *matrixEar) ask(ctx context.Context, since string) (*mautrix.RespSync, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return e.device.FullSyncRequest(ctx, request)
+	answer, err := e.device.FullSyncRequest(ctx, request)
+	if errors.Is(err, mautrix.ErrResponseTooLong) { // it would be again, for ever
+		e.env.Log.Warn("there is more news than can be heard; older messages are passed over")
+		request.FilterID = syncLean
+		answer, err = e.device.FullSyncRequest(ctx, request)
+	}
+	return answer, err
 }
 
 // hear goes through an answer. Its error means that something was not kept,
 // and has to be heard again; nothing is done twice by that.
 func (e *matrixEar) hear(ctx context.Context, answer *mautrix.RespSync, since string) error {
 	tidy(answer)
-	e.device.crypt.heard(ctx, answer, since)
+	_ = e.unharmed(func() error { e.device.crypt.heard(ctx, answer, since); return nil })
 	for room, invited := range answer.Rooms.Invite {
-		if err := e.invited(ctx, room, invited.State.Events); err != nil {
-			return err
-		}
+		e.invited(room, invited.State.Events)
 	}
 	waiting := e.locked
 	e.locked = nil
 	for _, locked := range waiting {
-		if err := e.message(ctx, locked.Event, locked.until); err != nil {
+		if err := e.unharmed(func() error { return e.message(ctx, locked.Event, locked.until) }); err != nil {
 			return err
 		}
 	}
@@ -124,7 +146,7 @@ func (e *matrixEar) room(ctx context.Context, room id.RoomID, joined *mautrix.Sy
 		if old || message.StateKey != nil || !readable(message, room, mevent.MessageEventType) {
 			continue
 		}
-		if err := e.message(ctx, message, time.Now().Add(time.Minute)); err != nil {
+		if err := e.unharmed(func() error { return e.message(ctx, message, time.Now().Add(time.Minute)) }); err != nil {
 			return err
 		}
 	}
@@ -160,33 +182,6 @@ func readable(e *mevent.Event, room id.RoomID, class mevent.TypeClass) bool {
 	e.RoomID, e.Type.Class = room, class
 	err := e.Content.ParseRaw(e.Type)
 	return err == nil || errors.Is(err, mevent.ErrContentAlreadyParsed)
-}
-
-// invited joins a direct chat: that is how people reach the account. Into
-// other rooms it goes when a note is for them.
-func (e *matrixEar) invited(ctx context.Context, room id.RoomID, state []*mevent.Event) error {
-	for _, s := range state {
-		if s.Type.Type != mevent.StateMember.Type || s.GetStateKey() != e.user.String() || !readable(s, room, mevent.StateEventType) {
-			continue
-		}
-		member := s.Content.AsMember()
-		if !member.IsDirect || member.Membership != mevent.MembershipInvite || e.ours(s.Sender) {
-			continue
-		}
-		if _, err := e.device.JoinRoomByID(ctx, room); err != nil {
-			if saysNo(err) {
-				e.env.Log.Warn("an invitation could not be accepted", "error", e.failure(err))
-				continue
-			}
-			return err
-		}
-		e.device.joined.Store(room, true)
-		err := e.env.Memory.Put(ctx, delivery.Entry{Key: directKey(s.Sender, e.user), Value: []byte(room)})
-		if err != nil {
-			return fmt.Errorf("a direct chat cannot be remembered: %w", err)
-		}
-	}
-	return nil
 }
 
 // receipts reports what was read in a room. A receipt stands at one event, and

@@ -34,9 +34,13 @@ func (e *matrixEar) message(ctx context.Context, message *mevent.Event, until ti
 	if message.Type != mevent.EventMessage || message.Content.AsMessage().MsgType != mevent.MsgText {
 		return nil // notices are other bots' words
 	}
+	word, code, marked := matrixCommand(message.Content.AsMessage().Body)
 	entry := delivery.Entry{Key: matrixKey("heard", message.ID.String()), For: matrixLife}
+	if word == "" { // a stranger is helped once a day: who thanks for a note wants no answer
+		entry = delivery.Entry{Key: matrixKey("greeted", message.RoomID.String()), For: 24 * time.Hour}
+	}
 	return e.env.once(ctx, entry, func() error {
-		reply, err := e.reply(ctx, message.RoomID, message.Content.AsMessage().Body)
+		reply, err := e.reply(ctx, message.RoomID, word, code, marked)
 		if err == nil && reply != "" {
 			e.say(ctx, message, reply)
 		}
@@ -76,9 +80,8 @@ func matrixCommand(body string) (word, code string, marked bool) {
 }
 
 // reply does what was asked for, and is what to answer; "" for nothing.
-func (e *matrixEar) reply(ctx context.Context, room id.RoomID, body string) (string, error) {
-	t := text.For("") // whose mailbox it will be nobody knows yet
-	word, code, marked := matrixCommand(body)
+func (e *matrixEar) reply(ctx context.Context, room id.RoomID, word, code string, marked bool) (string, error) {
+	t := text.For("")                // whose mailbox it will be nobody knows yet
 	if word != wordLink && !marked { // people among each other say help and stop too
 		direct, err := e.direct(ctx, room)
 		if err != nil || !direct {
@@ -94,13 +97,6 @@ func (e *matrixEar) reply(ctx context.Context, room id.RoomID, body string) (str
 			return "", err
 		}
 		return t.Unlinked, nil
-	case wordHelp:
-		return t.Help, nil
-	}
-	// A stranger is helped once a day: who thanks for a note wants no answer.
-	first, err := e.env.Memory.Add(ctx, delivery.Entry{Key: matrixKey("greeted", room.String()), For: 24 * time.Hour})
-	if err != nil || !first {
-		return "", err
 	}
 	return t.Help, nil
 }

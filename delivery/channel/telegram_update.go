@@ -70,6 +70,9 @@ const rememberUpdate = 48 * time.Hour
 // hear acts on an update once, however often it comes. Its errors are the
 // store's: the update must come again.
 func (t *telegram) hear(ctx context.Context, u telegramUpdate) error {
+	if u.Member != nil { // can be done twice: a crash must not lose it
+		return t.act(ctx, u)
+	}
 	key := "update/" + strconv.FormatInt(u.ID, 10)
 	return t.env.once(ctx, delivery.Entry{Key: key, Value: []byte("heard"), For: rememberUpdate}, func() error {
 		return t.act(ctx, u)
@@ -131,7 +134,7 @@ func (t *telegram) link(ctx context.Context, m *telegramHeard, code string) erro
 		stop += "@" + self
 	}
 	answer, err := t.env.link(ctx, text.For(m.From.Language), code, string(chatOf(m.Chat.ID)), stop)
-	if err == nil {
+	if err == nil && answer != "" {
 		t.say(ctx, m, answer)
 	}
 	return err

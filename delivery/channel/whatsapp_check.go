@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/afterbeep/afterbeep/delivery"
 )
 
 // waAbout is what the service says of a phone number.
@@ -43,7 +45,7 @@ func (w *whatsapp) Check(ctx context.Context) error {
 			account = e.ID
 		}
 		if about.Health.CanSend == "BLOCKED" && len(e.Errors) > 0 {
-			return fmt.Errorf("the service lets this number send nothing: %s %s", e.Errors[0].Description, e.Errors[0].Solution)
+			return fmt.Errorf("the service lets this number send nothing: %s %s", w.redact.excerpt([]byte(e.Errors[0].Description), delivery.Note{}), w.redact.excerpt([]byte(e.Errors[0].Solution), delivery.Note{}))
 		}
 	}
 	switch {
@@ -86,7 +88,7 @@ func (w *whatsapp) checkTemplate(ctx context.Context, account string) error {
 			continue
 		}
 		if t.Status != "APPROVED" {
-			return fmt.Errorf("template: it is %s, not APPROVED; see WhatsApp Manager", t.Status)
+			return fmt.Errorf("template: it is %s, not APPROVED; see WhatsApp Manager", w.redact.excerpt([]byte(t.Status), delivery.Note{}))
 		}
 		var body string
 		var buttons []string

@@ -31,6 +31,12 @@ func (m waIncoming) act(ctx context.Context, w *whatsapp) error {
 			return err
 		}
 	}
+	if stops(m.Text.Body) { // as often as it takes: a crash must not lose it
+		if err := unlink(ctx, w, users); err != nil {
+			return err
+		}
+		return w.done(ctx, m.ID)
+	}
 	if command := commandOf(m.Text.Body); command != nil {
 		return w.env.once(ctx, seenEntry(m.ID), func() error { return command(ctx, w, users) })
 	}

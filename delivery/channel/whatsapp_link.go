@@ -59,11 +59,13 @@ func commandOf(said string) waCommand {
 	if code := waLink.FindStringSubmatch(said); code != nil {
 		return linking(code[1])
 	}
-	switch strings.ToLower(strings.TrimSpace(said)) {
-	case "stop", stopWord:
-		return unlink
-	}
 	return nil
+}
+
+// stops says that a text asks for no more notes.
+func stops(said string) bool {
+	said = strings.ToLower(strings.TrimSpace(said))
+	return said == "stop" || said == stopWord
 }
 
 // linking links the chat by its number where there is one: the service advises
@@ -71,7 +73,7 @@ func commandOf(said string) waCommand {
 func linking(code string) waCommand {
 	return func(ctx context.Context, w *whatsapp, users []string) error {
 		answer, err := w.env.link(ctx, text.For(""), code, users[0], stopWord)
-		if err == nil {
+		if err == nil && answer != "" {
 			w.answer(ctx, users[0], answer)
 		}
 		return err

@@ -162,3 +162,21 @@ func TestWhatsAppCheck(t *testing.T) {
 		})
 	}
 }
+
+// A crash between hearing a stop and acting on it does not lose it: the service
+// tells it again.
+func TestWhatsAppStopIsNotLost(t *testing.T) {
+	r := newWhatsApp(t, nil)
+	r.chats.of["+4930123456"] = waTo
+	body := r.callbackOf(r.text(waTo, "", "STOP", 0))
+	r.env.Chats = nil
+	func() {
+		defer func() { _ = recover() }()
+		r.hears(body, signWhatsApp(waSecret, body))
+		t.Error("it lived on without chats")
+	}()
+	r.env.Chats = r.chats
+	if code := r.hears(body, signWhatsApp(waSecret, body)); code != http.StatusOK || len(r.chats.all()) != 0 {
+		t.Errorf("told again: %d, still linked: %v", code, r.chats.all())
+	}
+}

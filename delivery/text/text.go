@@ -115,6 +115,9 @@ func (t *Texts) title(k delivery.Kind) string {
 // came from outside stays on its line and in its direction.
 func (t *Texts) Who(c delivery.Caller) string { return cmp.Or(named(c), t.Private) }
 
+// Name is a name from outside as it may stand alone in a line of text.
+func Name(name string) string { return visible(name) }
+
 // named is the caller by name and number; "" when neither is known.
 func named(c delivery.Caller) string {
 	name, number := visible(c.Name), Display(visible(c.Number))

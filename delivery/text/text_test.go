@@ -136,11 +136,18 @@ func TestWho(t *testing.T) {
 		"101":                         {Number: "101"},
 		"Private number":              {Name: "Maria", Number: "+493055501234", Private: true},
 		"Eve 2nd line (101)":          {Name: "Eve\r\n2nd\u2028line", Number: "10\u202e1\x00"},
-		"evil exe.ogg (101)":          {Name: "evil\u202e \u2066exe\u2069.ogg\u200f\x1b", Number: "101"},
+		"evil exe. ogg (101)":         {Name: "evil\u202e \u2066exe\u2069.ogg\u200f\x1b", Number: "101"},
 		"\u2068אבי כהן\u2069 (+49 1)": {Name: "אבי\u202e כהן", Number: "+49 1"},
 		"\u2068ليلى\u2069":            {Name: "ليلى"},
 		"👩\u200d👧 (7)":                {Name: "👩\u200d👧", Number: "7"}, // a joiner belongs to its emoji
 		"broken":                      {Name: "bro\xff\xfeken"},
+		"https: // evil. example/a":   {Name: "https://evil.example/a"},
+		"1. 2. 3. 4/a":                {Name: "1.2.3.4/a"},
+		"evil． example":               {Name: "evil．example"},
+		"/ stop":                      {Name: "/stop"},
+		"a / b, c/o @ all":            {Name: "a / b, c/o @all"},
+		"= ?utf-8?q?x?=":              {Name: "=?utf-8?q?x?="},
+		"J. R. Müller, Inc., 2 (101)": {Name: "J.R. Müller, Inc., 2", Number: "101"},
 	} {
 		if got := For("en").Who(c); got != want {
 			t.Errorf("%+v: %q, want %q", c, got, want)

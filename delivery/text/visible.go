@@ -23,11 +23,37 @@ func visible(s string) string {
 		}
 		return r
 	}, s)
-	s = strings.Join(strings.Fields(s), " ")
+	s = strings.Join(strings.Fields(unlinked(s)), " ")
 	if runes := []rune(s); len(runes) > maxVisible {
 		s = strings.TrimSpace(string(runes[:maxVisible-1])) + "…"
 	}
 	return s
+}
+
+// unlinked parts a caller's text where a chat or mail program would make it
+// something to tap: an address, a mention, a command to the bot, or the encoded
+// word of a mail's header (RFC 2047), which would say what nobody has seen here.
+func unlinked(s string) string {
+	var out strings.Builder
+	last := ' '
+	for _, r := range s {
+		switch word := unicode.IsLetter(r) || unicode.IsDigit(r); {
+		case word && strings.ContainsRune(".．。｡․﹒:：@＠#", last),
+			word && last == '/' && startsWord(out.String()),
+			r == '/' && last == ':',
+			r == '?' && last == '=':
+			out.WriteByte(' ')
+		}
+		out.WriteRune(r)
+		last = r
+	}
+	return out.String()
+}
+
+// startsWord says that the last sign of a text stands at the start of a word.
+func startsWord(s string) bool {
+	before := strings.TrimRight(s[:len(s)-1], "/")
+	return before == "" || strings.HasSuffix(before, " ")
 }
 
 // isolated keeps a name that runs from right to left from turning the number
