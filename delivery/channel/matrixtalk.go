@@ -103,6 +103,7 @@ func (e *matrixEar) reply(ctx context.Context, room id.RoomID, body string) (str
 		if err != nil {
 			return "", fmt.Errorf("a chat cannot be linked: %w", err)
 		}
+		t = e.env.texts(mailbox)
 		return fmt.Sprintf(t.Linked, text.Display(mailbox)) + " " + strings.ReplaceAll(t.StopWord, "/stop", "!stop"), nil // clients take words with / for their own
 	case wordStop:
 		ended, err := e.env.Chats.Unlink(ctx, room.String())

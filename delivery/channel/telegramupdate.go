@@ -88,7 +88,8 @@ func (t *telegram) hear(ctx context.Context, u telegramUpdate) error {
 
 func (t *telegram) act(ctx context.Context, u telegramUpdate) error {
 	if u.Member != nil && (u.Member.Now.Status == "kicked" || u.Member.Now.Status == "left") {
-		return t.unlink(ctx, chatOf(u.Member.Chat.ID))
+		_, err := t.unlink(ctx, chatOf(u.Member.Chat.ID))
+		return err
 	}
 	m := u.Message
 	switch {
@@ -160,32 +161,41 @@ func (t *telegram) link(ctx context.Context, m *telegramHeard, code string) erro
 	return nil
 }
 
+// stop ends what was linked. What comes here by the configuration goes on, and
+// nobody is told that it does not.
 func (t *telegram) stop(ctx context.Context, m *telegramHeard) error {
-	if err := t.unlink(ctx, chatOf(m.Chat.ID)); err != nil {
+	ended, err := t.unlink(ctx, chatOf(m.Chat.ID))
+	if err != nil {
 		return err
+	}
+	if ended == 0 {
+		return t.help(ctx, m)
 	}
 	t.say(ctx, m, text.For(m.From.Language).Unlinked)
 	return nil
 }
 
-// unlink ends the links to a chat, also those by the id it had before it moved.
-func (t *telegram) unlink(ctx context.Context, chat telegramChat) error {
+// unlink ends the links to a chat, also those by the id it had before it moved,
+// and says how many there were.
+func (t *telegram) unlink(ctx context.Context, chat telegramChat) (ended int, err error) {
 	if t.env.Chats == nil {
-		return nil
+		return 0, nil
 	}
 	before, err := t.recall(ctx, cameKey(chat))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, address := range []string{string(chat), before} {
 		if address == "" {
 			continue
 		}
-		if _, err := t.env.Chats.Unlink(ctx, address); err != nil {
-			return fmt.Errorf("ending a chat's links: %w", err)
+		n, err := t.env.Chats.Unlink(ctx, address)
+		if err != nil {
+			return ended, fmt.Errorf("ending a chat's links: %w", err)
 		}
+		ended += n
 	}
-	return nil
+	return ended, nil
 }
 
 // helpEvery keeps the bot from being made to talk.

@@ -14,7 +14,8 @@ import (
 const keySeen = "seen/"
 
 // act opens the window of who wrote, sends the note that he asked for, and
-// links and unlinks chats.
+// links and unlinks chats. A command goes first: who writes stop is not sent the
+// notes that waited for his window.
 func (m waIncoming) act(ctx context.Context, w *whatsapp) error {
 	users := usersOf(m.From, m.UserID)
 	if m.Group != "" || m.Type == "system" || len(users) == 0 { // a system's message is not the user's
@@ -23,6 +24,11 @@ func (m waIncoming) act(ctx context.Context, w *whatsapp) error {
 	if seen, err := w.seen(ctx, m.ID); seen || err != nil {
 		return err
 	}
+	if command := commandOf(m.Text.Body); command != nil {
+		if err := w.once(ctx, "command/"+m.ID, func() error { return command(ctx, w, users) }); err != nil {
+			return err
+		}
+	}
 	if err := w.heard(ctx, users, m.At.Time); err != nil {
 		return err
 	}
@@ -30,9 +36,6 @@ func (m waIncoming) act(ctx context.Context, w *whatsapp) error {
 		if err := w.report(ctx, delivery.Report{Job: job, What: delivery.WasAsked, At: m.At.Time, Detail: "the recipient tapped the invitation's button"}); err != nil {
 			return err
 		}
-	}
-	if command := commandOf(m.Text.Body); command != nil {
-		return w.once(ctx, m.ID, func() error { return command(ctx, w, users) })
 	}
 	return w.done(ctx, m.ID)
 }

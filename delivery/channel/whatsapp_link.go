@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
-	"github.com/afterbeep/afterbeep/delivery/text"
 )
 
 // keyNumber is where the business's own number is kept.
@@ -46,52 +44,6 @@ func digitsOf(number string) string {
 		}
 		return r
 	}, number)
-}
-
-// waCommand is what a user's text asks the channel itself for.
-type waCommand func(ctx context.Context, w *whatsapp, users []string) error
-
-var linkCode = regexp.MustCompile(`(?i:\bLINK)-([A-Za-z0-9_-]{1,64})`)
-
-// commandOf reads a text; nil for one that asks for nothing.
-func commandOf(said string) waCommand {
-	if code := linkCode.FindStringSubmatch(said); code != nil {
-		return linking(code[1])
-	}
-	switch strings.ToLower(strings.TrimSpace(said)) {
-	case "stop", "/stop":
-		return unlink
-	}
-	return nil
-}
-
-// linking links the chat by its number where there is one: the service advises
-// to write to numbers, whose owners' callbacks then show them.
-func linking(code string) waCommand {
-	return func(ctx context.Context, w *whatsapp, users []string) error {
-		words := text.For("")
-		mailbox, err := w.env.Chats.Link(ctx, code, users[0])
-		switch {
-		case errors.Is(err, delivery.ErrNotFound):
-			w.answer(ctx, users[0], words.BadCode)
-		case err != nil:
-			return err
-		default:
-			w.answer(ctx, users[0], fmt.Sprintf(words.Linked, text.Display(mailbox))+" "+words.StopWord)
-		}
-		return nil
-	}
-}
-
-// unlink ends the links to all names of a user.
-func unlink(ctx context.Context, w *whatsapp, users []string) error {
-	for _, user := range users {
-		if _, err := w.env.Chats.Unlink(ctx, user); err != nil {
-			return err
-		}
-	}
-	w.answer(ctx, users[0], text.For("").Unlinked)
-	return nil
 }
 
 // answer says something to a user who has just written. It is a courtesy: what

@@ -100,7 +100,7 @@ func (w *whatsapp) begin(ctx context.Context, p delivery.Parcel) (*waAttempt, wi
 	if err != nil {
 		return nil, window{}, unkept(err)
 	}
-	return a, open, nil
+	return a, open, w.stopped(ctx, a.user, a.known)
 }
 
 // unkept is what the channel cannot read or remember.
