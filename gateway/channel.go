@@ -23,10 +23,47 @@ import (
 )
 
 func channelCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "channel", Short: "Try a chat channel with a sample voice note"}
+	cmd := &cobra.Command{Use: "channel", Short: "Try a chat channel, or print what its service's admin needs"}
 	path := configFlag(cmd.PersistentFlags())
-	cmd.AddCommand(channelTestCommand(path))
+	cmd.AddCommand(channelTestCommand(path), channelRegistrationCommand(path))
 	return cmd
+}
+
+// registered is a type of channel that the admin of its service registers.
+type registered interface{ Registration() string }
+
+func channelRegistrationCommand(path *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "registration NAME", Short: "Print the file that the admin of a channel's server registers, secrets included", Args: arguments,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := config.Load(*path)
+			if err != nil {
+				return err
+			}
+			configured, err := channelNamed(cfg, *path, args[0])
+			if err != nil {
+				return err
+			}
+			file := ""
+			if r, ok := configured.Options.(registered); ok {
+				file = r.Registration()
+			}
+			if file == "" {
+				return fmt.Errorf("channels.%s has nothing to register: only some channels have, with more settings; see example-config", args[0])
+			}
+			_, err = fmt.Fprint(cmd.OutOrStdout(), file)
+			return err
+		},
+	}
+}
+
+func channelNamed(cfg *config.Config, path, name string) (config.Channel, error) {
+	configured, ok := cfg.Channels[name]
+	if !ok {
+		known := cmp.Or(strings.Join(slices.Sorted(maps.Keys(cfg.Channels)), ", "), "none")
+		return configured, fmt.Errorf("there is no channel %q in %s; it has %s", name, path, known)
+	}
+	return configured, nil
 }
 
 func channelTestCommand(path *string) *cobra.Command {
@@ -57,13 +94,12 @@ func testChannel(ctx context.Context, out io.Writer, path string, to delivery.Ta
 	if err != nil {
 		return err
 	}
-	configured, ok := cfg.Channels[to.Channel]
 	if to.Channel == config.Inbox {
 		return errors.New("the inbox needs no test: `afterbeep link MAILBOX` opens it, and `afterbeep call` leaves a note there")
 	}
-	if !ok {
-		known := cmp.Or(strings.Join(slices.Sorted(maps.Keys(cfg.Channels)), ", "), "none")
-		return fmt.Errorf("there is no channel %q in %s; it has %s", to.Channel, path, known)
+	configured, err := channelNamed(cfg, path, to.Channel)
+	if err != nil {
+		return err
 	}
 	if err := checkTarget(configured, to); err != nil {
 		return err

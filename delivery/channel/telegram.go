@@ -17,7 +17,7 @@ import (
 type TelegramOptions struct {
 	Token   string `yaml:"token" required:"true" secret:"true" help:"the bot's token, as @BotFather shows it" example:"${TELEGRAM_TOKEN}"`
 	Updates string `yaml:"updates" enum:"poll|webhook|off" help:"how people link their chats: the gateway asks for what they wrote, Telegram brings it to http.public_url, or they cannot"`
-	HTTP    `hidden:"api_url|ack"`
+	HTTP    `hidden:"ack"`
 }
 
 func defaultTelegram() *TelegramOptions {
