@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"io"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"os"
@@ -196,6 +198,38 @@ func TestTheExampleServesAndIsWhatTheTypesSay(t *testing.T) {
 	}
 	if string(want) != string(text) {
 		t.Errorf("%s is not what the types say; run: go test ./config -update", golden)
+	}
+}
+
+// Every channel of the example serves once its comments are taken away and its
+// secrets are there.
+func TestTheExamplesChannelsOpen(t *testing.T) {
+	_, channels, _ := strings.Cut(string(Example()), "\nchannels:\n")
+	channels, _, _ = strings.Cut(channels, "\n\n")
+	text := "http: {public_url: https://notes.example}\nchannels:\n" + strings.ReplaceAll("\n"+channels, "\n  # ", "\n  ")
+	c, err := Parse("afterbeep.yaml", []byte(text), func(name string) (string, bool) {
+		if secret, ok := env(name); ok {
+			return secret, true
+		}
+		return map[string]string{"TELEGRAM_TOKEN": "123:abc"}[name] + "hush", true
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if len(c.Channels) != len(channel.Table())-1 { // the inbox is always there
+		t.Errorf("the example has %d channels", len(c.Channels))
+	}
+	for name, configured := range c.Channels {
+		memory := &delivery.Scratch{}
+		opened, err := configured.Options.Open(channel.Env{
+			Log: slog.New(slog.DiscardHandler), Name: name, PublicURL: c.HTTP.PublicURL, Memory: memory, Chats: delivery.NewChats(memory),
+		})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if closer, ok := opened.(io.Closer); ok {
+			_ = closer.Close()
+		}
 	}
 }
 

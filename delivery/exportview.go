@@ -48,6 +48,7 @@ type exportedJob struct {
 	Step    int       `json:"step"` // the target of the chain whose turn it is, from 0
 	Attempt int       `json:"attempt"`
 	NextAt  time.Time `json:"next_at,omitzero"`
+	Waits   bool      `json:"waits_for_report,omitempty"`
 }
 
 type exportedEvent struct {

@@ -181,6 +181,7 @@ type Job struct {
 	Step    int
 	Attempt int
 	NextAt  time.Time // of a queued job
+	Waits   bool      // a queued job was sent, and waits for the service's report until NextAt
 }
 
 // Life is a note, its jobs, and each step and attempt in order of time.

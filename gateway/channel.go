@@ -94,14 +94,15 @@ func testChannel(ctx context.Context, out io.Writer, path string, to delivery.Ta
 	if err != nil {
 		return err
 	}
+	if to.Channel == config.Inbox {
+		return errors.New("the inbox needs no test: `afterbeep link MAILBOX` opens it, and `afterbeep call` leaves a note there")
+	}
 	configured, err := channelNamed(cfg, path, to.Channel)
 	if err != nil {
 		return err
 	}
-	if a, ok := configured.Options.(addressed); ok {
-		if err := a.CheckAddress(to.Address); err != nil {
-			return fmt.Errorf("%s: %w", to, err)
-		}
+	if err := checkTarget(configured, to); err != nil {
+		return err
 	}
 	recipient, err := recipientOf(cfg, to, mailbox)
 	if err != nil {
@@ -113,6 +114,20 @@ func testChannel(ctx context.Context, out io.Writer, path string, to delivery.Ta
 		return err
 	}
 	return showTried(show, tried)
+}
+
+// checkTarget says what is wrong with the address of a target.
+func checkTarget(c config.Channel, to delivery.Target) error {
+	a, ok := c.Options.(addressed)
+	switch {
+	case ok:
+		if err := a.CheckAddress(to.Address); err != nil {
+			return fmt.Errorf("%s: %w", to, err)
+		}
+	case to.Address != "":
+		return fmt.Errorf("%s: the targets of %s have no address: write %s alone", to, to.Channel, to.Channel)
+	}
+	return nil
 }
 
 // recipientOf is whose note the sample pretends to be.

@@ -51,6 +51,7 @@ func (g *gateway) openChannels() (err error) {
 func (g *gateway) env(name string) channel.Env {
 	env := trialEnv(g.cfg, name)
 	env.Log = g.log.With("channel", name)
+	env.Language = g.languageOf
 	env.Memory = g.store.Memory(name)
 	env.Chats = delivery.NewChats(env.Memory)
 	env.Report = func(ctx context.Context, r delivery.Report) error { return g.worker.Report(ctx, name, r) }
@@ -112,6 +113,14 @@ func openTargets(m *config.Mailbox) (names []string) {
 		}
 	}
 	return names
+}
+
+// languageOf is the language of a mailbox's texts, "" for one that is not known.
+func (g *gateway) languageOf(mailbox string) string {
+	if m, ok := g.directory.Lookup(mailbox, ""); ok {
+		return m.Language
+	}
+	return ""
 }
 
 // LinkChat implements control.Chats.

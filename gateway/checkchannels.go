@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -61,9 +62,9 @@ func (c *checker) operator(ctx context.Context) finding {
 	case errors.As(err, &opening):
 		return finding{markFail, "operator", err.Error()}
 	case err != nil:
-		return finding{markWarn, "operator", err.Error() + "; until that is mended only the log and the metrics tell of dead notes"}
+		return finding{markWarn, "operator", err.Error() + "; until that is mended only the log and the metrics tell of what becomes of notes"}
 	default:
-		return finding{markOK, "operator", "told of notes that cannot be delivered"}
+		return finding{markOK, "operator", "told of " + strings.Join(c.cfg.Operator.Events.All(), ", ")}
 	}
 }
 

@@ -203,6 +203,7 @@ func testChannelFails(t *testing.T, path string) {
 		{[]string{"post:anna"}, "post:anna: expected an e-mail address"},
 		{[]string{"nothing:anna"}, `there is no channel "nothing" in ` + path + "; it has gone, post"},
 		{[]string{"post:anna@example.com", "--mailbox", "999"}, "there is no mailbox 999"},
+		{[]string{"inbox"}, "the inbox needs no test"},
 		{[]string{":"}, "expected CHANNEL"},
 	} {
 		var out bytes.Buffer

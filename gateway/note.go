@@ -192,6 +192,9 @@ func nextText(j delivery.Job) string {
 	if j.State != delivery.JobQueued || j.NextAt.IsZero() {
 		return ""
 	}
+	if j.Waits {
+		return ", waits for a report until " + j.NextAt.Local().Format(time.RFC3339)
+	}
 	return ", next try " + j.NextAt.Local().Format(time.RFC3339)
 }
 

@@ -34,19 +34,24 @@ const stopWord = "/stop"
 
 // link links the chat of an address to the mailbox of a code, and is what to
 // answer there: the same, whatever is wrong with the code, and "" where that was
-// said often enough. stop is how people write stopWord at the service.
-func (e Env) link(ctx context.Context, words *text.Texts, code, address, stop string) (answer string, err error) {
+// said often enough. language is that of who wrote, "" where only the mailbox's
+// may be known; stop is how people write stopWord at the service.
+func (e Env) link(ctx context.Context, language, code, address, stop string) (linked bool, answer string, err error) {
 	mailbox, err := e.Chats.Link(ctx, code, address)
 	switch {
 	case errors.Is(err, delivery.ErrNotFound):
 		if may, err := e.mayRefuse(ctx, address); err != nil || !may {
-			return "", err
+			return false, "", err
 		}
-		return words.BadCode, nil
+		return false, text.For(language).BadCode, nil
 	case err != nil:
-		return "", fmt.Errorf("a chat cannot be linked: %w", err)
+		return false, "", fmt.Errorf("a chat cannot be linked: %w", err)
 	}
-	return fmt.Sprintf(words.Linked, text.Display(mailbox)) + "\n" + strings.ReplaceAll(words.StopWord, stopWord, stop), nil
+	words := text.For(language)
+	if language == "" {
+		words = e.texts(mailbox)
+	}
+	return true, fmt.Sprintf(words.Linked, text.Display(mailbox)) + "\n" + strings.ReplaceAll(words.StopWord, stopWord, stop), nil
 }
 
 // mostRefused is how many bad codes a chat is told of in a minute: whoever

@@ -25,7 +25,7 @@ type MailOptions struct {
 	User       string                 `yaml:"user" help:"the login at the server; empty for none" example:"voicemail@example.org"`
 	Password   string                 `yaml:"password" secret:"true" help:"the login's password" example:"${MAIL_PASSWORD}"`
 	From       string                 `yaml:"from" required:"true" help:"the sender; its name stands behind the caller's" example:"\"Voicemail <voicemail@example.org>\""`
-	CAFile     string                 `yaml:"ca_file" path:"true" help:"the certificates (PEM) that may sign the server's, in place of the system's" example:"/etc/ssl/mail-ca.pem"`
+	CAFile     string                 `yaml:"ca_file" path:"true" help:"the certificates (PEM) that may sign the server's; empty for the system's"`
 	AllowPlain bool                   `yaml:"allow_plain" help:"send, and log in, without TLS where the server offers none"`
 	HTTP       `hidden:"api_url|ack"` // what all channels have; no request goes over HTTP
 }

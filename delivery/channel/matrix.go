@@ -24,8 +24,8 @@ type MatrixOptions struct {
 	Homeserver  string            `yaml:"homeserver" required:"true" help:"the address of the account's homeserver" example:"https://matrix.example.org"`
 	User        string            `yaml:"user" required:"true" help:"the account that sends the notes" example:"\"@afterbeep:example.org\""`
 	Password    string            `yaml:"password" secret:"true" help:"the account's; each machine logs in as a device of its own" example:"${MATRIX_PASSWORD}"`
-	Token       string            `yaml:"token" secret:"true" help:"an access token in place of the password, for one machine" example:"${MATRIX_TOKEN}"`
-	RecoveryKey string            `yaml:"recovery_key" secret:"true" help:"of an account whose devices are cross-signed already; without it the channel sets cross-signing up and keeps the key" example:"${MATRIX_RECOVERY_KEY}"`
+	Token       string            `yaml:"token" secret:"true" help:"an access token in place of the password, for one machine"`
+	RecoveryKey string            `yaml:"recovery_key" secret:"true" help:"of an account whose devices are cross-signed already; without it the channel sets cross-signing up and keeps the key"`
 	Appservice  *MatrixAppservice `yaml:"appservice" help:"registered at the homeserver: in clear rooms each caller writes as a user of their own" example:"{token: \"${MATRIX_AS_TOKEN}\", hs_token: \"${MATRIX_HS_TOKEN}\", prefix: afterbeep_}"`
 	HTTP
 }

@@ -158,6 +158,8 @@ func matrixCaller(t *testing.T, d *dendrite) {
 	if messages := writtenIn(t, person, shared, 2); messages[0].Sender != b.user {
 		t.Errorf("messages %+v", messages)
 	}
+	// With callers about, a chat of two is one still.
+	say(t, person, shared, "help", "To link this chat")
 	b.o.Appservice.Token = "not-registered"
 	b.reopen(t)
 	_, err = b.Send(t.Context(), to(person.UserID.String(), recentNote()))

@@ -90,7 +90,8 @@ func (e *matrixEar) reply(ctx context.Context, room id.RoomID, word, code string
 	}
 	switch word {
 	case wordLink:
-		return e.env.link(ctx, t, code, room.String(), "!stop") // clients take words with / for their own
+		_, answer, err := e.env.link(ctx, "", code, room.String(), "!stop") // clients take words with / for their own
+		return answer, err
 	case wordStop:
 		ended, err := e.env.unlink(ctx, room.String())
 		if err != nil || ended == 0 {
@@ -101,7 +102,8 @@ func (e *matrixEar) reply(ctx context.Context, room id.RoomID, word, code string
 	return t.Help, nil
 }
 
-// direct says that nobody is in a room but the account and one other.
+// direct says that nobody is in a room but one other: the account and its ghosts
+// do not count.
 func (e *matrixEar) direct(ctx context.Context, room id.RoomID) (bool, error) {
 	members, err := e.device.JoinedMembers(ctx, room)
 	if err != nil {
@@ -110,7 +112,13 @@ func (e *matrixEar) direct(ctx context.Context, room id.RoomID) (bool, error) {
 		}
 		return false, err
 	}
-	return len(members.Joined) <= 2, nil
+	people := 0
+	for user := range members.Joined {
+		if !e.ours(user) {
+			people++
+		}
+	}
+	return people <= 1, nil
 }
 
 // say answers a message, once. What fails is only logged: whoever waits for the

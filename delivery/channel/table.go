@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/text"
 )
 
 // Options are the settings of one type of channel, with yaml, help, enum,
@@ -36,11 +37,20 @@ type Env struct {
 	PublicURL string       // where /callback/NAME is reached from outside, without a slash at its end; "" for nowhere
 	Folder    string       // the channel's own, below the store's, for its user alone; "" when it is only tried
 
-	Memory delivery.Memory // its own
-	Chats  delivery.Chats  // linked at this channel
+	Language func(mailbox string) string // of a mailbox's texts, like "de"; "" for English. nil where no mailbox is known
+	Memory   delivery.Memory             // its own
+	Chats    delivery.Chats              // linked at this channel
 	// Report keeps what the service tells; the answer to a callback waits for
 	// it. delivery.ErrNotFound for a job that is not known: nothing to be done.
 	Report func(ctx context.Context, r delivery.Report) error
+}
+
+// texts are those of a mailbox's language.
+func (e Env) texts(mailbox string) *text.Texts {
+	if e.Language == nil {
+		return text.For("")
+	}
+	return text.For(e.Language(mailbox))
 }
 
 // Table lists the types of channels: the name in the configuration file, and

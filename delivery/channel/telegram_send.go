@@ -136,7 +136,7 @@ func (t *telegram) mend(ctx context.Context, p delivery.Parcel, refused *telegra
 		if to.linked == "" {
 			return false
 		}
-		if err := t.unlink(ctx, telegramChat(to.linked)); err != nil {
+		if _, err := t.unlink(ctx, telegramChat(to.linked)); err != nil {
 			t.env.Log.Warn("a chat that is closed to the bot is still linked", "note_id", p.Note.ID, "error", plainly(err))
 		}
 	case noRemedy, noTopics, dropHook:

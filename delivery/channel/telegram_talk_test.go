@@ -76,8 +76,8 @@ var telegramTalks = map[string]struct {
 	"another command":                {[]map[string]any{wrote(1, 17, "/menu")}, []string{saysHelp}, 17, "555"},
 	"stop":                           {[]map[string]any{wrote(1, 555, "/stop")}, []string{saysStopped}, 555, ""},
 	"stop, by name":                  {[]map[string]any{wrote(1, 555, "/STOP@"+strings.ToLower(testName))}, []string{saysStopped}, 555, ""},
-	"stop elsewhere":                 {[]map[string]any{wrote(1, 17, "/stop")}, []string{saysStopped}, 17, "555"},
-	"stop, then a code out of order": {[]map[string]any{wrote(9, 17, "/start C0DE"), wrote(8, 555, "/stop")}, []string{saysLinked, saysStopped}, 0, "17"},
+	"stop where nothing is linked":   {[]map[string]any{wrote(1, 17, "/stop")}, []string{saysHelp}, 17, "555"},
+	"stop, then a code out of order": {[]map[string]any{wrote(9, 17, "/start C0DE"), wrote(8, 555, "/stop")}, []string{saysLinked, saysHelp}, 0, "17"},
 	"a group talks":                  {[]map[string]any{wrote(1, -4711, "Hello?"), wrote(2, -4711, "/stop"), wrote(3, -4711, "/stop@AnotherBot")}, nil, 0, "555"},
 	"a group links":                  {[]map[string]any{wrote(1, -4711, "/start@"+testName+" C0DE")}, []string{strings.Replace(saysLinked, "/stop", "/stop@"+testName, 1)}, -4711, "-4711"},
 	"a topic asks": {

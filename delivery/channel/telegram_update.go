@@ -81,7 +81,8 @@ func (t *telegram) hear(ctx context.Context, u telegramUpdate) error {
 
 func (t *telegram) act(ctx context.Context, u telegramUpdate) error {
 	if u.Member != nil && (u.Member.Now.Status == "kicked" || u.Member.Now.Status == "left") {
-		return t.unlink(ctx, chatOf(u.Member.Chat.ID))
+		_, err := t.unlink(ctx, chatOf(u.Member.Chat.ID))
+		return err
 	}
 	m := u.Message
 	switch {
@@ -133,33 +134,39 @@ func (t *telegram) link(ctx context.Context, m *telegramHeard, code string) erro
 		self, _ := t.botName(ctx) // known: the command named it
 		stop += "@" + self
 	}
-	answer, err := t.env.link(ctx, text.For(m.From.Language), code, string(chatOf(m.Chat.ID)), stop)
+	_, answer, err := t.env.link(ctx, m.From.Language, code, string(chatOf(m.Chat.ID)), stop)
 	if err == nil && answer != "" {
 		t.say(ctx, m, answer)
 	}
 	return err
 }
 
+// stop ends what was linked. What comes here by the configuration goes on, and
+// nobody is told that it does not.
 func (t *telegram) stop(ctx context.Context, m *telegramHeard) error {
-	if err := t.unlink(ctx, chatOf(m.Chat.ID)); err != nil {
+	ended, err := t.unlink(ctx, chatOf(m.Chat.ID))
+	if err != nil {
 		return err
+	}
+	if ended == 0 {
+		return t.help(ctx, m)
 	}
 	t.say(ctx, m, text.For(m.From.Language).Unlinked)
 	return nil
 }
 
-// unlink ends the links to a chat, also those by the id it had before it moved.
-func (t *telegram) unlink(ctx context.Context, chat telegramChat) error {
+// unlink ends the links to a chat, also those by the id it had before it moved,
+// and says how many there were.
+func (t *telegram) unlink(ctx context.Context, chat telegramChat) (ended int, err error) {
 	addresses := []string{string(chat)}
 	before, err := t.env.recall(ctx, cameKey(chat))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if before != "" {
 		addresses = append(addresses, before)
 	}
-	_, err = t.env.unlink(ctx, addresses...)
-	return err
+	return t.env.unlink(ctx, addresses...)
 }
 
 // helpEvery keeps the bot from being made to talk.

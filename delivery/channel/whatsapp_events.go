@@ -14,7 +14,8 @@ import (
 const keySeen = "seen/"
 
 // act opens the window of who wrote, sends the note that he asked for, and
-// links and unlinks chats.
+// links and unlinks chats. A command goes first: who writes stop is not sent the
+// notes that waited for his window.
 func (m waIncoming) act(ctx context.Context, w *whatsapp) error {
 	users := usersOf(m.From, m.UserID)
 	if m.Group != "" || m.Type == "system" || len(users) == 0 { // a system's message is not the user's
@@ -23,6 +24,11 @@ func (m waIncoming) act(ctx context.Context, w *whatsapp) error {
 	if seen, err := w.seen(ctx, m.ID); seen || err != nil {
 		return err
 	}
+	if command := commandOf(m.Text.Body); command != nil {
+		if err := command(ctx, w, m.ID, users); err != nil {
+			return err
+		}
+	}
 	if err := w.heard(ctx, users, m.At.Time); err != nil {
 		return err
 	}
@@ -30,15 +36,6 @@ func (m waIncoming) act(ctx context.Context, w *whatsapp) error {
 		if err := w.report(ctx, delivery.Report{Job: job, What: delivery.WasAsked, At: m.At.Time, Detail: "the recipient tapped the invitation's button"}); err != nil {
 			return err
 		}
-	}
-	if stops(m.Text.Body) { // as often as it takes: a crash must not lose it
-		if err := unlink(ctx, w, users); err != nil {
-			return err
-		}
-		return w.done(ctx, m.ID)
-	}
-	if command := commandOf(m.Text.Body); command != nil {
-		return w.env.once(ctx, seenEntry(m.ID), func() error { return command(ctx, w, users) })
 	}
 	return w.done(ctx, m.ID)
 }

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
-	"github.com/afterbeep/afterbeep/delivery/text"
 )
 
 // keyNumber is where the business's own number is kept.
@@ -46,47 +44,6 @@ func digitsOf(number string) string {
 		}
 		return r
 	}, number)
-}
-
-// waCommand is what a user's text asks the channel itself for.
-type waCommand func(ctx context.Context, w *whatsapp, users []string) error
-
-// waLink is a code in a text, see [delivery.Chats].
-var waLink = regexp.MustCompile(`(?i:\bLINK)-([A-Za-z0-9_-]{1,64})`)
-
-// commandOf reads a text; nil for one that asks for nothing.
-func commandOf(said string) waCommand {
-	if code := waLink.FindStringSubmatch(said); code != nil {
-		return linking(code[1])
-	}
-	return nil
-}
-
-// stops says that a text asks for no more notes.
-func stops(said string) bool {
-	said = strings.ToLower(strings.TrimSpace(said))
-	return said == "stop" || said == stopWord
-}
-
-// linking links the chat by its number where there is one: the service advises
-// to write to numbers, whose owners' callbacks then show them.
-func linking(code string) waCommand {
-	return func(ctx context.Context, w *whatsapp, users []string) error {
-		answer, err := w.env.link(ctx, text.For(""), code, users[0], stopWord)
-		if err == nil && answer != "" {
-			w.answer(ctx, users[0], answer)
-		}
-		return err
-	}
-}
-
-// unlink ends the links to all names of a user.
-func unlink(ctx context.Context, w *whatsapp, users []string) error {
-	if _, err := w.env.unlink(ctx, users...); err != nil {
-		return err
-	}
-	w.answer(ctx, users[0], text.For("").Unlinked)
-	return nil
 }
 
 // answer says something to a user who has just written. It is a courtesy: what

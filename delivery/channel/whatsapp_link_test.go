@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/afterbeep/afterbeep/delivery"
 )
 
 func TestWhatsAppLinking(t *testing.T) {
@@ -82,6 +84,45 @@ func TestWhatsAppStop(t *testing.T) {
 		if m := r.service.last("text").message; !strings.Contains(m.Text.Body, "No more") {
 			t.Errorf("answered %+v", m.Text)
 		}
+	}
+}
+
+// Who wrote stop gets nothing by his number or by the configuration either, and
+// no note that waited for him to write; until he writes start or links anew.
+func TestWhatsAppStopHolds(t *testing.T) {
+	for name, again := range map[string]string{"start": " Start ", "link": "LINK-code"} {
+		t.Run(name, func(t *testing.T) {
+			r := newWhatsApp(t, withTemplate)
+			r.chats.codes["code"] = "+4930123456"
+			p := waParcel(waTo)
+			if !r.sends(p).Invited {
+				t.Fatal("not invited")
+			}
+			r.post(r.text(waTo, "DE.1349", "stop", 0))
+			r.wantTold("asked " + p.Key)
+			r.wantSent("template text")
+			for _, address := range []string{waTo, "DE.1349"} {
+				p.Address = address
+				if failed := r.fails(p, delivery.Dead); !errors.Is(failed, errStopped) {
+					t.Error(failed)
+				}
+			}
+			r.post(r.text(waTo, "DE.1349", again, 0))
+			p.Address = waTo
+			r.sends(p)
+			r.wantSent("text file text audio")
+		})
+	}
+}
+
+// The answer to a code is in the mailbox's language.
+func TestWhatsAppLinksInTheMailboxesLanguage(t *testing.T) {
+	r := newWhatsApp(t, nil)
+	r.env.Language = func(mailbox string) string { return map[string]string{"+4930123456": "de"}[mailbox] }
+	r.chats.codes["code"] = "+4930123456"
+	r.post(r.text(waTo, "", "LINK-code", 0))
+	if m := r.service.last("text").message; !strings.Contains(m.Text.Body, "kommen ab jetzt") {
+		t.Errorf("answered %+v", m.Text)
 	}
 }
 

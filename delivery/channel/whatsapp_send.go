@@ -97,6 +97,9 @@ func (w *whatsapp) begin(ctx context.Context, p delivery.Parcel) (*waAttempt, wi
 	if err == nil {
 		open, err = w.window(ctx, a.known)
 	}
+	if err == nil {
+		err = w.stopped(ctx, a.user, a.known)
+	}
 	return a, open, err
 }
 

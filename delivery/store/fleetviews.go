@@ -161,7 +161,7 @@ func (f *Fleet) foreignJobs(ctx context.Context, n kept, mailbox string) ([]deli
 	for _, k := range known {
 		j := delivery.Job{ID: k.ID, State: delivery.JobState(k.State), Step: k.Step, Attempt: k.Attempt}
 		if k.State == shared.Queued {
-			j.NextAt = k.Next
+			j.NextAt, j.Waits = k.Next, k.Waiting()
 		}
 		if len(k.Chain) > 0 { // what is delivered is a tombstone
 			if err := n.box.openJSON("chain", k.Chain, &j.Chain); err != nil {

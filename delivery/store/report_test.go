@@ -79,10 +79,16 @@ func testWaitingIsSettled(t *testing.T, c composition) {
 		t.Errorf("%+v", up)
 	}
 	becomes(t, s, l.Note.ID, delivery.JobQueued, 0)
+	if j := life(t, s, l.Note.ID).Jobs[0]; !j.Waits || time.Until(j.NextAt) < 50*time.Minute {
+		t.Errorf("it waits for a report: %+v", j)
+	}
 	if up := tell(t, s, "wa", l.Job, delivery.WasRead, settles); !up.Settled {
 		t.Errorf("%+v", up)
 	}
 	becomes(t, s, l.Note.ID, delivery.JobDelivered, 0)
+	if j := life(t, s, l.Note.ID).Jobs[0]; j.Waits {
+		t.Errorf("it waits for nothing any more: %+v", j)
+	}
 	claimNone(t, s)
 	known := life(t, s, l.Note.ID)
 	if got, want := names(known), "recording, recorded, rendered, sending wa:1, waiting wa:1, delivered wa:1, read wa:1"; got != want {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/store/shared"
 )
 
 // scanner is a row of a result.
@@ -92,19 +93,20 @@ func (b *box) openJSON(what string, sealed []byte, v any) error {
 }
 
 // jobColumns are what scanJob reads.
-const jobColumns = "job.id, job.state, job.chain, job.step, job.attempt, job.next_at"
+const jobColumns = "job.id, job.state, job.chain, job.step, job.attempt, job.next_at, job.waits"
 
 // scanJob reads jobColumns of a note's job.
 func (n kept) scanJob(row scanner) (j delivery.Job, err error) {
 	var (
 		chain []byte
 		next  int64
+		waits int
 	)
-	if err := row.Scan(&j.ID, &j.State, &chain, &j.Step, &j.Attempt, &next); err != nil {
+	if err := row.Scan(&j.ID, &j.State, &chain, &j.Step, &j.Attempt, &next, &waits); err != nil {
 		return j, found(err)
 	}
 	if j.State == delivery.JobQueued {
-		j.NextAt = instant(next)
+		j.NextAt, j.Waits = instant(next), shared.Job{Waits: waits}.Waiting()
 	}
 	return j, n.box.openJSON("chain", chain, &j.Chain)
 }

@@ -84,6 +84,9 @@ func tryLateLinking(page tab) {
 	page.do("another", chromedp.Click(chromedp.CSS("button.chats-go")))
 	page.until("a new code", "document.querySelector('.chats-say code').textContent.endsWith('2')")
 
+	whatsapp.bare = true
+	page.do("another", chromedp.Click(chromedp.CSS("button.chats-go"))) // waits for the code's end
+	page.until("who opens the chat is told to write", "document.querySelector('.chats-tap').textContent === 'Den Chat öffnen.' && document.querySelector('.chats-or').textContent === 'und dies dort senden'")
 	whatsapp.mute = errors.New("no such host")
 	page.do("another", chromedp.Click(chromedp.CSS("button.chats-go"))) // waits for the code's end
 	page.until("it says so", "document.querySelector('.chats-over').textContent.startsWith('Das hat gerade nicht geklappt')")

@@ -103,15 +103,16 @@ export class Chats {
   #code(chat, code) {
     const until = performance.now() + code.left;
     const left = element("p", { class: "chats-left" });
+    const ready = code.link?.includes(code.code); // not every service takes the text from a link
     const form = code.link ? [
-      code.qr && element("div", { class: "chats-scan" }, drawing(code.qr), element("p", {}, say("chat_scan"))),
-      element("p", { class: "chats-tap" }, say("chat_tap")),
+      code.qr && element("div", { class: "chats-scan" }, drawing(code.qr), element("p", {}, say(ready ? "chat_scan" : "chat_scan_open"))),
+      element("p", { class: "chats-tap" }, say(ready ? "chat_tap" : "chat_tap_open")),
       element("a", { class: "primary chats-go", href: code.link, target: "_blank", rel: "noopener noreferrer" }, badge(chat), say("chat_open", nameOf(chat))),
     ] : [];
     this.#put(
       say("chat_with", nameOf(chat)), true,
       ...form.filter(Boolean),
-      element("p", { class: "chats-or" }, element("span", {}, say("chat_or"))),
+      element("p", { class: "chats-or" }, element("span", {}, say(ready || !code.link ? "chat_or" : "chat_then"))),
       byHand(code.say),
       left,
     );
