@@ -1,0 +1,81 @@
+package text
+
+func germanPage() map[string]string {
+	return map[string]string{
+		"inbox":         "Posteingang",
+		"all_mailboxes": "Alle Postfächer",
+		"callers":       "Anrufer",
+		"loading":       "Ihre Nachrichten werden geladen",
+		"failed":        "Ihre Nachrichten konnten nicht geladen werden.",
+		"retry":         "Noch einmal versuchen",
+		"offline":       "Verbindung unterbrochen. Neuer Versuch …",
+		"empty":         "Noch keine Nachrichten",
+		"empty_hint":    "Wird ein Anruf nicht angenommen, erscheint die Sprachnachricht hier.",
+		"choose":        "Wählen Sie einen Anrufer aus",
+		"unknown":       "Unbekannter Anrufer",
+
+		"missed_call": "Verpasster Anruf",
+		"voice":       "Sprachnachricht",
+		"video":       "Videonachricht",
+
+		"back":          "Zurück zu den Anrufern",
+		"call_back":     "Zurückrufen",
+		"call_back_who": "{0} zurückrufen",
+
+		"play_anyway":    "Trotzdem abspielen",
+		"pause":          "Anhalten",
+		"position":       "Stelle",
+		"position_value": "{0} von {1}",
+		"speed":          "Tempo {0}",
+		"play_on":        "Weiterspielen",
+		"play_on_hint":   "Nach einer Nachricht die nächste neue abspielen",
+		"cut_off":        "abgebrochen",
+		"unplayed":       "noch nicht gehört",
+		"unread":         "{0} neu",
+
+		"older":      "Ältere Nachrichten zeigen",
+		"newer":      "Neue Nachricht",
+		"new_note":   "Neu: {0}",
+		"unplayable": "Diese Nachricht ließ sich nicht abspielen.",
+		"gone":       "Aufnahme nicht mehr vorhanden",
+		"read_at":    "Gesehen {0}",
+		"played_at":  "Gehört {0}",
+
+		"over":      "Hier ist nichts mehr",
+		"over_hint": "Diese Adresse gilt nicht mehr. Fragen Sie nach einer neuen.",
+
+		"chat_get":         "Diese Nachrichten im Chat erhalten",
+		"chat_arrive":      "Kommt auch in {0} an",
+		"chat_intro":       "Verknüpfen Sie einen Chat: Neue Nachrichten kommen dort an, sobald der Anrufer auflegt.",
+		"chat_link":        "Verknüpfen",
+		"chat_linked":      "Verknüpft",
+		"chat_unlink":      "Trennen",
+		"chat_unlink_sure": "Wirklich trennen?",
+		"chat_with":        "{0} verknüpfen",
+		"chat_open":        "{0} öffnen",
+		"chat_scan":        "Mit dem Telefon scannen und die vorbereitete Nachricht dort absenden.",
+		"chat_tap":         "Den Chat öffnen und die vorbereitete Nachricht dort absenden.",
+		"chat_qr":          "QR-Code, der den Chat öffnet",
+		"chat_or":          "oder dies selbst senden",
+		"chat_copy":        "Kopieren",
+		"chat_copied":      "Kopiert",
+		"chat_left":        "Noch {0} gültig",
+		"chat_over":        "Dieser Code gilt nicht mehr.",
+		"chat_again":       "Neuer Code",
+		"chat_done":        "{0} ist verknüpft",
+		"chat_done_hint":   "Neue Nachrichten kommen ab jetzt dort an.",
+		"chat_failed":      "Das hat gerade nicht geklappt. Versuchen Sie es in einer Minute noch einmal.",
+
+		"done":    "Fertig",
+		"close":   "Schließen",
+		"go_back": "Zurück",
+
+		"reason_missed":      "Nicht angenommen",
+		"reason_busy":        "Besetzt",
+		"reason_unreachable": "Nicht erreichbar",
+		"reason_forwarded":   "Weitergeleitet",
+		"reason_declined":    "Abgelehnt",
+
+		"needs_script": "Diese Seite braucht JavaScript.",
+	}
+}

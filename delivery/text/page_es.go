@@ -1,0 +1,81 @@
+package text
+
+func spanishPage() map[string]string {
+	return map[string]string{
+		"inbox":         "Buzón",
+		"all_mailboxes": "Todos los buzones",
+		"callers":       "Quién ha llamado",
+		"loading":       "Se están cargando sus mensajes",
+		"failed":        "No se han podido cargar sus mensajes.",
+		"retry":         "Volver a intentarlo",
+		"offline":       "Conexión perdida. Reintentando…",
+		"empty":         "Todavía no hay mensajes",
+		"empty_hint":    "Cuando no se atiende una llamada, el mensaje de voz aparece aquí.",
+		"choose":        "Elija a quién desea escuchar",
+		"unknown":       "Desconocido",
+
+		"missed_call": "Llamada perdida",
+		"voice":       "Mensaje de voz",
+		"video":       "Mensaje de vídeo",
+
+		"back":          "Volver a la lista",
+		"call_back":     "Devolver la llamada",
+		"call_back_who": "Devolver la llamada a {0}",
+
+		"play_anyway":    "Reproducir de todos modos",
+		"pause":          "Pausar",
+		"position":       "Posición",
+		"position_value": "{0} de {1}",
+		"speed":          "Velocidad {0}",
+		"play_on":        "Reproducción continua",
+		"play_on_hint":   "Después de un mensaje, reproducir el siguiente nuevo",
+		"cut_off":        "cortado",
+		"unplayed":       "aún sin escuchar",
+		"unread":         "Nuevos: {0}",
+
+		"older":      "Mostrar mensajes anteriores",
+		"newer":      "Mensaje nuevo",
+		"new_note":   "Nuevo: {0}",
+		"unplayable": "No se ha podido reproducir este mensaje.",
+		"gone":       "audio ya no disponible",
+		"read_at":    "Visto: {0}",
+		"played_at":  "Escuchado: {0}",
+
+		"over":      "Aquí ya no hay nada",
+		"over_hint": "Esta dirección ya no es válida. Solicite una nueva.",
+
+		"chat_get":         "Recibir estos mensajes en un chat",
+		"chat_arrive":      "También llegan a {0}",
+		"chat_intro":       "Vincule un chat y los nuevos mensajes llegarán allí en cuanto termine la llamada.",
+		"chat_link":        "Vincular",
+		"chat_linked":      "Vinculado",
+		"chat_unlink":      "Desvincular",
+		"chat_unlink_sure": "¿Desvincular?",
+		"chat_with":        "Vincular {0}",
+		"chat_open":        "Abrir {0}",
+		"chat_scan":        "Escanee este código con su teléfono y envíe el mensaje que aparece preparado.",
+		"chat_tap":         "Abra el chat y envíe el mensaje que aparece preparado.",
+		"chat_qr":          "Código QR que abre el chat",
+		"chat_or":          "o envíe este texto a mano",
+		"chat_copy":        "Copiar",
+		"chat_copied":      "Copiado",
+		"chat_left":        "Válido durante {0}",
+		"chat_over":        "Este código ya no es válido.",
+		"chat_again":       "Código nuevo",
+		"chat_done":        "{0} está vinculado",
+		"chat_done_hint":   "A partir de ahora, los nuevos mensajes llegarán allí.",
+		"chat_failed":      "No ha funcionado. Vuelva a intentarlo dentro de un minuto.",
+
+		"done":    "Listo",
+		"close":   "Cerrar",
+		"go_back": "Atrás",
+
+		"reason_missed":      "Sin respuesta",
+		"reason_busy":        "Línea ocupada",
+		"reason_unreachable": "No disponible",
+		"reason_forwarded":   "Desviada",
+		"reason_declined":    "Rechazada",
+
+		"needs_script": "Esta página necesita JavaScript.",
+	}
+}

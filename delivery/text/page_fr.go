@@ -1,0 +1,81 @@
+package text
+
+func frenchPage() map[string]string {
+	return map[string]string{
+		"inbox":         "Messagerie",
+		"all_mailboxes": "Toutes les messageries",
+		"callers":       "Appelants",
+		"loading":       "Chargement de vos messages",
+		"failed":        "Vos messages n’ont pas pu être chargés.",
+		"retry":         "Réessayer",
+		"offline":       "Connexion perdue. Nouvelle tentative…",
+		"empty":         "Aucun message pour l’instant",
+		"empty_hint":    "Lorsqu’un appel reste sans réponse, le message vocal apparaît ici.",
+		"choose":        "Choisissez un appelant pour écouter ses messages",
+		"unknown":       "Appelant inconnu",
+
+		"missed_call": "Appel manqué",
+		"voice":       "Message vocal",
+		"video":       "Message vidéo",
+
+		"back":          "Retour à la liste des appelants",
+		"call_back":     "Rappeler",
+		"call_back_who": "Rappeler {0}",
+
+		"play_anyway":    "Écouter quand même",
+		"pause":          "Mettre en pause",
+		"position":       "Position de lecture",
+		"position_value": "{0} sur {1}",
+		"speed":          "Vitesse {0}",
+		"play_on":        "Lecture continue",
+		"play_on_hint":   "Après un message, lire le nouveau message suivant",
+		"cut_off":        "coupé",
+		"unplayed":       "pas encore écouté",
+		"unread":         "Nouveaux\u00a0: {0}",
+
+		"older":      "Afficher les messages précédents",
+		"newer":      "Nouveau message",
+		"new_note":   "Nouveau\u00a0: {0}",
+		"unplayable": "Ce message n’a pas pu être lu.",
+		"gone":       "enregistrement expiré",
+		"read_at":    "Vu\u00a0: {0}",
+		"played_at":  "Écouté\u00a0: {0}",
+
+		"over":      "Il n’y a plus rien ici",
+		"over_hint": "Cette adresse n’est plus valable. Demandez-en une nouvelle.",
+
+		"chat_get":         "Recevoir ces messages dans une conversation",
+		"chat_arrive":      "Arrivent aussi dans {0}",
+		"chat_intro":       "Associez une conversation\u00a0: les nouveaux messages y arriveront dès que l’appelant aura raccroché.",
+		"chat_link":        "Associer",
+		"chat_linked":      "Associé",
+		"chat_unlink":      "Dissocier",
+		"chat_unlink_sure": "Vraiment dissocier\u00a0?",
+		"chat_with":        "Associer {0}",
+		"chat_open":        "Ouvrir {0}",
+		"chat_scan":        "Scannez ce code avec votre téléphone, puis envoyez le message déjà préparé.",
+		"chat_tap":         "Ouvrez la conversation, puis envoyez le message déjà préparé.",
+		"chat_qr":          "Code QR qui ouvre la conversation",
+		"chat_or":          "ou envoyez ce texte vous-même",
+		"chat_copy":        "Copier",
+		"chat_copied":      "Copié",
+		"chat_left":        "Valable encore {0}",
+		"chat_over":        "Ce code n’est plus valable.",
+		"chat_again":       "Nouveau code",
+		"chat_done":        "{0} est associé",
+		"chat_done_hint":   "Les nouveaux messages y arriveront désormais.",
+		"chat_failed":      "Cela n’a pas fonctionné. Veuillez réessayer dans une minute.",
+
+		"done":    "Terminé",
+		"close":   "Fermer",
+		"go_back": "Retour",
+
+		"reason_missed":      "Sans réponse",
+		"reason_busy":        "Ligne occupée",
+		"reason_unreachable": "Injoignable",
+		"reason_forwarded":   "Renvoyé",
+		"reason_declined":    "Refusé",
+
+		"needs_script": "Cette page a besoin de JavaScript.",
+	}
+}

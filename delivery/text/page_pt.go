@@ -1,0 +1,81 @@
+package text
+
+func portuguesePage() map[string]string {
+	return map[string]string{
+		"inbox":         "Caixa de entrada",
+		"all_mailboxes": "Todas as caixas de entrada",
+		"callers":       "Quem ligou",
+		"loading":       "As suas mensagens estão a caminho",
+		"failed":        "Não foi possível carregar as suas mensagens.",
+		"retry":         "Tentar de novo",
+		"offline":       "Conexão perdida. Nova tentativa…",
+		"empty":         "Ainda não há mensagens",
+		"empty_hint":    "Quando uma chamada não é atendida, a mensagem de voz aparece aqui.",
+		"choose":        "Escolha quem deseja ouvir",
+		"unknown":       "Desconhecido",
+
+		"missed_call": "Chamada perdida",
+		"voice":       "Mensagem de voz",
+		"video":       "Mensagem de vídeo",
+
+		"back":          "Voltar à lista",
+		"call_back":     "Ligar de volta",
+		"call_back_who": "Ligar de volta: {0}",
+
+		"play_anyway":    "Ouvir mesmo assim",
+		"pause":          "Pausar",
+		"position":       "Posição",
+		"position_value": "{0} de {1}",
+		"speed":          "Velocidade {0}",
+		"play_on":        "Reprodução contínua",
+		"play_on_hint":   "Depois de uma mensagem, ouvir a próxima nova",
+		"cut_off":        "interrompida",
+		"unplayed":       "ainda não ouvida",
+		"unread":         "Novas: {0}",
+
+		"older":      "Mostrar mensagens anteriores",
+		"newer":      "Nova mensagem",
+		"new_note":   "Nova: {0}",
+		"unplayable": "Não foi possível reproduzir esta mensagem.",
+		"gone":       "áudio já não disponível",
+		"read_at":    "Vista: {0}",
+		"played_at":  "Ouvida: {0}",
+
+		"over":      "Já não há nada aqui",
+		"over_hint": "Este endereço já não é válido. Peça um novo.",
+
+		"chat_get":         "Receber estas mensagens numa conversa",
+		"chat_arrive":      "Também chegam por {0}",
+		"chat_intro":       "Associe uma conversa e as novas mensagens chegarão lá assim que a chamada terminar.",
+		"chat_link":        "Associar",
+		"chat_linked":      "Associado",
+		"chat_unlink":      "Desassociar",
+		"chat_unlink_sure": "Desassociar mesmo?",
+		"chat_with":        "Associar {0}",
+		"chat_open":        "Abrir {0}",
+		"chat_scan":        "Leia este código com o telefone e envie a mensagem que já está pronta.",
+		"chat_tap":         "Abra a conversa e envie a mensagem que já está pronta.",
+		"chat_qr":          "Código QR que abre a conversa",
+		"chat_or":          "ou envie este texto por sua conta",
+		"chat_copy":        "Copiar",
+		"chat_copied":      "Copiado",
+		"chat_left":        "Válido por {0}",
+		"chat_over":        "Este código já não é válido.",
+		"chat_again":       "Novo código",
+		"chat_done":        "{0} está associado",
+		"chat_done_hint":   "A partir de agora, as novas mensagens chegarão lá.",
+		"chat_failed":      "Não foi possível desta vez. Tente de novo dentro de um minuto.",
+
+		"done":    "Concluir",
+		"close":   "Fechar",
+		"go_back": "Voltar",
+
+		"reason_missed":      "Sem resposta",
+		"reason_busy":        "Linha ocupada",
+		"reason_unreachable": "Indisponível",
+		"reason_forwarded":   "Encaminhada",
+		"reason_declined":    "Recusada",
+
+		"needs_script": "Esta página precisa de JavaScript.",
+	}
+}
