@@ -20,7 +20,7 @@ func Table() map[string]func() *Texts {
 // For returns the texts of a language by its BCP 47 tag, "de-AT" and "de_AT"
 // being "de"; English where there is no such language.
 func For(tag string) *Texts {
-	base, _ := language.Make(tag).Base()
+	base, _, _ := language.Make(tag).Raw()
 	if row, ok := Table()[base.String()]; ok {
 		return row()
 	}

@@ -15,7 +15,7 @@ func speak(mailbox, accepted string) (string, *text.Texts) {
 		wanted, _, _ = language.ParseAcceptLanguage(accepted) // what cannot be read asks for nothing
 	}
 	for _, tag := range wanted {
-		base, _ := tag.Base()
+		base, _, _ := tag.Raw()
 		if row, ok := text.Table()[base.String()]; ok {
 			return tag.String(), row()
 		}

@@ -33,6 +33,7 @@ func TestPageSpeaks(t *testing.T) {
 // A mailbox's page speaks as its notes do.
 func FuzzPageSpeaks(f *testing.F) {
 	f.Add("de_AT", "")
+	f.Add("", "und-DE")
 	f.Add("", "fr-CH, fr;q=0.9, *;q=0.5")
 	f.Fuzz(func(t *testing.T, mailbox, accepted string) {
 		tag, texts := speak(mailbox, accepted)
