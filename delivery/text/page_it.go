@@ -1,5 +1,6 @@
 package text
 
+//nolint:misspell // Italian
 func italianPage() map[string]string {
 	return map[string]string{
 		"inbox":         "Casella",

@@ -1,5 +1,6 @@
 package text
 
+//nolint:misspell // Dutch
 func dutchPage() map[string]string {
 	return map[string]string{
 		"inbox":         "Inbox",

@@ -1,5 +1,6 @@
 package text
 
+//nolint:misspell // Polish
 func polishPage() map[string]string {
 	return map[string]string{
 		"inbox":         "Skrzynka",
@@ -45,14 +46,14 @@ func polishPage() map[string]string {
 		"over_hint": "Ten adres jest już nieważny. Proszę poprosić o nowy.",
 
 		"chat_get":         "Otrzymuj te wiadomości na czacie",
-		"chat_arrive":      "Przychodzą też na: {0}",
+		"chat_arrive":      "Przychodzą też przez {0}",
 		"chat_intro":       "Proszę połączyć czat, a nowe wiadomości będą tam przychodzić zaraz po zakończeniu połączenia.",
 		"chat_link":        "Połącz",
 		"chat_linked":      "Połączono",
 		"chat_unlink":      "Odłącz",
 		"chat_unlink_sure": "Na pewno odłączyć?",
-		"chat_with":        "Połącz: {0}",
-		"chat_open":        "Otwórz: {0}",
+		"chat_with":        "Połącz {0}",
+		"chat_open":        "Otwórz {0}",
 		"chat_scan":        "Proszę zeskanować ten kod telefonem i wysłać przygotowaną tam wiadomość.",
 		"chat_tap":         "Proszę otworzyć czat i wysłać przygotowaną tam wiadomość.",
 		"chat_qr":          "Kod QR, który otwiera czat",

@@ -1,5 +1,6 @@
 package text
 
+//nolint:misspell // Turkish
 func turkishPage() map[string]string {
 	return map[string]string{
 		"inbox":         "Gelen kutusu",
@@ -51,7 +52,7 @@ func turkishPage() map[string]string {
 		"chat_linked":      "Bağlandı",
 		"chat_unlink":      "Bağlantıyı kes",
 		"chat_unlink_sure": "Emin misiniz?",
-		"chat_with":        "{0} bağla",
+		"chat_with":        "{0} bağlantısı kur",
 		"chat_open":        "{0} uygulamasını aç",
 		"chat_scan":        "Kodu telefonunuzla okutun, ardından orada hazır duran mesajı gönderin.",
 		"chat_tap":         "Sohbeti açın, ardından orada hazır duran mesajı gönderin.",
