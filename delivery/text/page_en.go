@@ -1,5 +1,7 @@
 package text
 
+// englishPage is Texts.Page in English: buttons and headings in their case, facts
+// about a note, like cut_off, in lower case.
 func englishPage() map[string]string {
 	return map[string]string{
 		"inbox":         "Inbox",

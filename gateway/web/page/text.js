@@ -21,7 +21,7 @@ export function length(ms) {
 // total is the length of a note: what was said is never 0:00.
 export const total = (note) => length(Math.max(1000, Math.round(note.duration_ms / 1000) * 1000));
 
-// The browser knows which kind of English or German its reader writes the time in.
+// The browser knows which kind of English or German its reader writes.
 const locale = navigator.languages.find((tag) => tag.slice(0, 2) === language.slice(0, 2)) ?? language;
 const format = (options) => new Intl.DateTimeFormat(locale, options);
 const clock = format({ hour: "numeric", minute: "2-digit" });
