@@ -9,8 +9,8 @@
 // to the webhooks in hook.go. The operator's webhook is no type of the table:
 // mailboxes cannot deliver to it.
 //
-// E-mail speaks SMTP: mail.go holds the settings, mailmessage.go the message,
-// mailsession.go the session and what each reply means.
+// E-mail speaks SMTP: mail.go holds the settings, mail_message.go the message,
+// mail_session.go the session and what each reply means.
 //
 // RFC 9110 (HTTP), RFC 7578 (multipart/form-data), RFC 6890 (special-purpose
 // addresses), Standard Webhooks 1.0, Telegram Bot API 10.1, WhatsApp Cloud API
