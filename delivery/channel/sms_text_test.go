@@ -36,7 +36,7 @@ func TestSMSText(t *testing.T) {
 		"accents":                              {delivery.Caller{Name: "Jiří Łoś", Number: "+33612345678"}, "Voice message from Jiri Los (+33 6 12 34 56 78)"},
 		"long":                                 {delivery.Caller{Name: strings.Repeat("Maria Kowalczyk ", 30), Number: "+33612345678"}, "Voice message from Maria Kowalczyk Maria Kowalczyk Maria Ko. (+33 6 12 34 56 78)"},
 		"another script, which leaves no room": {delivery.Caller{Name: "Зоя", Number: "+33612345678"}, "Voice message from +33 6 12 34 56 78"},
-		"private":                              {delivery.Caller{Private: true, Name: "x"}, "Voice message from Private number"},
+		"private":                              {delivery.Caller{Private: true, Name: "x"}, "Voice message from a private number"},
 	} {
 		n := sampleNote()
 		n.Caller, n.Partial = tc.caller, false

@@ -4,7 +4,7 @@ func english() *Texts {
 	return &Texts{ //nolint:gosec // words, no credentials
 		Language:  "en",
 		VoiceFrom: "Voice message from %s", VideoFrom: "Video message from %s", MissedFrom: "Missed call from %s",
-		Private: "Private number", FromPrivate: "Private number",
+		Private: "Private number", FromPrivate: "a private number",
 		CallBack: "Call back:",
 		Reasons: map[string]string{
 			"busy": "the line was busy", "unreachable": "the phone was unreachable", "forwarded": "the call was forwarded", "declined": "the call was declined",
@@ -25,6 +25,7 @@ func english() *Texts {
 		BadCode:  "This code is not valid, or no longer. Get a new one on your inbox page.",
 		Help:     "Unanswered calls leave voice messages here. To link this chat, open your inbox page and choose it there.",
 		StopWord: "Send /stop to end this.",
+		Page:     englishPage(),
 	}
 }
 
@@ -51,8 +52,9 @@ func german() *Texts {
 		Linked:   "Sprachnachrichten für %s kommen ab jetzt in diesen Chat.",
 		Unlinked: "In diesen Chat kommen keine Sprachnachrichten mehr.",
 		BadCode:  "Dieser Code ist ungültig oder abgelaufen. Auf Ihrer Posteingangsseite erhalten Sie einen neuen.",
-		Help:     "Wer Sie nicht erreicht, hinterlässt hier eine Sprachnachricht. Um diesen Chat zu verbinden, öffnen Sie Ihre Posteingangsseite und wählen ihn dort aus.",
+		Help:     "Wer Sie nicht erreicht, hinterlässt hier eine Sprachnachricht. Um diesen Chat zu verknüpfen, öffnen Sie Ihre Posteingangsseite und wählen ihn dort aus.",
 		StopWord: "Mit /stop beenden Sie das.",
+		Page:     germanPage(),
 	}
 }
 
@@ -81,6 +83,7 @@ func spanish() *Texts {
 		BadCode:  "Este código no es válido o ha caducado. Puede obtener uno nuevo en la página de su buzón.",
 		Help:     "Aquí llegan los mensajes de voz de las llamadas que no pudo atender. Para vincular este chat, abra la página de su buzón y elíjalo allí.",
 		StopWord: "Para dejar de recibirlos, envíe /stop.",
+		Page:     spanishPage(),
 	}
 }
 
@@ -110,6 +113,7 @@ func french() *Texts {
 		BadCode:  "Ce code n’est pas valable ou a expiré. Vous en trouverez un nouveau sur la page de votre messagerie.",
 		Help:     "Les appels restés sans réponse laissent ici un message vocal. Pour associer cette conversation, ouvrez la page de votre messagerie et choisissez-la.",
 		StopWord: "Pour ne plus en recevoir, envoyez /stop.",
+		Page:     frenchPage(),
 	}
 }
 
@@ -138,6 +142,7 @@ func italian() *Texts {
 		BadCode:  "Questo codice non è valido o è scaduto. Può ottenerne uno nuovo nella pagina della Sua casella.",
 		Help:     "Qui arrivano i messaggi vocali delle chiamate senza risposta. Per collegare questa chat, apra la pagina della Sua casella e la scelga lì.",
 		StopWord: "Per non riceverne più, invii /stop.",
+		Page:     italianPage(),
 	}
 }
 
@@ -166,6 +171,7 @@ func dutch() *Texts {
 		BadCode:  "Deze code is ongeldig of verlopen. Op uw inboxpagina vindt u een nieuwe.",
 		Help:     "Wie u niet bereikt, laat hier een spraakbericht achter. Open uw inboxpagina en kies deze chat om hem te koppelen.",
 		StopWord: "Stuur /stop om dit te beëindigen.",
+		Page:     dutchPage(),
 	}
 }
 
@@ -195,6 +201,7 @@ func polish() *Texts {
 		BadCode:  "Ten kod jest nieprawidłowy lub wygasł. Nowy kod znajdą Państwo na stronie swojej skrzynki.",
 		Help:     "Tutaj trafiają wiadomości głosowe z nieodebranych połączeń. Aby połączyć ten czat, proszę otworzyć stronę swojej skrzynki i wybrać go tam.",
 		StopWord: "Aby to zakończyć, proszę wysłać /stop.",
+		Page:     polishPage(),
 	}
 }
 
@@ -224,6 +231,7 @@ func portuguese() *Texts {
 		BadCode:  "Este código não é válido ou já expirou. Obtenha um novo na página da sua caixa de entrada.",
 		Help:     "Aqui chegam as mensagens de voz das chamadas não atendidas. Para associar esta conversa, abra a página da sua caixa de entrada e escolha-a lá.",
 		StopWord: "Para deixar de receber, envie /stop.",
+		Page:     portuguesePage(),
 	}
 }
 
@@ -253,5 +261,6 @@ func turkish() *Texts {
 		BadCode:  "Bu kod geçersiz ya da süresi dolmuş. Gelen kutusu sayfanızdan yeni bir kod alabilirsiniz.",
 		Help:     "Cevapsız aramalar buraya sesli mesaj bırakır. Bu sohbeti bağlamak için gelen kutusu sayfanızı açın ve orada bu sohbeti seçin.",
 		StopWord: "Sonlandırmak için /stop yazın.",
+		Page:     turkishPage(),
 	}
 }

@@ -1,6 +1,6 @@
 package text
 
-import "strings"
+import "golang.org/x/text/language"
 
 // Table lists the languages by their BCP 47 tag; docs and tests range over it.
 func Table() map[string]func() *Texts {
@@ -19,9 +19,9 @@ func Table() map[string]func() *Texts {
 
 // For returns the texts of a language by its BCP 47 tag, "de-AT" and "de_AT"
 // being "de"; English where there is no such language.
-func For(language string) *Texts {
-	base, _, _ := strings.Cut(strings.ReplaceAll(strings.ToLower(language), "_", "-"), "-")
-	if row, ok := Table()[base]; ok {
+func For(tag string) *Texts {
+	base, _, _ := language.Make(tag).Raw()
+	if row, ok := Table()[base.String()]; ok {
 		return row()
 	}
 	return english()

@@ -3,6 +3,7 @@ package text
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -39,6 +40,16 @@ type Texts struct {
 	BadCode  string // the code is not good (any more): get a new one on the inbox page
 	Help     string // to a stranger in the chat: what this is, and that a link comes from the inbox page
 	StopWord string // how to end it, said with Linked; the word itself is /stop
+
+	Page map[string]string // what the inbox page alone says, see Words
+}
+
+// Words are all that the inbox page says, by the names its script knows; {0} and
+// {1} are gaps for it to fill.
+func (t *Texts) Words() map[string]string {
+	words := maps.Clone(t.Page)
+	words["private"], words["play"], words["cut_off_hint"] = t.Private, t.Play, t.Partial
+	return words
 }
 
 // Caption is what is said with a note.

@@ -4,7 +4,8 @@
 //
 // In: notes, read from the store. Out: pages and files, the marks that a recipient
 // leaves on notes, and codes that link chats. The pages in page/ are plain HTML,
-// CSS and ES modules, served as they lie there.
+// CSS and ES modules, served as they lie there; what the inbox says comes from
+// package text, in the mailbox's language.
 //
 // A mailbox is reached by its secret link or with the admin token, a note by a
 // signed link that expires, a channel's callback by its name; whatever else

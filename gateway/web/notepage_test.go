@@ -123,7 +123,7 @@ func TestNotePageSays(t *testing.T) {
 		{
 			"private",
 			delivery.Note{Kind: delivery.Voice, Caller: delivery.Caller{Number: "+493055501234", Name: "Maria", Private: true}},
-			[]string{"Voice message from Private number", "<audio"},
+			[]string{"Voice message from a private number", "<audio"},
 			[]string{"Maria", "5550", "tel:"},
 		},
 		{

@@ -39,6 +39,7 @@ func TestPage(t *testing.T) {
 		{"a chat is linked on a phone", tryLinkingOnPhone, nil},
 		{"a chat is linked from a desk", tryLinkingFromDesk, nil},
 		{"a code that is over, and none to be had", tryLateLinking, []string{"429", "503"}},
+		{"every language", tryEveryLanguage, nil},
 		{"a note by its link", tryNotePage, nil},
 		{"a note without a script", tryNoteWithoutScript, nil},
 		{"a note whose audio is gone", tryNoteGone, nil},

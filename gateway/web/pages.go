@@ -95,6 +95,8 @@ func (s *Server) asset(w http.ResponseWriter, r *http.Request) {
 type inboxView struct {
 	Assets    string
 	Scripts   []string
+	Language  string            // BCP 47, for how times and figures are written
+	Words     map[string]string // in that language, for the script
 	Recipient delivery.Recipient
 	Display   string // the mailbox's number as people write it
 	Admin     bool
@@ -112,9 +114,12 @@ func (s *Server) inboxPage(w http.ResponseWriter, r *http.Request, mailbox strin
 	if admin {
 		up = "../../"
 	}
+	language, texts := speak(recipient.Language, r.Header.Get("Accept-Language"))
 	s.render(w, r, http.StatusOK, s.pages.inbox, inboxView{
 		Assets:    up + s.pages.assets,
 		Scripts:   s.pages.scripts,
+		Language:  language,
+		Words:     texts.Words(),
 		Recipient: recipient,
 		Display:   text.Display(recipient.Number),
 		Admin:     admin,

@@ -2,42 +2,57 @@ package web
 
 import (
 	"maps"
+	"path"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/text"
 )
 
-var (
-	wordsLanguage = regexp.MustCompile(`(?ms)^  ([a-z]{2}): \{\n(.*?)^  \},$`)
-	wordsEntry    = regexp.MustCompile(`(?m)^    ([a-z_]+): "(.+)",$`)
-	wordsGap      = regexp.MustCompile(`\{\d\}`)
-)
+// What the scripts and inbox.html say is in the table, and what is in the table
+// is said.
+func TestPageKnowsItsWords(t *testing.T) {
+	said := map[string]bool{"needs_script": true, "read_at": true, "played_at": true} // a variable's in bubble.js
+	for _, kind := range []delivery.Kind{delivery.Voice, delivery.Video} {
+		said[string(kind)] = true
+	}
+	for reason := range text.For("en").Reasons {
+		said["reason_"+reason] = true
+	}
+	said["reason_missed"] = true
+	call, word := regexp.MustCompile(`say\(([^)]*)\)`), regexp.MustCompile(`(=== )?"([a-z_]+)"`)
+	s := newServer(t, newMemory(), nil)
+	for name, content := range s.pages.files {
+		if path.Ext(name) != ".js" {
+			continue
+		}
+		for _, arguments := range call.FindAllSubmatch(content, -1) {
+			for _, m := range word.FindAllSubmatch(arguments[1], -1) {
+				if len(m[1]) == 0 { // not compared with
+					said[string(m[2])] = true
+				}
+			}
+		}
+	}
+	want := slices.Sorted(maps.Keys(said))
+	if got := slices.Sorted(maps.Keys(text.For("en").Words())); !slices.Equal(got, want) {
+		t.Errorf("the table has\n%q\nand the page says\n%q", got, want)
+	}
+}
 
-// Every language of the page says everything, and leaves the same gaps.
-func TestWords(t *testing.T) {
-	source, err := files.ReadFile("page/words.js")
-	if err != nil {
-		t.Fatal(err)
-	}
-	table := map[string]map[string]string{}
-	for _, l := range wordsLanguage.FindAllStringSubmatch(string(source), -1) {
-		table[l[1]] = map[string]string{}
-		for _, e := range wordsEntry.FindAllStringSubmatch(l[2], -1) {
-			table[l[1]][e[1]] = e[2]
-		}
-	}
-	for _, language := range []string{"en", "de", "es", "fr", "pt"} {
-		if len(table[language]) == 0 {
-			t.Errorf("no %s", language)
-		}
-	}
-	for language, words := range table {
-		if got, want := slices.Sorted(maps.Keys(words)), slices.Sorted(maps.Keys(table["en"])); !slices.Equal(got, want) {
-			t.Errorf("%s has %q, English %q", language, got, want)
-		}
-		for key, said := range words {
-			if got, want := wordsGap.FindAllString(said, -1), wordsGap.FindAllString(table["en"][key], -1); !slices.Equal(got, want) {
-				t.Errorf("%s %s: gaps %q, English has %q", language, key, got, want)
+func TestPageIsWrittenInTheMailboxsLanguage(t *testing.T) {
+	s := newServer(t, newMemory(), nil)
+	for token, want := range map[string][]string{
+		receptionToken: {`<html lang="en">`, `"inbox":"Inbox"`, "This page needs JavaScript."},
+		workshopToken:  {`<html lang="de-AT">`, `"inbox":"Posteingang"`, "Diese Seite braucht JavaScript."},
+	} {
+		page := ask(t, s, "GET", "/inbox/"+token, header("Accept-Language", "fr")).Body.String()
+		for _, part := range want {
+			if !strings.Contains(page, part) {
+				t.Errorf("%s is missing in\n%s", part, page)
 			}
 		}
 	}

@@ -20,7 +20,7 @@ export class Chats {
     element("header", { class: "chats-head" }, this.#back, this.#title, element("button", { class: "back", type: "button", "aria-label": say("close"), onclick: () => this.#dialog.close() }, icon("close"))),
     this.#body,
   );
-  #label = element("span", { class: "cut-short" });
+  #label = element("span");
   #opener = element("button", { class: "chats-open", type: "button", "aria-haspopup": "dialog", onclick: () => this.#open() }, icon("chat"), this.#label, icon("next_step"));
   element = element("footer", { class: "chats-foot", hidden: true }, this.#opener, this.#dialog);
 

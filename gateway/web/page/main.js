@@ -7,7 +7,7 @@ import { Chats } from "./chats.js";
 import { element, icon, name } from "./dom.js";
 import { Notes } from "./notes.js";
 import { Player } from "./player.js";
-import { language, say, total } from "./text.js";
+import { say, total } from "./text.js";
 import { Thread } from "./thread.js";
 
 const wide = matchMedia("(min-width: 720px)");
@@ -29,7 +29,6 @@ const banner = element("p", { class: "banner", role: "status", hidden: true }, s
 const aside = element("div", { class: "state" }); // stands in for a list or a thread
 const announcer = element("p", { class: "only-heard", role: "status" });
 
-document.documentElement.lang = language;
 document.getElementById("app").append(
   element("nav", { class: "side" }, header(), banner, element("div", { class: "scroll" }, callers.element, older), chats.element),
   element("main", { class: "main" }, thread.element, aside),

@@ -1,14 +1,10 @@
-// How the page says things, and how it writes times, days and lengths.
+// What the page says, in the mailbox's language, and how it writes times, days and lengths.
 
-import { table } from "./words.js";
+// The gateway wrote both into the page.
+export const language = document.documentElement.lang;
+const words = JSON.parse(document.getElementById("words").textContent);
 
-// The mailbox's language, the browser's where it has none, else English.
-const { lang } = document.documentElement;
-const wanted = lang ? [lang] : navigator.languages;
-export const language = wanted.find((tag) => tag.slice(0, 2).toLowerCase() in table) || "en";
-const words = table[language.slice(0, 2).toLowerCase()];
-
-// say("position_value", "0:04", "0:23") is a text of the table with its gaps filled.
+// say("position_value", "0:04", "0:23") is a text with its gaps filled.
 export function say(key, ...values) {
   return words[key].replace(/\{(\d)\}/g, (_, i) => values[i]);
 }
@@ -25,7 +21,7 @@ export function length(ms) {
 // total is the length of a note: what was said is never 0:00.
 export const total = (note) => length(Math.max(1000, Math.round(note.duration_ms / 1000) * 1000));
 
-// The browser knows which kind of English or German writes the time.
+// The browser knows which kind of English or German its reader writes.
 const locale = navigator.languages.find((tag) => tag.slice(0, 2) === language.slice(0, 2)) ?? language;
 const format = (options) => new Intl.DateTimeFormat(locale, options);
 const clock = format({ hour: "numeric", minute: "2-digit" });
