@@ -35,21 +35,42 @@ func (f *Fleet) publishAll(ctx context.Context) error {
 	return nil
 }
 
-// publish publishes notes of this machine anew, and takes in how their jobs
-// stand.
+// publish publishes notes of this machine anew, in the order given within each
+// thread, and takes in how their jobs stand.
 func (f *Fleet) publish(ctx context.Context, notes []string) error {
 	defer f.offering.add(notes...)()
 	var mu sync.Mutex
 	var standing []shared.Job
-	err := each(f.publications(ctx, notes), func(p shared.Publication) error {
-		jobs, err := f.shared.Publish(ctx, p, true, false)
-		mu.Lock()
-		defer mu.Unlock()
-		standing = append(standing, jobs...)
-		return err
+	err := each(byThread(f.publications(ctx, notes)), func(thread []shared.Publication) (all error) {
+		for _, p := range thread {
+			jobs, err := f.shared.Publish(ctx, p, true, false)
+			mu.Lock()
+			standing = append(standing, jobs...)
+			mu.Unlock()
+			all = errors.Join(all, err)
+			if errors.Is(err, shared.ErrAway) || errors.Is(err, shared.ErrUncertain) {
+				break // those behind it would go before it
+			}
+		}
+		return all
 	})
 	if len(standing) == 0 {
 		return err
 	}
 	return errors.Join(err, f.mirror(ctx, standing))
+}
+
+// byThread has the notes that are sent one after the other in one group each.
+func byThread(notes []shared.Publication) (groups [][]shared.Publication) {
+	group := map[string]int{}
+	for _, n := range notes {
+		thread := n.Jobs[0].Thread
+		i, ok := group[thread]
+		if !ok {
+			i = len(groups)
+			group[thread], groups = i, append(groups, nil)
+		}
+		groups[i] = append(groups[i], n)
+	}
+	return groups
 }

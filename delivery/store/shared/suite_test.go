@@ -281,6 +281,8 @@ func testInbox(t duo) {
 	_, err = b.Audio(t.Context(), "inbox", "inbox-02")
 	expect(t, err, ErrNotFound)
 	check(t, a.Retire(t.Context(), "inbox", "inbox-02", false))
+	_, err = a.Publish(t.Context(), publication("inbox", "02", 1), true, false) // it was under way
+	check(t, err)
 	_, err = b.Note(t.Context(), "inbox-02")
 	expect(t, err, ErrNotFound)
 }

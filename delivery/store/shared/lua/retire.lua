@@ -1,5 +1,6 @@
--- retire drops what its home no longer keeps. ARGV: note, what (audio or
--- note). Answers: BUSY while a job of the note is under way, else OK.
+-- retire drops what its home no longer keeps. Of a note a mark stays for an hour,
+-- so that a publication which is under way does not bring it back. ARGV: note,
+-- what (audio or note). Answers: BUSY while a job of the note is under way, else OK.
 local note, what = ARGV[1], ARGV[2]
 local N = P .. 'note:' .. note
 local at = redis.call('HMGET', N, 'jobs', 'mailbox')
@@ -16,6 +17,8 @@ if what == 'note' then
     redis.call('HINCRBY', P .. 'depth', 'dead', -1)
   end
   redis.call('DEL', N)
+  redis.call('HSET', N, 'erased', 1)
+  redis.call('EXPIRE', N, 3600)
   redis.call('ZREM', P .. 'inbox:' .. (at[2] or ''), note)
 end
 return 'OK'
