@@ -63,8 +63,8 @@ func TestSipp(t *testing.T) {
 		{scenario: "late_offer", transport: "u1", calls: 5, answered: 5, cause: ErrCallerHungUp},
 		{scenario: "hold", transport: "u1", calls: 5, answered: 5, cause: ErrCallerHungUp},
 		{scenario: "hold", transport: "t1", calls: 5, answered: 5, cause: ErrCallerHungUp},
-		{scenario: "cancel", transport: "u1", calls: 5, cause: ErrCancelled, handler: ringing},
-		{scenario: "cancel", transport: "t1", calls: 5, cause: ErrCancelled, handler: ringing},
+		{scenario: "cancel", transport: "u1", calls: 5, cause: ErrCancelled, handler: unanswered},
+		{scenario: "cancel", transport: "t1", calls: 5, cause: ErrCancelled, handler: unanswered},
 		{scenario: "cancel_after", transport: "u1", calls: 5, answered: 5, cause: ErrCallerHungUp},
 		{scenario: "refused", transport: "u1", user: "404", calls: 5, cause: errRefused},
 		{scenario: "refused", transport: "t1", user: "404", calls: 5, cause: errRefused},
@@ -100,7 +100,7 @@ func TestSipp(t *testing.T) {
 	}
 }
 
-func ringing(ctx context.Context, _ *Call) { <-ctx.Done() }
+func unanswered(ctx context.Context, _ *Call) { <-ctx.Done() }
 
 func slow(ctx context.Context, c *Call) {
 	time.Sleep(50 * time.Millisecond)
