@@ -42,9 +42,9 @@ func (s *Server) stray(res *sipmsg.Response) {
 	if from == nil || cseq == nil || cseq.MethodName != sipmsg.INVITE || !res.IsSuccess() {
 		return
 	}
-	tg, _ := parseTag(tagParam(from.Params))
+	tg, ours := parseTag(tagParam(from.Params))
 	d, _ := s.dialogs.find(tg)
-	if d == nil {
+	if !ours || d == nil {
 		return
 	}
 	d.mu.Lock()

@@ -38,16 +38,13 @@ func (t *session) stop() {
 // sessionExpires reads Session-Expires: seconds, and uac or uas for who
 // refreshes. What is no number is as good as none.
 func sessionExpires(m headered) (interval time.Duration, refresher string) {
-	for _, v := range headerValues(m, "Session-Expires") {
-		text, ps, _ := strings.Cut(v, ";")
-		seconds, err := strconv.ParseUint(strings.TrimSpace(text), 10, 32)
-		if err != nil {
-			return 0, ""
-		}
-		refresher, _ = params(ps).get("refresher")
-		return time.Duration(seconds) * time.Second, strings.ToLower(refresher)
+	text, ps, _ := strings.Cut(strings.Join(headerValues(m, "Session-Expires"), ","), ";")
+	seconds, err := strconv.ParseUint(strings.TrimSpace(text), 10, 32)
+	if err != nil {
+		return 0, ""
 	}
-	return 0, ""
+	refresher, _ = params(ps).get("refresher")
+	return time.Duration(seconds) * time.Second, strings.ToLower(refresher)
 }
 
 // checkSession refuses an interval that is too short. A peer without session
