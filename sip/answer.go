@@ -21,8 +21,8 @@ type reply struct {
 }
 
 // Answer sends the 200 OK with a session description: the answer to c.Offer,
-// or an offer of ours where the INVITE had none, which n.Answered then hears
-// the answer to. It returns when the response is on its way; it is resent
+// or an offer of ours where the INVITE had none (RFC 3264 section 5), which
+// n.Answered then hears the answer to. It returns when the response is on its way; it is resent
 // until the ACK comes. An INVITE that requires 100rel gets a 180 first, whose
 // PRACK is waited for. n takes part in the call until it ends, on other
 // goroutines, but never two at a time. The error says why the call is over:

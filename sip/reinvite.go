@@ -6,7 +6,8 @@ import (
 	sipmsg "github.com/emiago/sipgo/sip"
 )
 
-// reinvited takes the final response to a re-INVITE of ours: a 2xx gets its
+// reinvited takes the final response to a re-INVITE of ours, which refreshes the
+// session (RFC 4028): a 2xx gets its
 // ACK (RFC 3261 section 13.2.2.4), and its answer goes to the media side. The
 // error says that the answer cannot be used.
 func (d *dialog) reinvited(res *sipmsg.Response) error {

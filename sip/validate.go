@@ -112,7 +112,7 @@ func checkURI(req *sipmsg.Request) *rejection {
 	return nil
 }
 
-// isScheme says whether s may be the scheme of a URI (RFC 3986 section 3.1).
+// isScheme says whether s may be the scheme of a URI (RFC 3261 section 25.1).
 func isScheme(s string) bool {
 	for i, c := range s {
 		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
@@ -133,7 +133,7 @@ func known(scheme string) bool {
 }
 
 // checkRequire refuses extensions that are not understood (RFC 3261 section
-// 8.2.2.3); in Supported they harm nobody.
+// 8.2.2.3), preconditions (RFC 3312) among them; in Supported they harm nobody.
 func checkRequire(req *sipmsg.Request) *rejection {
 	var unknown []string
 	for _, option := range headerValues(req, "Require") {
