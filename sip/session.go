@@ -1,9 +1,8 @@
 package sip
 
 import (
-	"context"
-	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,10 +69,10 @@ func (d *dialog) startSession(req *sipmsg.Request) []sipmsg.Header {
 	}
 	able := supports(req, "timer")
 	ours := refresher == "uas" || !able
-	d.renew(interval, ours, contains(headerValues(req, "Allow"), sipmsg.UPDATE.String()))
-	if !ours {
-		refresher = "uac"
-	} else {
+	update := req.Method == sipmsg.UPDATE || contains(headerValues(req, "Allow"), sipmsg.UPDATE.String())
+	d.renew(interval, ours, update)
+	refresher = "uac"
+	if ours {
 		refresher = "uas"
 	}
 	headers := []sipmsg.Header{sipmsg.NewHeader("Session-Expires", seconds(interval)+";refresher="+refresher)}
@@ -115,54 +114,8 @@ func (d *dialog) tick(t *session) {
 	}
 }
 
-// refresh sends an UPDATE, which says nothing of the session, or where the
-// peer takes none a re-INVITE that offers what there is (RFC 4028 section
-// 7.4). The lock is held.
-func (d *dialog) refresh(t *session) {
-	s := d.server
-	method, offer := sipmsg.UPDATE, []byte(nil)
-	if !t.update {
-		method, offer = sipmsg.INVITE, d.negotiator.Description()
-		d.asking = true
-	}
-	ways := d.requests(method, offer, d.contact(), s.allow, supported,
-		sipmsg.NewHeader("Session-Expires", seconds(t.interval)+";refresher=uac"))
-	s.background.run(64*s.t1, func(ctx context.Context) {
-		defer func() { s.caught(recover(), slog.String("note_id", d.id)) }()
-		res, err := s.stack.ask(ctx, ways, 8*s.t1)
-		if err == nil && !t.update {
-			err = d.reinvited(res)
-		}
-		d.refreshed(t, res, err)
-	})
-}
-
-// refreshed takes the answer to a refresh (RFC 4028 section 10). Silence, and
-// a peer that knows of no call, end it; any other refusal may pass.
-func (d *dialog) refreshed(t *session, res *sipmsg.Response, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.asking = false
-	if d.session != t || d.cause != nil {
-		return
-	}
-	switch {
-	case err != nil, res.StatusCode == 408, res.StatusCode == 481:
-		d.hangUp(ErrExpired, CauseTimeout)
-	case !res.IsSuccess():
-		t.timer.Reset(min(retrySoon, max(0, time.Until(t.end))))
-	default:
-		d.peer.refresh(res.Contact())
-		interval, refresher := sessionExpires(res)
-		if interval < d.server.minSession { // it has no timers: this side goes on by itself
-			interval, refresher = t.interval, "uac"
-		}
-		d.renew(interval, refresher != "uas", t.update)
-	}
-}
-
 // seconds writes a whole number of them.
-func seconds(d time.Duration) string { return fmt.Sprintf("%d", int64(d/time.Second)) }
+func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
 
 // supports says whether the sender of a request knows an extension.
 func supports(req *sipmsg.Request, option string) bool {
@@ -171,10 +124,5 @@ func supports(req *sipmsg.Request, option string) bool {
 
 // contains says whether a list holds a token, in whatever case.
 func contains(values []string, token string) bool {
-	for _, v := range values {
-		if strings.EqualFold(v, token) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, token) })
 }

@@ -182,3 +182,35 @@ func TestRefreshWithInvite(t *testing.T) {
 	c.peer.send(okTo(bye))
 	ts.ended(t, ErrExpired)
 }
+
+// TestRefreshRefused: what is no verdict on the call is tried again, without an
+// UPDATE where the peer knows none.
+func TestRefreshRefused(t *testing.T) {
+	t.Parallel()
+	ts := serveTest(t, brief, nil)
+	c := newRawPeer(t, ts, "127.0.0.1").newCall()
+	c.extra = []string{"Supported: timer", "Session-Expires: 12;refresher=uas", "Allow: UPDATE"}
+	c.establish()
+	call := ts.call(t)
+	call.dialog.mu.Lock()
+	timer := call.dialog.session
+	call.dialog.mu.Unlock()
+	call.dialog.tick(timer) // not after 6 s
+	update := c.peer.expect("UPDATE ", "UPDATE")
+	refused := time.Now()
+	c.peer.send(strings.Replace(okTo(update), "200 OK", "405 Method Not Allowed", 1))
+	invite := c.peer.expect("INVITE ", "INVITE")
+	if waited := time.Since(refused); waited < retrySoon-100*time.Millisecond || waited > retrySoon+time.Second {
+		t.Errorf("tried again after %v, want %v", waited, retrySoon)
+	}
+	c.peer.send(strings.Replace(okTo(invite), "200 OK", "491 Request Pending", 1))
+	c.peer.expect("ACK ", "ACK")
+	eventually(t, func() bool {
+		call.dialog.mu.Lock()
+		defer call.dialog.mu.Unlock()
+		return !call.dialog.asking
+	})
+	c.extra = nil
+	c.bye()
+	ts.ended(t, ErrCallerHungUp)
+}
