@@ -75,6 +75,10 @@ func TestSipp(t *testing.T) {
 		{scenario: "hung_up", transport: "t1", calls: 5, answered: 5, cause: ErrHungUp, handler: hangingUp},
 		{scenario: "reliable", transport: "u1", calls: 5, answered: 5, cause: ErrCallerHungUp},
 		{scenario: "reliable", transport: "t1", calls: 5, answered: 5, cause: ErrCallerHungUp},
+		{scenario: "moved", transport: "u1", calls: 5, answered: 5, cause: ErrHungUp, handler: hangingUpLater},
+		{scenario: "moved", transport: "t1", calls: 5, answered: 5, cause: ErrHungUp, handler: hangingUpLater},
+		{scenario: "precondition", transport: "u1", calls: 5},
+		{scenario: "precondition_supported", transport: "u1", calls: 5, answered: 5, cause: ErrCallerHungUp},
 		{scenario: "too_short", transport: "u1", calls: 5},
 		{scenario: "silent_refresher", transport: "u1", calls: 5, answered: 5, cause: ErrExpired, change: brief},
 		{scenario: "refreshed", transport: "u1", calls: 5, answered: 5, cause: ErrCallerHungUp, change: brief},
@@ -112,6 +116,13 @@ func slow(ctx context.Context, c *Call) {
 	time.Sleep(50 * time.Millisecond)
 	if err := c.Answer([]byte(testAnswer), &media{}); err == nil {
 		<-ctx.Done()
+	}
+}
+
+func hangingUpLater(ctx context.Context, c *Call) {
+	if err := c.Answer([]byte(testAnswer), &media{}); err == nil {
+		time.Sleep(500 * time.Millisecond) // the peer moves meanwhile
+		_ = c.Hangup(context.WithoutCancel(ctx), CauseNormal)
 	}
 }
 
