@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -41,6 +42,18 @@ func deposits() []deposit {
 		}},
 		{name: "late offer", likeness: 0.96, steps: func(pcap string, d time.Duration) []step {
 			return []step{invite(""), answered(), ack(1, offer(plain, "sendrecv")), play(pcap), pause(d + 50*time.Millisecond), bye(2)}
+		}},
+		{name: "reliable 180", likeness: 0.96, steps: func(pcap string, d time.Duration) []step {
+			return []step{
+				reliably(invite(offer(plain, "sendrecv"))), rang(), prack(2, ""), answered(),
+				ack(1, ""), play(pcap), pause(d + 50*time.Millisecond), bye(3),
+			}
+		}},
+		{name: "reliable 180 with a late offer", likeness: 0.96, steps: func(pcap string, d time.Duration) []step {
+			return []step{
+				reliably(invite("")), rang(), prack(2, offer(plain, "sendrecv")), answered(),
+				ack(1, ""), play(pcap), pause(d + 50*time.Millisecond), bye(3),
+			}
 		}},
 		{name: "hold and resume", length: 4 * time.Second, disturb: silentBetween(2*time.Second, 3*time.Second), likeness: 0.96, steps: func(pcap string, _ time.Duration) []step {
 			return []step{
@@ -190,6 +203,22 @@ func heard(said []int16, ps []packet) []int16 {
 // a resent request and not a new one.
 func fixed(name string, s step) step {
 	return step(strings.ReplaceAll(string(s), "[branch]", "z9hG4bK-[pid]-[call_number]-"+name))
+}
+
+// reliably requires that a 180 is confirmed (RFC 3262).
+func reliably(s step) step {
+	return step(strings.Replace(string(s), "Diversion:", "Require: 100rel\nDiversion:", 1))
+}
+
+// rang takes the 180 and keeps its RSeq.
+func rang() step {
+	return recv(100, `optional="true"`) + `<recv response="180" rrs="true"><action>` +
+		`<ereg regexp="[0-9]+" search_in="hdr" header="RSeq:" check_it="true" assign_to="rseq"/></action></recv>` + "\n"
+}
+
+// prack confirms the 180.
+func prack(cseq int, body string) step {
+	return send("PRACK [next_url] SIP/2.0", fmt.Sprint(cseq, " PRACK"), "RAck: [$rseq] 1 INVITE\n", body, `retrans="500"`) + recv(200, "")
 }
 
 // once sends a request without waiting for its answer.

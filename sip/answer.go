@@ -21,13 +21,21 @@ type reply struct {
 }
 
 // Answer sends the 200 OK with a session description: the answer to c.Offer,
-// or an offer of ours where the INVITE had none, which n.Answered then hears
-// the answer to. It returns when the response is on its way; it is resent
-// until the ACK comes. n takes part in the call until it ends, on other
+// or an offer of ours where the INVITE had none (RFC 3264 section 5), which
+// n.Answered then hears the answer to. It returns when the response is on its way; it is resent
+// until the ACK comes. An INVITE that requires 100rel gets a 180 first, whose
+// PRACK is waited for. n takes part in the call until it ends, on other
 // goroutines, but never two at a time. The error says why the call is over:
 // after a CANCEL there is nothing left to answer.
 func (c *Call) Answer(body []byte, n Negotiator) error {
-	d := c.dialog
+	d, offer := c.dialog, len(c.Offer) == 0
+	offered, err := d.ring(body, offer, n)
+	if err != nil {
+		return err
+	}
+	if offered {
+		body, offer = nil, false
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.phase != proceeding || d.cause != nil {
@@ -39,7 +47,7 @@ func (c *Call) Answer(body []byte, n Negotiator) error {
 	// first leaves no moment in which a CANCEL could still get a 487 out of it.
 	in.tx.Terminate()
 	d.phase, d.negotiator, d.invite = accepted, n, nil
-	if err := d.accept(res, d.conn, in.CSeq().SeqNo, len(c.Offer) == 0); err != nil {
+	if err := d.accept(res, d.conn, in.CSeq().SeqNo, offer); err != nil {
 		d.end(ErrNoACK)
 		d.close()
 		return fmt.Errorf("send the 200 OK: %w", err)
@@ -79,10 +87,18 @@ func (d *dialog) notProceeding() error {
 	return errAnswered
 }
 
+// contact is where the peer's requests shall come, and that a machine answers
+// there, which takes messages (RFC 3840 sections 10.7 and 10.17).
+func (d *dialog) contact() *sipmsg.ContactHeader {
+	h := d.from.contact()
+	h.Params = sipmsg.HeaderParams{{K: "automata"}, {K: "actor", V: `"msg-taker"`}}
+	return h
+}
+
 // ok builds a 2xx that sets up or refreshes the dialog (RFC 3261 sections
 // 12.1.1 and 13.3.1.4). The lock is held.
 func (d *dialog) ok(req *sipmsg.Request, body []byte) *sipmsg.Response {
-	res := response(req, 200, d.from.contact(), d.server.allow, noExtensions)
+	res := response(req, 200, append(d.startSession(req), d.contact(), d.server.allow, supported)...)
 	if len(body) > 0 {
 		res.AppendHeader(sipmsg.NewHeader("Content-Type", typeSDP))
 		res.SetBody(body)

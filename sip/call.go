@@ -15,12 +15,13 @@ type Handler func(ctx context.Context, c *Call)
 
 // Why a dialog ended, as context.Cause of the handler's context.
 var (
-	ErrCallerHungUp = errors.New("the caller hung up")           // BYE
-	ErrCancelled    = errors.New("cancelled before the answer")  // CANCEL
-	ErrElsewhere    = errors.New("answered elsewhere")           // CANCEL with Reason SIP;cause=200 or Q.850;cause=26
-	ErrNoACK        = errors.New("no ACK came to the 200 OK")    // 64*T1 passed, BYE sent
-	ErrHungUp       = errors.New("the gateway hung up")          // Hangup was called
-	ErrShutdown     = errors.New("the gateway is shutting down") // Close was called
+	ErrCallerHungUp = errors.New("the caller hung up")            // BYE
+	ErrCancelled    = errors.New("cancelled before the answer")   // CANCEL
+	ErrElsewhere    = errors.New("answered elsewhere")            // CANCEL with Reason SIP;cause=200 or Q.850;cause=26
+	ErrNoACK        = errors.New("no ACK came to the 200 OK")     // 64*T1 passed, BYE sent
+	ErrExpired      = errors.New("the session was not refreshed") // RFC 4028, BYE sent
+	ErrHungUp       = errors.New("the gateway hung up")           // Hangup was called
+	ErrShutdown     = errors.New("the gateway is shutting down")  // Close was called
 )
 
 // Call is one INVITE and the dialog that came of it.

@@ -41,7 +41,9 @@ type dialog struct {
 	server     *Server
 	id         string // Call.ID
 	cancel     context.CancelCauseFunc
-	invite     *incoming // until a final response
+	ended      <-chan struct{} // of the handler's context
+	invite     *incoming       // until a final response
+	ringing    *provisional    // a 180 that needs a PRACK; nil where none was sent
 	peer       peer
 	source     netip.AddrPort
 	local      netip.AddrPort // of conn
@@ -51,6 +53,9 @@ type dialog struct {
 	reply      *reply // the last 2xx to an INVITE
 	remoteSeq  uint32 // of the peer's last request
 	offering   bool   // a new offer is being answered
+	asking     bool   // a new offer of ours has no answer yet
+	session    *session
+	ack        *sipmsg.Request // of our last re-INVITE
 }
 
 // open starts the dialog of an INVITE that passed all checks. A CANCEL may
@@ -59,7 +64,7 @@ func (d *dialog) open(s *Server, in *incoming) (ctx context.Context, id string) 
 	ctx, cancel := context.WithCancelCause(context.Background())
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.server, d.id, d.cancel, d.invite = s, s.newID(), cancel, in
+	d.server, d.id, d.cancel, d.ended, d.invite = s, s.newID(), cancel, ctx.Done(), in
 	d.source, d.conn = in.source, in.tx.Connection()
 	d.local = addrPortOf(d.conn.LocalAddr())
 	d.from = s.endpoint(in.network(), in.source.Addr(), d.local)
@@ -102,7 +107,8 @@ func (d *dialog) close() {
 	if d.reply != nil {
 		d.reply.timer.Stop()
 	}
-	d.invite, d.reply, d.negotiator = nil, nil, nil
+	d.session.stop()
+	d.invite, d.reply, d.negotiator, d.session = nil, nil, nil, nil
 	d.settle()
 }
 
@@ -197,8 +203,10 @@ func (d *dialog) abandon() {
 // lock is held.
 func (d *dialog) admit(in *incoming) *rejection {
 	switch {
-	case d.cause != nil || d.phase == proceeding:
+	case d.cause != nil || d.phase == proceeding && d.ringing == nil:
 		return &rejection{code: 481}
+	case d.phase == proceeding: // the first offer is being answered (RFC 3311 section 5.2)
+		return &rejection{500, []sipmsg.Header{retryAfter(retrySoon)}}
 	case !d.inOrder(in):
 		return &rejection{code: 500}
 	}

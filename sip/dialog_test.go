@@ -21,9 +21,9 @@ func TestAnswerHeaders(t *testing.T) {
 	c.extra = []string{"Record-Route: <sip:127.0.0.2:5070;lr>, <sip:127.0.0.3;lr>"}
 	ok := c.establish()
 	for name, want := range map[string]string{
-		"contact":      "<sip:" + ts.addr("udp").String() + ">",
-		"allow":        "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE",
-		"supported":    "",
+		"contact":      "<sip:" + ts.addr("udp").String() + `>;automata;actor="msg-taker"`, // RFC 3840
+		"allow":        allAllowed,
+		"supported":    "100rel, timer",
 		"server":       "Afterbeep",
 		"content-type": "application/sdp",
 		"call-id":      c.id,

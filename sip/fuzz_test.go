@@ -19,7 +19,11 @@ func FuzzRequest(f *testing.F) {
 	if err != nil || len(files) == 0 {
 		f.Fatalf("no captured INVITEs: %v", err)
 	}
-	for _, file := range files {
+	torture, err := filepath.Glob(filepath.Join("testdata", "torture", "*.dat"))
+	if err != nil || len(torture) == 0 {
+		f.Fatalf("no torture: %v", err)
+	}
+	for _, file := range append(files, torture...) {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			f.Fatal(err)
@@ -47,6 +51,8 @@ func FuzzRequest(f *testing.F) {
 				callees(req, trunk)
 				caller(req, trunk)
 				recordRoutes(req)
+				rack(req)
+				sessionExpires(req)
 				_ = response(req, 200).String()
 			}
 			_, _ = sdpOf(req)

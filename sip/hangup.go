@@ -97,7 +97,7 @@ func (d *dialog) bye(cause Cause) {
 		s.byes.enter()
 	}
 	d.goodbye = 0
-	ways := d.byeRequests(cause)
+	ways := d.requests(sipmsg.BYE, nil, sipmsg.NewHeader("Reason", qReason(int(cause), cause.String())))
 	d.close()
 	report := func(err error) {
 		s.byes.leave()
@@ -105,25 +105,26 @@ func (d *dialog) bye(cause Cause) {
 			done <- err
 		}
 	}
-	if !s.background.run(64*s.t1, func(ctx context.Context) { report(s.stack.tell(ctx, ways, 8*s.t1)) }) {
+	if !s.background.run(64*s.t1, func(ctx context.Context) { report(s.stack.bye(ctx, ways, 8*s.t1)) }) {
 		report(errByeLost)
 	}
 }
 
-// byeRequests builds the BYE, in the order in which to try. One that does not
-// fit into 1300 bytes goes by TCP first (RFC 3261 section 18.1.1). The lock is
-// held.
-func (d *dialog) byeRequests(cause Cause) []*sipmsg.Request {
+// requests builds the next request within the dialog, in the order in which to
+// try. One that does not fit into 1300 bytes goes by TCP first (RFC 3261
+// section 18.1.1). The lock is held.
+func (d *dialog) requests(method sipmsg.RequestMethod, body []byte, headers ...sipmsg.Header) []*sipmsg.Request {
 	d.peer.seq++
 	network, _ := d.peer.hop()
-	bye := d.byeRequest(network, cause)
-	if network == "udp" && len(bye.String()) > maxDatagram {
-		return []*sipmsg.Request{d.byeRequest("tcp", cause), bye}
+	req := d.request(network, method, body, headers...)
+	if network == "udp" && len(req.String()) > maxDatagram {
+		return []*sipmsg.Request{d.request("tcp", method, body, headers...), req}
 	}
-	return []*sipmsg.Request{bye}
+	return []*sipmsg.Request{req}
 }
 
-func (d *dialog) byeRequest(network string, cause Cause) *sipmsg.Request {
+// request builds a request within the dialog for one transport. The lock is held.
+func (d *dialog) request(network string, method sipmsg.RequestMethod, body []byte, headers ...sipmsg.Header) *sipmsg.Request {
 	from, local := d.from, d.local
 	if network != from.network {
 		if local = d.server.bound(network); local.IsValid() {
@@ -131,8 +132,14 @@ func (d *dialog) byeRequest(network string, cause Cause) *sipmsg.Request {
 		}
 		from.network = network // not heard here: the answer comes back on the connection that is made
 	}
-	req := d.peer.request(sipmsg.BYE, from)
-	req.AppendHeader(sipmsg.NewHeader("Reason", qReason(int(cause), cause.String())))
+	req := d.peer.request(method, from)
+	for _, h := range headers {
+		req.AppendHeader(h)
+	}
+	if len(body) > 0 {
+		req.AppendHeader(sipmsg.NewHeader("Content-Type", typeSDP))
+		req.SetBody(body)
+	}
 	switch {
 	case network == "udp" && local.IsValid():
 		req.Laddr = laddr(local)
@@ -157,22 +164,29 @@ func (d *dialog) connected(addr string) bool {
 	return true
 }
 
-// tell sends a BYE the first way that works, until it is answered. A way with
-// another behind it has limit: a connection that swallows everything must not
-// use up the time of the way that is left.
-func (s *stack) tell(ctx context.Context, ways []*sipmsg.Request, limit time.Duration) error {
-	var err error
+// bye sends a BYE until it is answered.
+func (s *stack) bye(ctx context.Context, ways []*sipmsg.Request, limit time.Duration) error {
+	if _, err := s.ask(ctx, ways, limit); err != nil {
+		return fmt.Errorf("%w: %w", errByeLost, err)
+	}
+	return nil
+}
+
+// ask sends a request the first way that works, until it is answered. A way
+// with another behind it has limit: a connection that swallows everything must
+// not use up the time of the way that is left.
+func (s *stack) ask(ctx context.Context, ways []*sipmsg.Request, limit time.Duration) (res *sipmsg.Response, err error) {
 	for i, req := range ways {
 		within, cancel := ctx, context.CancelFunc(func() {})
 		if i < len(ways)-1 {
 			within, cancel = context.WithTimeout(ctx, limit)
 		}
-		_, err = s.exchange(within, req)
+		res, err = s.exchange(within, req)
 		if cancel(); err == nil {
-			return nil
+			return res, nil
 		}
 	}
-	return fmt.Errorf("%w: %w", errByeLost, err)
+	return nil, err
 }
 
 // bye answers a BYE (RFC 3261 section 15.1.2).
@@ -196,10 +210,12 @@ func (d *dialog) hungUp(in *incoming) (code int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
-	case d.phase == proceeding:
+	case d.phase == proceeding && d.ringing == nil:
 		return 481 // no response but 100 was sent, so there is no dialog
 	case !d.inOrder(in):
 		return 500
+	case d.phase == proceeding:
+		d.refuse(ErrCancelled, 487) // RFC 3261 section 15.1.2
 	case d.phase != over:
 		d.end(ErrCallerHungUp)
 		d.close()

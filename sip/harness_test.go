@@ -291,7 +291,7 @@ func (c *rawCall) text(method string) string {
 	}
 	lines = append(lines, c.extra...)
 	body := c.body
-	if method != "INVITE" && method != "UPDATE" && method != "ACK" {
+	if method != "INVITE" && method != "UPDATE" && method != "ACK" && method != "PRACK" {
 		body = ""
 	}
 	if body != "" && !strings.Contains(strings.Join(c.extra, "\n"), "Content-Type") {

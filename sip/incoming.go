@@ -20,6 +20,7 @@ type incoming struct {
 
 // phrases are the reason phrases of the responses sent here.
 var phrases = map[int]string{
+	180: "Ringing",
 	200: "OK",
 	302: "Moved Temporarily",
 	400: "Bad Request",
@@ -30,6 +31,7 @@ var phrases = map[int]string{
 	415: "Unsupported Media Type",
 	416: "Unsupported URI Scheme",
 	420: "Bad Extension",
+	422: "Session Interval Too Small",
 	480: "Temporarily Unavailable",
 	481: "Call/Transaction Does Not Exist",
 	482: "Loop Detected",
@@ -38,7 +40,9 @@ var phrases = map[int]string{
 	488: "Not Acceptable Here",
 	491: "Request Pending",
 	500: "Server Internal Error",
+	501: "Not Implemented",
 	503: "Service Unavailable",
+	504: "Server Time-out",
 	505: "Version Not Supported",
 	603: "Decline",
 }

@@ -44,6 +44,9 @@ func (s *Server) startCall(d *dialog, in *incoming) *rejection {
 	if err != nil {
 		return &rejection{415, acceptHeaders}
 	}
+	if r := s.checkSession(in.Request); r != nil {
+		return r
+	}
 	if !s.calls.enter() {
 		return &rejection{503, []sipmsg.Header{retryAfter(retryLater)}}
 	}
@@ -132,7 +135,7 @@ func (s *Server) options(in *incoming) {
 		in.respond(503, retryAfter(retryLater))
 		return
 	}
-	in.respond(200, append([]sipmsg.Header{s.allow, noExtensions}, acceptHeaders...)...)
+	in.respond(200, append([]sipmsg.Header{s.allow, supported}, acceptHeaders...)...)
 }
 
 // refer is refused: a call is taken, never made for somebody else.

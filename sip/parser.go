@@ -18,7 +18,7 @@ func newParser() *sipmsg.Parser {
 	for name, parse := range sipmsg.DefaultHeadersParser() {
 		parsers[name] = func(name []byte, text string) (sipmsg.Header, error) {
 			h, err := parse(name, text)
-			if err == nil || err.Error() == moreFollows {
+			if (err == nil || err.Error() == moreFollows) && !hollow(h, text) {
 				return h, err
 			}
 			return sipmsg.NewHeader(string(name), text), nil
@@ -30,12 +30,23 @@ func newParser() *sipmsg.Parser {
 // moreFollows is what sipgo's error says that is none: a list goes on.
 const moreFollows = "comma detected"
 
+// hollow says whether a Contact has parameters without a name, which sipgo
+// leaves out (RFC 4475 section 3.1.2.1).
+func hollow(h sipmsg.Header, text string) bool {
+	_, contact := h.(*sipmsg.ContactHeader)
+	if !contact {
+		return false
+	}
+	i := indexOutside(text, ';')
+	return i >= 0 && strings.HasPrefix(text[i:], ";;")
+}
+
 // unread says whether a header is there that could not be read. sipgo's type
 // for those has no name outside.
 func unread(h sipmsg.Header) bool {
 	switch h.(type) {
 	case nil, *sipmsg.FromHeader, *sipmsg.ToHeader, *sipmsg.CallIDHeader, *sipmsg.CSeqHeader,
-		*sipmsg.MaxForwardsHeader, *sipmsg.ContentLengthHeader, *sipmsg.RecordRouteHeader:
+		*sipmsg.MaxForwardsHeader, *sipmsg.ContentLengthHeader, *sipmsg.RecordRouteHeader, *sipmsg.ContactHeader:
 		return false
 	}
 	return true
@@ -81,7 +92,8 @@ func expose(datagram []byte) {
 }
 
 // exposeLine gives a request line without a URI that can be read another that
-// checkURI refuses, of the same length.
+// checkURI refuses, of the same length; of a scheme that nobody knows, where it
+// had one that is not ours (RFC 4475 section 3.3.3).
 func exposeLine(line []byte) {
 	method, rest, _ := bytes.Cut(line, []byte(" "))
 	text, version, _ := bytes.Cut(rest, []byte(" "))
@@ -94,8 +106,12 @@ func exposeLine(line []byte) {
 	}
 	end := string(fields[len(fields)-1])
 	between := len(line) - len(method) - len(end) - len("  ")
-	if between < len("sip:<") {
+	scheme, fill := "sip", "<"
+	if foreign, _, _ := strings.Cut(string(text), ":"); isScheme(foreign) && !known(foreign) {
+		scheme, fill = "x", "x"
+	}
+	if between <= len(scheme)+len(":") {
 		return
 	}
-	copy(line[len(method):], " sip:"+strings.Repeat("<", between-len("sip:"))+" "+end)
+	copy(line[len(method):], " "+scheme+":"+strings.Repeat(fill, between-len(scheme)-len(":"))+" "+end)
 }

@@ -3,6 +3,7 @@ package sip
 import (
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -161,11 +162,15 @@ func (s *Server) dispatch(in *incoming) {
 	default: // is checked first
 	}
 	serve := s.serverOf(in.Method)
-	if serve == nil {
-		in.respond(405, s.allow)
-		return
+	r := syntax.of(in.Request)
+	switch {
+	case r != nil:
+	case serve == nil:
+		r = s.notServed(in.Method)
+	default:
+		r = semantics.of(in.Request)
 	}
-	if r := validate(in.Request); r != nil {
+	if r != nil {
 		if r.code == 400 || r.code == 505 {
 			s.stats.malformed.Add(1)
 		}
@@ -176,6 +181,20 @@ func (s *Server) dispatch(in *incoming) {
 		return
 	}
 	serve(s, in)
+}
+
+// unserved are the methods that are known and not served here: 405 and not 501
+// (RFC 3261 sections 21.4.6 and 21.5.2).
+var unserved = []sipmsg.RequestMethod{
+	sipmsg.REGISTER, sipmsg.SUBSCRIBE, sipmsg.NOTIFY, sipmsg.MESSAGE, sipmsg.PUBLISH,
+}
+
+// notServed refuses a method.
+func (s *Server) notServed(m sipmsg.RequestMethod) *rejection {
+	if slices.Contains(unserved, m) {
+		return &rejection{405, []sipmsg.Header{s.allow}}
+	}
+	return &rejection{501, []sipmsg.Header{s.allow}}
 }
 
 // serverOf finds who serves a method; nil when nobody does.

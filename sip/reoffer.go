@@ -27,6 +27,10 @@ func (s *Server) reoffer(in *incoming) {
 		in.respond(415, acceptHeaders...)
 		return
 	}
+	if r := s.checkSession(in.Request); r != nil {
+		in.respond(r.code, r.headers...)
+		return
+	}
 	n, refused := d.startOffer(in)
 	if refused != nil {
 		in.respond(refused.code, refused.headers...)
@@ -60,7 +64,7 @@ func (d *dialog) startOffer(in *incoming) (Negotiator, *rejection) {
 	switch {
 	case d.offering: // its last one has no final response yet
 		return nil, &rejection{500, []sipmsg.Header{retryAfter(retrySoon)}}
-	case d.reply != nil && d.reply.offer: // ours, in the last 200, has no answer yet
+	case d.asking, d.reply != nil && d.reply.offer: // ours has no answer yet
 		return nil, &rejection{code: 491}
 	}
 	d.offering = true
@@ -81,9 +85,7 @@ func (d *dialog) finishOffer(in *incoming, answer []byte, ours bool, err error) 
 		in.respond(488)
 		return
 	}
-	if c := in.Contact(); c != nil { // target refresh (RFC 3261 section 12.2.2)
-		d.peer.target = c.Address
-	}
+	d.peer.refresh(in.Contact())
 	res := d.ok(in.Request, answer)
 	if !in.IsInvite() {
 		_ = in.tx.Respond(res) // the peer asks again

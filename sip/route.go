@@ -50,6 +50,14 @@ type peer struct {
 	seq     uint32       // of the last request sent to it
 }
 
+// refresh takes a new target, where a request or response brings one (RFC 3261
+// section 12.2).
+func (p *peer) refresh(c *sipmsg.ContactHeader) {
+	if c != nil {
+		p.target = c.Address
+	}
+}
+
 // hop is where a dialog's requests are sent to first.
 func (p *peer) hop() (network, addr string) {
 	next := p.target

@@ -22,8 +22,8 @@ const (
 	byeGrace    = 2 * time.Second // for the last BYEs to be answered
 )
 
-// noExtensions says that no extension is supported (RFC 3261 section 20.37).
-var noExtensions = sipmsg.NewHeader("Supported", "")
+// supported lists the extensions that are understood (RFC 3261 section 20.37).
+var supported = sipmsg.NewHeader("Supported", "100rel, timer")
 
 // methods are the requests that are served, in the order of the Allow header.
 var methods = []struct {
@@ -37,6 +37,7 @@ var methods = []struct {
 	{sipmsg.OPTIONS, (*Server).options},
 	{sipmsg.INFO, (*Server).info},
 	{sipmsg.UPDATE, (*Server).reoffer},
+	{sipmsg.PRACK, (*Server).prack},
 }
 
 // Server takes calls from trunks.
@@ -46,7 +47,9 @@ type Server struct {
 	newID     func() string
 	advertise advertised
 	allow     sipmsg.Header
-	t1        time.Duration // RFC 3261 section 17.1.1.1
+
+	t1         time.Duration // RFC 3261 section 17.1.1.1
+	minSession time.Duration // the shortest session interval
 
 	stack   *stack
 	sockets []socket
@@ -85,13 +88,13 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 	}
 	s := &Server{
 		log: log, trunks: newTrunkSet(o.Trunks), newID: o.NewID, advertise: advertise,
-		allow: allowHeader(), t1: t1, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
+		allow: allowHeader(), t1: t1, minSession: minSession, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
 		background: newBackground(),
 	}
 	s.drops.strangers.log = log
 	s.close = sync.OnceValue(s.shutDown)
 	s.stack = newStack(slog.New(newQuietHandler(log.Handler())), hooks{
-		arrived: s.arrived, request: s.request, stray: func(*sipmsg.Response) {},
+		arrived: s.arrived, request: s.request, stray: s.stray,
 	})
 	for _, t := range o.Trunks { // the first look at a country's numbering plan is slow: not while a caller waits
 		Normalize("0301234567", t.Country)

@@ -63,8 +63,8 @@ func TestSipp(t *testing.T) {
 		{scenario: "late_offer", transport: "u1", calls: 5, answered: 5, cause: ErrCallerHungUp},
 		{scenario: "hold", transport: "u1", calls: 5, answered: 5, cause: ErrCallerHungUp},
 		{scenario: "hold", transport: "t1", calls: 5, answered: 5, cause: ErrCallerHungUp},
-		{scenario: "cancel", transport: "u1", calls: 5, cause: ErrCancelled, handler: ringing},
-		{scenario: "cancel", transport: "t1", calls: 5, cause: ErrCancelled, handler: ringing},
+		{scenario: "cancel", transport: "u1", calls: 5, cause: ErrCancelled, handler: unanswered},
+		{scenario: "cancel", transport: "t1", calls: 5, cause: ErrCancelled, handler: unanswered},
 		{scenario: "cancel_after", transport: "u1", calls: 5, answered: 5, cause: ErrCallerHungUp},
 		{scenario: "refused", transport: "u1", user: "404", calls: 5, cause: errRefused},
 		{scenario: "refused", transport: "t1", user: "404", calls: 5, cause: errRefused},
@@ -73,6 +73,16 @@ func TestSipp(t *testing.T) {
 		{scenario: "no_ack", transport: "u1", calls: 2, answered: 2, cause: ErrNoACK, change: quick},
 		{scenario: "hung_up", transport: "u1", calls: 5, answered: 5, cause: ErrHungUp, handler: hangingUp},
 		{scenario: "hung_up", transport: "t1", calls: 5, answered: 5, cause: ErrHungUp, handler: hangingUp},
+		{scenario: "reliable", transport: "u1", calls: 5, answered: 5, cause: ErrCallerHungUp},
+		{scenario: "reliable", transport: "t1", calls: 5, answered: 5, cause: ErrCallerHungUp},
+		{scenario: "moved", transport: "u1", calls: 5, answered: 5, cause: ErrHungUp, handler: hangingUpLater},
+		{scenario: "moved", transport: "t1", calls: 5, answered: 5, cause: ErrHungUp, handler: hangingUpLater},
+		{scenario: "precondition", transport: "u1", calls: 5},
+		{scenario: "precondition_supported", transport: "u1", calls: 5, answered: 5, cause: ErrCallerHungUp},
+		{scenario: "too_short", transport: "u1", calls: 5},
+		{scenario: "silent_refresher", transport: "u1", calls: 5, answered: 5, cause: ErrExpired, change: brief},
+		{scenario: "refreshed", transport: "u1", calls: 5, answered: 5, cause: ErrCallerHungUp, change: brief},
+		{scenario: "refreshed", transport: "t1", calls: 5, answered: 5, cause: ErrCallerHungUp, change: brief},
 		{scenario: "options", transport: "u1", calls: 5},
 		{scenario: "options", transport: "t1", calls: 5},
 		{scenario: "draining", transport: "u1", calls: 5, drain: true},
@@ -100,12 +110,19 @@ func TestSipp(t *testing.T) {
 	}
 }
 
-func ringing(ctx context.Context, _ *Call) { <-ctx.Done() }
+func unanswered(ctx context.Context, _ *Call) { <-ctx.Done() }
 
 func slow(ctx context.Context, c *Call) {
 	time.Sleep(50 * time.Millisecond)
 	if err := c.Answer([]byte(testAnswer), &media{}); err == nil {
 		<-ctx.Done()
+	}
+}
+
+func hangingUpLater(ctx context.Context, c *Call) {
+	if err := c.Answer([]byte(testAnswer), &media{}); err == nil {
+		time.Sleep(500 * time.Millisecond) // the peer moves meanwhile
+		_ = c.Hangup(context.WithoutCancel(ctx), CauseNormal)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 // extensions are the option tags understood in a Require header.
-var extensions = map[string]bool{}
+var extensions = map[string]bool{"100rel": true, "timer": true}
 
 // rejection is a response that ends a request before it is served.
 type rejection struct {
@@ -15,16 +15,28 @@ type rejection struct {
 	headers []sipmsg.Header
 }
 
-// checks are what every request but ACK and CANCEL must pass (RFC 3261
-// section 8.2), in order. sipgo's parser lets the faults of RFC 4475 through
-// that they look for.
-var checks = []func(*sipmsg.Request) *rejection{
-	checkVersion, checkSingle, checkReadable, checkNames, checkURI, checkRequire, checkAccept,
-}
+// checks are what a request must pass.
+type checks []func(*sipmsg.Request) *rejection
+
+// Every request but ACK and CANCEL is checked before it is known who serves it,
+// and after (RFC 3261 section 8.2). sipgo's parser lets the faults of RFC 4475
+// through that are looked for.
+var (
+	syntax    = checks{checkVersion, checkSingle, checkReadable, checkNames}
+	semantics = checks{checkURI, checkRequire, checkAccept}
+)
 
 // validate returns why a request is not served, or nil.
 func validate(req *sipmsg.Request) *rejection {
-	for _, check := range checks {
+	if r := syntax.of(req); r != nil {
+		return r
+	}
+	return semantics.of(req)
+}
+
+// of returns what the first check says that a request does not pass.
+func (c checks) of(req *sipmsg.Request) *rejection {
+	for _, check := range c {
 		if r := check(req); r != nil {
 			return r
 		}
@@ -58,10 +70,10 @@ func checkSingle(req *sipmsg.Request) *rejection {
 }
 
 // checkReadable finds numbers that are none (RFC 4475 sections 3.1.2.3 and
-// 3.1.2.4) and a route set with a gap. Of what names the request checkNames
+// 3.1.2.4), a route set with a gap and a broken Contact. Of what names the request checkNames
 // finds it.
 func checkReadable(req *sipmsg.Request) *rejection {
-	for _, name := range []string{"max-forwards", "content-length", "record-route"} {
+	for _, name := range []string{"max-forwards", "content-length", "record-route", "contact"} {
 		for h := range headersOf(req, name) {
 			if unread(h) {
 				return &rejection{code: 400}
@@ -76,7 +88,7 @@ func checkReadable(req *sipmsg.Request) *rejection {
 func checkNames(req *sipmsg.Request) *rejection {
 	via, cseq, from, to := req.Via(), req.CSeq(), req.From(), req.To()
 	if via == nil || cseq == nil || from == nil || to == nil || req.CallID() == nil ||
-		cseq.MethodName != req.Method || tagParam(from.Params) == "" {
+		!strings.EqualFold(cseq.MethodName.String(), req.Method.String()) || tagParam(from.Params) == "" {
 		return &rejection{code: 400}
 	}
 	if req.IsInvite() || req.Method == sipmsg.UPDATE {
@@ -91,9 +103,7 @@ func checkURI(req *sipmsg.Request) *rejection {
 	if strings.ContainsAny(req.Recipient.String(), `<>" `) { // RFC 4475 section 3.1.2.7
 		return &rejection{code: 400}
 	}
-	switch req.Recipient.Scheme {
-	case "sip", "sips", "tel":
-	default: // RFC 4475 section 3.3.2
+	if !known(req.Recipient.Scheme) { // RFC 4475 section 3.3.2
 		return &rejection{code: 416}
 	}
 	if len(req.Recipient.Headers) > 0 { // RFC 4475 section 3.1.2.11
@@ -102,8 +112,28 @@ func checkURI(req *sipmsg.Request) *rejection {
 	return nil
 }
 
+// isScheme says whether s may be the scheme of a URI (RFC 3261 section 25.1).
+func isScheme(s string) bool {
+	for i, c := range s {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && (i == 0 || !strings.ContainsRune("0123456789+-.", c)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// known says whether a URI of a scheme can be a mailbox's.
+func known(scheme string) bool {
+	switch strings.ToLower(scheme) {
+	case "sip", "sips", "tel":
+		return true
+	}
+	return false
+}
+
 // checkRequire refuses extensions that are not understood (RFC 3261 section
-// 8.2.2.3); in Supported they harm nobody.
+// 8.2.2.3), preconditions (RFC 3312) among them; in Supported they harm nobody.
 func checkRequire(req *sipmsg.Request) *rejection {
 	var unknown []string
 	for _, option := range headerValues(req, "Require") {
