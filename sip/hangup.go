@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	sipmsg "github.com/emiago/sipgo/sip"
@@ -117,10 +116,16 @@ func (d *dialog) byeRequests(cause Cause) []*sipmsg.Request {
 	d.peer.seq++
 	network, _ := d.peer.hop()
 	bye := d.byeRequest(network, cause)
+	ways := []*sipmsg.Request{bye}
 	if network == "udp" && len(bye.String()) > maxDatagram {
-		return []*sipmsg.Request{d.byeRequest("tcp", cause), bye}
+		ways = []*sipmsg.Request{d.byeRequest("tcp", cause), bye}
 	}
-	return []*sipmsg.Request{bye}
+	if d.from.network != "udp" && bye.Destination() != d.source.String() && d.stands() { // behind NAT its Contact leads nowhere
+		back := d.byeRequest(d.from.network, cause)
+		back.SetDestination(d.source.String())
+		ways = append(ways, back)
+	}
+	return ways
 }
 
 func (d *dialog) byeRequest(network string, cause Cause) *sipmsg.Request {
@@ -140,21 +145,6 @@ func (d *dialog) byeRequest(network string, cause Cause) *sipmsg.Request {
 		req.SetDestination(d.source.String())
 	}
 	return req
-}
-
-// connected says whether a request to addr may take the connection the call
-// came by: it still stands, and leads to the same host (RFC 5923).
-func (d *dialog) connected(addr string) bool {
-	next, err := netip.ParseAddrPort(addr)
-	if err != nil || next.Addr() != d.source.Addr() {
-		return false
-	}
-	conn, err := d.server.stack.transport.GetConnection(d.from.network, d.source.String())
-	if err != nil {
-		return false
-	}
-	_, _ = conn.TryClose() // gives the reference back, no more
-	return true
 }
 
 // tell sends a BYE the first way that works, until it is answered. A way with

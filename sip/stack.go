@@ -2,6 +2,7 @@ package sip
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"sync"
 	"time"
@@ -32,9 +33,10 @@ type hooks struct {
 	stray   sipmsg.UnhandledResponseHandler         // a response that belongs to no transaction
 }
 
-func newStack(log *slog.Logger, h hooks) *stack {
+// newStack makes a stack that connects to TLS servers as send says.
+func newStack(log *slog.Logger, send *tls.Config, h hooks) *stack {
 	tuneSipgo()
-	transport := sipmsg.NewTransportLayer(nil, newParser(), nil, sipmsg.WithTransportLayerLogger(log))
+	transport := sipmsg.NewTransportLayer(nil, newParser(), send, sipmsg.WithTransportLayerLogger(log))
 	transport.OnMessage(h.arrived) // before the transaction layer's own hook: sipgo calls them in turn
 	transactions := sipmsg.NewTransactionLayer(transport,
 		sipmsg.WithTransactionLayerLogger(log),
