@@ -36,7 +36,7 @@ func readKeyring(o TLS) (*keyring, error) {
 
 // readPool adds the certificates of a PEM file to a pool.
 func readPool(pool *x509.CertPool, file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+	pem, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package sip
 import (
 	"bytes"
 	"crypto/x509"
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -221,8 +222,8 @@ func TestValidateTLS(t *testing.T) {
 		var got []string
 		if joined, ok := o.Validate().(interface{ Unwrap() []error }); ok {
 			for _, err := range joined.Unwrap() {
-				key, _ := err.(*settingError).Setting()
-				got = append(got, key)
+				s, _ := errors.AsType[*settingError](err)
+				got = append(got, s.key)
 			}
 		}
 		if !slices.Equal(got, tt.want) {

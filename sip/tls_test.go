@@ -341,8 +341,7 @@ func TestClientDistrusts(t *testing.T) {
 	t.Parallel()
 	ts := serveOptions(t, newAuthority(t).securely(), nil, nil)
 	_, err := newTestClient(t).Invite(t.Context(), "sips:1@"+ts.addr("tls").String(), Request{Offer: []byte(testOffer)})
-	var unknown x509.UnknownAuthorityError
-	if !errors.As(err, &unknown) {
+	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); !unknown {
 		t.Errorf("got %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -146,6 +147,38 @@ func TestWebSocketRefused(t *testing.T) {
 		switch {
 		case tt.status == 0 && err != nil, tt.status > 0 && (!errors.As(err, &status) || int(status) != tt.status), tt.status < 0 && (err == nil || errors.As(err, &status)):
 			t.Errorf("%s: %v, want %d", name, err, tt.status)
+		}
+	}
+}
+
+// TestSecureWebSocket: a trunk is known by its certificate over wss:// too.
+func TestSecureWebSocket(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	ts := ca.webServer()
+	for name, tt := range map[string]struct {
+		own    pair
+		served bool
+	}{"right": {ca.issue("sbc.example", nil), true}, "wrong": {ca.issue("nobody.example", nil), false}} {
+		conn, err := ca.dialTLS(ts, "wss", "127.0.0.9", tt.own)
+		if err == nil {
+			dialer := ws.Dialer{Protocols: []string{"sip"}}
+			_, _, err = dialer.Upgrade(conn, &url.URL{Scheme: "wss", Host: "gw.example"})
+		}
+		if (err == nil) != tt.served {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if !tt.served {
+			continue
+		}
+		if err := wsutil.WriteClientText(conn, bytes.Replace(wsOptions(0), []byte("2.0/WS "), []byte("2.0/WSS "), 1)); err != nil {
+			t.Fatal(err)
+		}
+		if message, _, err := wsutil.ReadServerData(conn); err != nil || !bytes.HasPrefix(message, []byte("SIP/2.0 200 OK\r\n")) {
+			t.Errorf("%s: %q, %v", name, message, err)
+		}
+		if trunk := ts.trunkOf("wss", addrPortOf(conn.LocalAddr())); trunk == nil || trunk.Name != "sbc" {
+			t.Errorf("%s: it is %+v", name, trunk)
 		}
 	}
 }
