@@ -149,6 +149,7 @@ func explained(err error) error {
 		silent  *sip.SilentError
 		refused *sip.StatusError
 		contact *sip.ContactError
+		closed  *sip.ClosedError
 		foreign *tls.CertificateVerificationError
 	)
 	switch {
@@ -156,6 +157,8 @@ func explained(err error) error {
 		return fmt.Errorf("%w: name the CA that signed the gateway's certificate with --ca", err)
 	case errors.As(err, &silent):
 		return fmt.Errorf("%w: is the gateway running there, and is this machine's address in one of its sip.trunks[].from?", err)
+	case errors.As(err, &closed):
+		return fmt.Errorf("%w: is this machine's address in one of the gateway's sip.trunks[].from, or the name of --certificate in a tls_name?", err)
 	case errors.As(err, &refused) && refused.Code == 480:
 		return fmt.Errorf("%w: no mailbox has this number, see mailboxes in the gateway's file", err)
 	case errors.As(err, &contact):

@@ -30,6 +30,10 @@ func TestExplained(t *testing.T) {
 			&sip.ContactError{Contact: "gw.invalid:5060", Err: plain},
 			"the gateway's Contact gw.invalid:5060 (its sip.advertise) cannot be reached from this machine: something else",
 		},
+		{
+			&sip.ClosedError{Addr: "127.0.0.1:5061"},
+			"127.0.0.1:5061 closed the connection: is this machine's address in one of the gateway's sip.trunks[].from, or the name of --certificate in a tls_name?",
+		},
 		{&tls.CertificateVerificationError{Err: plain}, "tls: failed to verify certificate: something else: name the CA that signed the gateway's certificate with --ca"},
 		{plain, "something else"},
 	} {

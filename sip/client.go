@@ -87,6 +87,12 @@ func (e *SilentError) Error() string {
 	return fmt.Sprintf("no answer from %s within %g s", e.Addr, e.Wait.Seconds())
 }
 
+// ClosedError says that the server closed the connection instead of answering.
+type ClosedError struct{ Addr string }
+
+// Error names the address.
+func (e *ClosedError) Error() string { return e.Addr + " closed the connection" }
+
 // ContactError says that a call was answered, but that the Contact of the
 // answer leads nowhere from here, so that it is neither acknowledged nor ended.
 type ContactError struct {
@@ -121,7 +127,7 @@ func NewClient(o ClientOptions, log *slog.Logger) (*Client, error) {
 	}
 	c.stack = newStack(slog.New(newQuietHandler(log.Handler())), send, hooks{
 		arrived: func(sipmsg.Message) {}, request: c.request, stray: c.stray,
-	})
+	}, sipmsg.WithTransactionLayerTerminateOnConnClose())
 	// sipgo knows the socket once ServeUDP runs; the first call may be sooner.
 	c.stack.transport.Pool("udp").Add(conn.LocalAddr().String(), &sipmsg.UDPConnection{
 		PacketConn: conn, PacketAddr: conn.LocalAddr().String(), Listener: true,
@@ -142,8 +148,8 @@ func (c *Client) Close() error {
 }
 
 // Invite places a call and returns when it is answered and the ACK is sent. A
-// refusal is a *StatusError, silence a *SilentError, and an ACK that cannot be
-// sent a *ContactError. When ctx ends first a CANCEL is sent, and its
+// refusal is a *StatusError, silence a *SilentError, a connection that the
+// server closes a *ClosedError, and an ACK that cannot be sent a *ContactError. When ctx ends first a CANCEL is sent, and its
 // cause returned.
 func (c *Client) Invite(ctx context.Context, target string, r Request) (*Dialog, error) {
 	d, req, err := c.prepare(ctx, target, r)

@@ -346,6 +346,25 @@ func TestClientDistrusts(t *testing.T) {
 	}
 }
 
+// TestClientIsTurnedAway: without a certificate the test caller learns at once
+// that it is of no trunk.
+func TestClientIsTurnedAway(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	o := ca.securely()
+	o.Trunks = o.Trunks[1:]
+	ts := serveOptions(t, o, nil, nil)
+	client, err := NewClient(ClientOptions{Local: netip.AddrPortFrom(loopback, 0), TLS: ClientTLS{CA: ca.file}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	_, err = client.Invite(t.Context(), "sips:1@"+ts.addr("tls").String(), Request{Offer: []byte(testOffer)})
+	if closed, ok := errors.AsType[*ClosedError](err); !ok || closed.Addr != ts.addr("tls").String() {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestSIPSContact: a call by sips: is answered with a sips: Contact.
 func TestSIPSContact(t *testing.T) {
 	for network, want := range map[string]string{
