@@ -67,7 +67,7 @@ func (d *decoder) checkSockets(c *Config) {
 	}
 	var sockets []socket
 	for i, l := range c.SIP.Listen {
-		sockets = append(sockets, socket{fmt.Sprintf("sip.listen[%d]", i), l.Network, l.Addr})
+		sockets = append(sockets, socket{fmt.Sprintf("sip.listen[%d]", i), l.Socket(), l.Addr})
 	}
 	sockets = append(sockets, socket{"http.listen", "tcp", c.HTTP.Listen})
 	for i, s := range sockets {

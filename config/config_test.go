@@ -18,6 +18,7 @@ import (
 
 	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/delivery/channel"
+	"github.com/afterbeep/afterbeep/sip"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -60,6 +61,8 @@ func TestParseReadsEveryPart(t *testing.T) {
 		{"days and hours", c.Retention == delivery.Retention{Audio: 36 * time.Hour, Metadata: 10 * day} && c.Mailboxes[0].Keep == c.Retention},
 		{"a retention of its own", c.Mailboxes[1].Keep == delivery.Retention{}},
 		{"half a retention of its own", c.Mailboxes[2].Keep == delivery.Retention{Audio: 36 * time.Hour, Metadata: 400 * day}},
+		{"certificates count from there too", c.SIP.TLS == sip.TLS{Certificate: filepath.Join(dir, "tls/gw.pem"), Key: "/etc/gw.key", ClientCA: filepath.Join(dir, "tls/ca.pem")}},
+		{"a trunk by its certificate", slices.Equal(c.SIP.Trunks[2].TLSName, []string{"sbc.carrier.example"}) && c.SIP.Trunks[2].From == nil},
 		{"one address for a list", slices.Equal(c.SIP.Trunks[1].From, []netip.Prefix{netip.MustParsePrefix("2001:db8::5/128")})},
 	} {
 		if !check.ok {

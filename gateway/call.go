@@ -17,10 +17,12 @@ import (
 	"github.com/afterbeep/afterbeep/sip"
 )
 
-// identity is who a test call comes from, and why it was forwarded.
+// identity is who a test call comes from, why it was forwarded, and what a
+// TLS server is shown.
 type identity struct {
 	from, name, diversion string
 	reason                forwarding
+	tls                   sip.ClientTLS
 }
 
 // forwarding is why a call was forwarded, as a Diversion says it (RFC 5806).
@@ -48,6 +50,9 @@ func (i *identity) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&i.name, "from-name", "", "the caller's display name")
 	cmd.Flags().StringVar(&i.diversion, "diversion", "", "the number that did not answer, sent as a Diversion header")
 	i.reason = "no-answer"
+	cmd.Flags().StringVar(&i.tls.CA, "ca", "", "for a target by sips: or ;transport=tls: the CA that signed the gateway's certificate (PEM), where the system does not know it")
+	cmd.Flags().StringVar(&i.tls.Certificate, "certificate", "", "the certificate (PEM) to show a gateway whose trunk has a tls_name")
+	cmd.Flags().StringVar(&i.tls.Key, "key", "", "the certificate's private key (PEM)")
 	cmd.Flags().Var(&i.reason, "reason", "why it was forwarded: "+strings.Join(forwardings, ", "))
 }
 
@@ -82,7 +87,7 @@ func callCommand() *cobra.Command {
 		if codecName != "" {
 			codecs = []string{codecName}
 		}
-		c, err := newCaller(local, codecs, slog.New(slog.DiscardHandler))
+		c, err := newCaller(local, codecs, who.tls, slog.New(slog.DiscardHandler))
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ type caller struct {
 }
 
 // newCaller calls from the local address, offering the codecs in their order.
-func newCaller(local netip.Addr, codecs []string, log *slog.Logger) (*caller, error) {
+func newCaller(local netip.Addr, codecs []string, certificates sip.ClientTLS, log *slog.Logger) (*caller, error) {
 	options := media.DefaultOptions()
 	options.Address, options.Beep, options.Codecs = local, false, codecs
 	options.Ports = media.PortRange{First: 40000, Last: 49999}
@@ -41,7 +42,7 @@ func newCaller(local netip.Addr, codecs []string, log *slog.Logger) (*caller, er
 	if err != nil {
 		return nil, err
 	}
-	client, err := sip.NewClient(sip.ClientOptions{Local: netip.AddrPortFrom(local, 0)}, log)
+	client, err := sip.NewClient(sip.ClientOptions{Local: netip.AddrPortFrom(local, 0), TLS: certificates}, log)
 	if err != nil {
 		return nil, err
 	}
@@ -148,10 +149,16 @@ func explained(err error) error {
 		silent  *sip.SilentError
 		refused *sip.StatusError
 		contact *sip.ContactError
+		closed  *sip.ClosedError
+		foreign *tls.CertificateVerificationError
 	)
 	switch {
+	case errors.As(err, &foreign):
+		return fmt.Errorf("%w: name the CA that signed the gateway's certificate with --ca", err)
 	case errors.As(err, &silent):
 		return fmt.Errorf("%w: is the gateway running there, and is this machine's address in one of its sip.trunks[].from?", err)
+	case errors.As(err, &closed):
+		return fmt.Errorf("%w: is this machine's address in one of the gateway's sip.trunks[].from, or the name of --certificate in a tls_name?", err)
 	case errors.As(err, &refused) && refused.Code == 480:
 		return fmt.Errorf("%w: no mailbox has this number, see mailboxes in the gateway's file", err)
 	case errors.As(err, &contact):

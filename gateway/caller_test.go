@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"strings"
@@ -29,6 +30,11 @@ func TestExplained(t *testing.T) {
 			&sip.ContactError{Contact: "gw.invalid:5060", Err: plain},
 			"the gateway's Contact gw.invalid:5060 (its sip.advertise) cannot be reached from this machine: something else",
 		},
+		{
+			&sip.ClosedError{Addr: "127.0.0.1:5061"},
+			"127.0.0.1:5061 closed the connection: is this machine's address in one of the gateway's sip.trunks[].from, or the name of --certificate in a tls_name?",
+		},
+		{&tls.CertificateVerificationError{Err: plain}, "tls: failed to verify certificate: something else: name the CA that signed the gateway's certificate with --ca"},
 		{plain, "something else"},
 	} {
 		if got := explained(tt.err); got.Error() != tt.want || !errors.Is(got, plain) && errors.Is(tt.err, plain) {
@@ -40,7 +46,8 @@ func TestExplained(t *testing.T) {
 // TestCallArguments: what cannot be called is refused before anything is sent.
 func TestCallArguments(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
-		{"call sips:101@127.0.0.1", "is not a SIP address"},
+		{"call sips:101@127.0.0.1 --ca nowhere.pem", "nowhere.pem"},
+		{"call sips:101@127.0.0.1 --certificate nowhere.pem", "nowhere.pem"},
 		{"call tel:+4930123456", "is not a SIP address"},
 		{"bench sip:200", "is not a SIP address"},
 		{"call sip:101@127.0.0.1 --reason no-anser", "expected one of no-answer, user-busy, unavailable, unconditional, deflection"},

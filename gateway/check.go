@@ -59,7 +59,7 @@ type checker struct {
 func check(ctx context.Context, out io.Writer, cfg *config.Config) error {
 	c := &checker{cfg: cfg}
 	for _, part := range []func(context.Context){
-		c.file, c.gateway, c.listeners, c.reach, c.media, c.store, c.redis, c.records, c.contacts, c.channels,
+		c.file, c.gateway, c.listeners, c.tls, c.reach, c.media, c.store, c.redis, c.records, c.contacts, c.channels,
 	} {
 		part(ctx)
 	}
@@ -91,7 +91,7 @@ func (c *checker) file(context.Context) {
 	}
 	for _, t := range c.cfg.SIP.Trunks {
 		for _, p := range t.From {
-			if p.Bits() == 0 {
+			if p.Bits() == 0 && len(t.TLSName) == 0 {
 				c.say(markWarn, "trunk "+t.Name, "%s lets the whole Internet send calls; name the PBX's own addresses", p)
 			}
 		}

@@ -28,7 +28,7 @@ func (g *gateway) addresses() []string {
 // listeners tries each address, but those that the running gateway holds.
 func (c *checker) listeners(ctx context.Context) {
 	for _, l := range c.cfg.SIP.Listen {
-		network := l.Network
+		network := l.Socket()
 		if l.Addr.Addr().Is4() { // as sip does: 0.0.0.0 is IPv4 alone
 			network += "4"
 		}

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/afterbeep/afterbeep/sip"
 )
 
 // child is a gateway in a process of its own.
@@ -115,7 +117,7 @@ func TestKilledDuringTheCall(t *testing.T) {
 
 func testCaller(t *testing.T) *caller {
 	t.Helper()
-	c, err := newCaller(netip.MustParseAddr("127.0.0.1"), []string{"PCMA"}, slog.New(slog.DiscardHandler))
+	c, err := newCaller(netip.MustParseAddr("127.0.0.1"), []string{"PCMA"}, sip.ClientTLS{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

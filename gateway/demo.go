@@ -84,7 +84,7 @@ func showDemo(ctx context.Context, out io.Writer, g *gateway, once bool) error {
 	if err != nil {
 		return err
 	}
-	c, err := newCaller(g.sip.Addrs()[0].Addr.Addr(), []string{"PCMA", "PCMU"}, g.log)
+	c, err := newCaller(g.sip.Addrs()[0].Addr.Addr(), []string{"PCMA", "PCMU"}, sip.ClientTLS{}, g.log)
 	if err != nil {
 		return err
 	}

@@ -36,22 +36,33 @@ func parseAdvertised(s string) (advertised, error) {
 			return advertised{}, fmt.Errorf("sip.advertise: %q: the port must be 1 to 65535", s)
 		}
 	}
-	return advertised{host, port}, nil
+	return advertised{host: host, port: port}, nil
 }
 
 // endpoint is how a peer reaches the socket bound to an address.
 func (s *Server) endpoint(network string, peer netip.Addr, bound netip.AddrPort) endpoint {
-	e := endpoint{network, bound.Addr().WithZone("").String(), int(bound.Port())}
+	e := endpoint{network: network, host: bound.Addr().WithZone("").String(), port: int(bound.Port())}
 	if bound.Addr().IsUnspecified() && s.advertise.host == "" {
 		e.host = localAddr(peer).String()
 	}
 	if s.advertise.host != "" {
 		e.host = s.advertise.host
 	}
-	if s.advertise.port != 0 {
+	if s.advertise.port != 0 && s.tellsPort(network) {
 		e.port = s.advertise.port
 	}
 	return e
+}
+
+// tellsPort says whether the advertised port is that of a network: it stands
+// for the first listen address. udp and tcp have one port.
+func (s *Server) tellsPort(network string) bool {
+	if len(s.sockets) == 0 {
+		return true
+	}
+	first := s.sockets[0].Network
+	plain := func(network string) bool { return network == "udp" || network == "tcp" }
+	return network == first || plain(network) && plain(first)
 }
 
 // localAddr is the address of this machine that a peer sees. Nothing is sent.

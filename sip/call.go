@@ -38,6 +38,16 @@ type Call struct {
 	dialog *dialog
 }
 
+// Sources are the networks that the peer sends from: those of its trunk, or
+// where that names none, the address that sent the INVITE.
+func (c *Call) Sources() []netip.Prefix {
+	if len(c.Trunk.From) > 0 {
+		return c.Trunk.From
+	}
+	addr := c.Source.Addr().Unmap().WithZone("")
+	return []netip.Prefix{netip.PrefixFrom(addr, addr.BitLen())}
+}
+
 // Callee is a candidate for the mailbox that was called.
 type Callee struct {
 	User   string // the user part as it came

@@ -3,6 +3,7 @@ package sip
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +21,25 @@ type ClientOptions struct {
 	// Local is bound for UDP. Port 0 takes a free one; the zero value binds
 	// every address of the machine.
 	Local netip.AddrPort
+	// TLS is what servers are shown and trusted by.
+	TLS ClientTLS
+}
+
+// ClientTLS are the files (PEM) with which a Client connects to TLS servers.
+// The zero value trusts the system's CAs and shows no certificate.
+type ClientTLS struct {
+	CA               string // certificates that may sign the server's, beside the system's
+	Certificate, Key string // what the server is shown, where it asks
+}
+
+// config reads the files.
+func (t ClientTLS) config() (*tls.Config, error) {
+	roots, err := systemRoots(t.CA)
+	if err != nil || t.Certificate == "" {
+		return sendTLS(roots, nil), err
+	}
+	own, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
+	return sendTLS(roots, func() *tls.Certificate { return &own }), err
 }
 
 // Client places calls: the test caller of the commands. One socket serves
@@ -43,7 +63,7 @@ type Request struct {
 	FromName  string              // display name
 	To        string              // the URI of the To header; "" is the target
 	Headers   map[string][]string // further headers, like Diversion
-	Transport string              // udp or tcp; "" is what the target's URI says, else udp
+	Transport string              // udp, tcp, tls, ws or wss; "" is what the target's URI says, else udp
 	Patience  time.Duration       // how long to wait for the first response; 0 is 32 s (RFC 3261 section 17.1.1.2)
 }
 
@@ -67,6 +87,12 @@ func (e *SilentError) Error() string {
 	return fmt.Sprintf("no answer from %s within %g s", e.Addr, e.Wait.Seconds())
 }
 
+// ClosedError says that the server closed the connection instead of answering.
+type ClosedError struct{ Addr string }
+
+// Error names the address.
+func (e *ClosedError) Error() string { return e.Addr + " closed the connection" }
+
 // ContactError says that a call was answered, but that the Contact of the
 // answer leads nowhere from here, so that it is neither acknowledged nor ended.
 type ContactError struct {
@@ -87,6 +113,10 @@ func NewClient(o ClientOptions, log *slog.Logger) (*Client, error) {
 	if !o.Local.IsValid() {
 		o.Local = netip.AddrPortFrom(netip.IPv6Unspecified(), 0)
 	}
+	send, err := o.TLS.config()
+	if err != nil {
+		return nil, fmt.Errorf("the caller's certificates: %w", err)
+	}
 	conn, err := net.ListenUDP(family("udp", o.Local), net.UDPAddrFromAddrPort(o.Local))
 	if err != nil {
 		return nil, fmt.Errorf("bind the caller's socket: %w", err)
@@ -95,9 +125,9 @@ func NewClient(o ClientOptions, log *slog.Logger) (*Client, error) {
 	c := &Client{
 		conn: conn, local: addrPortOf(conn.LocalAddr()), dialogs: make(map[string]*Dialog), background: newBackground(),
 	}
-	c.stack = newStack(slog.New(newQuietHandler(log.Handler())), hooks{
+	c.stack = newStack(slog.New(newQuietHandler(log.Handler())), send, hooks{
 		arrived: func(sipmsg.Message) {}, request: c.request, stray: c.stray,
-	})
+	}, sipmsg.WithTransactionLayerTerminateOnConnClose())
 	// sipgo knows the socket once ServeUDP runs; the first call may be sooner.
 	c.stack.transport.Pool("udp").Add(conn.LocalAddr().String(), &sipmsg.UDPConnection{
 		PacketConn: conn, PacketAddr: conn.LocalAddr().String(), Listener: true,
@@ -118,8 +148,8 @@ func (c *Client) Close() error {
 }
 
 // Invite places a call and returns when it is answered and the ACK is sent. A
-// refusal is a *StatusError, silence a *SilentError, and an ACK that cannot be
-// sent a *ContactError. When ctx ends first a CANCEL is sent, and its
+// refusal is a *StatusError, silence a *SilentError, a connection that the
+// server closes a *ClosedError, and an ACK that cannot be sent a *ContactError. When ctx ends first a CANCEL is sent, and its
 // cause returned.
 func (c *Client) Invite(ctx context.Context, target string, r Request) (*Dialog, error) {
 	d, req, err := c.prepare(ctx, target, r)
@@ -151,19 +181,23 @@ func (c *Client) prepare(ctx context.Context, target string, r Request) (*Dialog
 	}
 	network, addr := hop(uri, "udp")
 	if r.Transport != "" {
-		network, addr = hop(sipmsg.Uri{Host: uri.Host, Port: uri.Port}, r.Transport)
+		network, addr = hop(sipmsg.Uri{Scheme: uri.Scheme, Host: uri.Host, Port: uri.Port}, r.Transport)
 	}
 	remote, err := resolve(ctx, addr)
 	if err != nil {
 		return nil, nil, err
 	}
 	d := &Dialog{client: c, done: make(chan struct{}), from: c.endpoint(network, remote.Addr())}
+	d.from.sips = uri.Scheme == "sips"
 	d.peer = peer{callID: sipmsg.GenerateTagN(24) + "@" + d.from.host, target: uri, network: network, seq: 1}
 	if err := d.name(r, uri); err != nil {
 		return nil, nil, err
 	}
 	req := d.request(sipmsg.INVITE)
 	req.SetDestination(remote.String())
+	if n, _ := networkOf(network); n.secure { // the certificate must carry the name that was called
+		req.SetDestination(addr)
+	}
 	req.AppendHeader(d.from.contact())
 	req.AppendHeader(sipmsg.NewHeader("Allow", clientAllow))
 	for name, values := range r.Headers {
@@ -180,7 +214,7 @@ func (c *Client) prepare(ctx context.Context, target string, r Request) (*Dialog
 
 // parseTarget reads the URI of who is to be called.
 func parseTarget(target string) (uri sipmsg.Uri, err error) {
-	if err := sipmsg.ParseUri(target, &uri); err != nil || uri.Scheme != "sip" || uri.User == "" || uri.Host == "" {
+	if err := sipmsg.ParseUri(target, &uri); err != nil || uri.Scheme != "sip" && uri.Scheme != "sips" || uri.User == "" || uri.Host == "" {
 		return uri, fmt.Errorf("%q is not a SIP address: write it like sip:+4930123456@127.0.0.1:5060", target)
 	}
 	return uri, nil
@@ -233,7 +267,7 @@ func (c *Client) endpoint(network string, server netip.Addr) endpoint {
 	if host.IsUnspecified() {
 		host = localAddr(server)
 	}
-	return endpoint{network, host.WithZone("").String(), int(c.local.Port())}
+	return endpoint{network: network, host: host.WithZone("").String(), port: int(c.local.Port())}
 }
 
 // resolve finds the IP address of host:port.

@@ -92,7 +92,7 @@ func (c *Client) call(ctx context.Context, d *Dialog, req *sipmsg.Request, patie
 	defer silent.Stop()
 	tx, err := c.stack.transactions.Request(ctx, req)
 	if err != nil {
-		return fmt.Errorf("send the INVITE: %w", err)
+		return orClosed(req, fmt.Errorf("send the INVITE: %w", err))
 	}
 	cancelled, asked, ended := false, false, ctx.Done()
 	for {
@@ -122,7 +122,7 @@ func (c *Client) call(ctx context.Context, d *Dialog, req *sipmsg.Request, patie
 			if errors.Is(tx.Err(), sipmsg.ErrTransactionTimeout) && d.Timing().Trying == 0 {
 				return &SilentError{req.Destination(), 64 * t1}
 			}
-			return fmt.Errorf("no answer to the INVITE: %w", tx.Err())
+			return orClosed(req, fmt.Errorf("no answer to the INVITE: %w", tx.Err()))
 		case <-ended:
 			cancelled, ended = true, nil
 		}
@@ -132,6 +132,14 @@ func (c *Client) call(ctx context.Context, d *Dialog, req *sipmsg.Request, patie
 			c.cancel(req)
 		}
 	}
+}
+
+// orClosed says so when an error means that the connection was closed.
+func orClosed(req *sipmsg.Request, err error) error {
+	if errors.Is(err, sipmsg.ErrTransactionTransport) && sipmsg.IsReliable(req.Transport()) {
+		return &ClosedError{req.Destination()}
+	}
+	return err
 }
 
 // tried notes the first provisional response.

@@ -68,6 +68,7 @@ func (d *dialog) open(s *Server, in *incoming) (ctx context.Context, id string) 
 	d.source, d.conn = in.source, in.tx.Connection()
 	d.local = addrPortOf(d.conn.LocalAddr())
 	d.from = s.endpoint(in.network(), in.source.Addr(), d.local)
+	d.from.sips = in.Recipient.Scheme == "sips"
 	to := in.To()
 	d.peer = peer{
 		callID:  in.CallID().Value(),

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	sipmsg "github.com/emiago/sipgo/sip"
@@ -117,10 +116,16 @@ func (d *dialog) requests(method sipmsg.RequestMethod, body []byte, headers ...s
 	d.peer.seq++
 	network, _ := d.peer.hop()
 	req := d.request(network, method, body, headers...)
+	ways := []*sipmsg.Request{req}
 	if network == "udp" && len(req.String()) > maxDatagram {
-		return []*sipmsg.Request{d.request("tcp", method, body, headers...), req}
+		ways = []*sipmsg.Request{d.request("tcp", method, body, headers...), req}
 	}
-	return []*sipmsg.Request{req}
+	if d.from.network != "udp" && req.Destination() != d.source.String() && d.stands() { // behind NAT its Contact leads nowhere
+		back := d.request(d.from.network, method, body, headers...)
+		back.SetDestination(d.source.String())
+		ways = append(ways, back)
+	}
+	return ways
 }
 
 // request builds a request within the dialog for one transport. The lock is held.
@@ -147,21 +152,6 @@ func (d *dialog) request(network string, method sipmsg.RequestMethod, body []byt
 		req.SetDestination(d.source.String())
 	}
 	return req
-}
-
-// connected says whether a request to addr may take the connection the call
-// came by: it still stands, and leads to the same host (RFC 5923).
-func (d *dialog) connected(addr string) bool {
-	next, err := netip.ParseAddrPort(addr)
-	if err != nil || next.Addr() != d.source.Addr() {
-		return false
-	}
-	conn, err := d.server.stack.transport.GetConnection(d.from.network, d.source.String())
-	if err != nil {
-		return false
-	}
-	_, _ = conn.TryClose() // gives the reference back, no more
-	return true
 }
 
 // bye sends a BYE until it is answered.

@@ -72,7 +72,7 @@ func (in *incoming) respond(code int, headers ...sipmsg.Header) {
 	_ = in.tx.Respond(response(in.Request, code, headers...))
 }
 
-// network is udp or tcp.
+// network is udp, tcp, tls, ws or wss.
 func (in *incoming) network() string { return sipmsg.NetworkToLower(in.Transport()) }
 
 // retryAfter tells a peer when to try again, in whole seconds (RFC 3261

@@ -12,8 +12,10 @@ import (
 
 // Options is the `sip` part of the configuration file.
 type Options struct {
-	Listen    []ListenAddress `yaml:"listen" help:"where SIP is heard: udp:// or tcp://, address and port; 127.0.0.1 hears this machine only"`
-	Advertise string          `yaml:"advertise" help:"host or host:port that peers reach, where it differs from the bound one (NAT, containers)"`
+	Listen    []ListenAddress `yaml:"listen" help:"where SIP is heard: udp://, tcp://, tls://, ws:// or wss://, address and port; 127.0.0.1 hears this machine only"`
+	TLS       TLS             `yaml:"tls" help:"what tls:// and wss:// show and ask for; the files are read again when they change"`
+	Origins   []string        `yaml:"origins" help:"web pages that may open ws:// and wss://, like https://phone.example.com; programs that are no browser need none"`
+	Advertise string          `yaml:"advertise" help:"host or host:port that peers reach, where it differs from the bound one (NAT, containers); a port here stands for that of the first listen address"`
 	Trunks    []Trunk         `yaml:"trunks" help:"who may send calls; every other source gets no answer at all"`
 
 	// NewID mints the id that names a call everywhere, at its INVITE.
@@ -29,6 +31,7 @@ func (o Options) Validate() error {
 	if !validAdvertised(o.Advertise) {
 		wrong.add("advertise", "expected a host or host:port that peers reach, like 198.51.100.7 or sip.example.com:5060, not %q", o.Advertise)
 	}
+	o.validateTLS(&wrong)
 	names, networks := map[string]int{}, map[netip.Prefix]int{}
 	for i, t := range o.Trunks {
 		key := fmt.Sprintf("trunks[%d].", i)
@@ -42,9 +45,15 @@ func (o Options) Validate() error {
 		if t.Country != "" && !phonenumbers.GetSupportedRegions()[strings.ToUpper(t.Country)] {
 			wrong.add(key+"country", "expected a country of two letters (ISO 3166), like DE, not %q", t.Country)
 		}
+		if len(t.From) == 0 && len(t.TLSName) == 0 {
+			wrong.add(key+"from", "expected the addresses or networks that the calls come from, or a tls_name")
+		}
 		for j, p := range t.From {
 			at := fmt.Sprintf("%sfrom[%d]", key, j)
 			wrong.network(at, p)
+			if len(t.TLSName) > 0 { // its certificate tells it from others at the same address
+				continue
+			}
 			if first, taken := networks[p]; taken && p.IsValid() {
 				wrong.add(at, "%s stands in trunks[%d] already; a call belongs to one trunk", p, first)
 			} else {
@@ -100,7 +109,8 @@ func (e *settingError) Setting() (key, expected string) { return e.key, e.expect
 // Trunk is a peer that may send calls, and how far it is believed.
 type Trunk struct {
 	Name    string         `yaml:"name" required:"true" help:"a short name for logs and call records"`
-	From    []netip.Prefix `yaml:"from" required:"true" help:"addresses or networks (CIDR) the calls come from"`
+	From    []netip.Prefix `yaml:"from" help:"addresses or networks (CIDR) the calls come from; with a tls_name it may be left out"`
+	TLSName []string       `yaml:"tls_name" help:"names of which the peer's certificate must carry one, like sbc.carrier.example: then calls come by tls:// or wss:// alone" example:"sbc.carrier.example"`
 	Country string         `yaml:"country" help:"two letters (ISO 3166), for numbers without a country code (default none)"`
 	Mailbox string         `yaml:"mailbox" enum:"last|first" help:"which diversion names the mailbox: the last (newest, the default) or the first (the number dialled)"`
 	Trusted *bool          `yaml:"trusted" example:"true" help:"believe P-Asserted-Identity and Remote-Party-ID"`
@@ -119,33 +129,6 @@ func (t *Trunk) Allows(addr netip.Addr) bool {
 	}
 	return false
 }
-
-// ListenAddress is a transport and the address it is bound to, written
-// udp://127.0.0.1:5060.
-type ListenAddress struct {
-	Network string // udp or tcp
-	Addr    netip.AddrPort
-}
-
-// UnmarshalText reads scheme://address:port.
-func (l *ListenAddress) UnmarshalText(b []byte) error {
-	network, host, ok := strings.Cut(string(b), "://")
-	if !ok || (network != "udp" && network != "tcp") {
-		return errors.New("expected udp://ADDRESS:PORT or tcp://ADDRESS:PORT")
-	}
-	addr, err := netip.ParseAddrPort(host)
-	if err != nil {
-		return fmt.Errorf("expected an IP address and a port after %s://, like %s://127.0.0.1:5060", network, network)
-	}
-	l.Network, l.Addr = network, addr
-	return nil
-}
-
-// MarshalText writes scheme://address:port.
-func (l ListenAddress) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
-
-// String writes scheme://address:port.
-func (l ListenAddress) String() string { return l.Network + "://" + l.Addr.String() }
 
 // DefaultOptions listens on loopback and takes calls from this machine alone.
 func DefaultOptions() Options {

@@ -7,10 +7,15 @@ import (
 )
 
 func TestOptionsValidate(t *testing.T) {
+	trunks := byte(0)
 	trunk := func(name, country string, from ...string) Trunk {
 		tr := Trunk{Name: name, Country: country}
 		for _, p := range from {
 			tr.From = append(tr.From, netip.MustParsePrefix(p))
+		}
+		if from == nil {
+			trunks++
+			tr.From = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, trunks}), 32)}
 		}
 		return tr
 	}
@@ -39,6 +44,7 @@ func TestOptionsValidate(t *testing.T) {
 		}, []string{"trunks[1].from[1]"}},
 		"an address of its net":  {func(o *Options) { o.Trunks = []Trunk{trunk("a", "", "10.0.0.5/24", "10.0.0.6/32")} }, []string{"trunks[0].from[0]"}},
 		"IPv4 dressed as IPv6":   {func(o *Options) { o.Trunks = []Trunk{trunk("a", "", "::ffff:10.0.0.0/104")} }, []string{"trunks[0].from[0]"}},
+		"no source":              {func(o *Options) { o.Trunks = []Trunk{{Name: "a"}} }, []string{"trunks[0].from"}},
 		"what could not be read": {func(o *Options) { o.Trunks = []Trunk{{Name: "a", From: make([]netip.Prefix, 2)}} }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -271,7 +271,9 @@ func TestListenErrors(t *testing.T) {
 		want string
 	}{
 		"taken":     {Options{Listen: []ListenAddress{{"udp", addr}}}, "udp://" + addr.String() + " cannot be bound"},
-		"tls":       {Options{Listen: []ListenAddress{{"tls", addr}}}, "must be udp or tcp"},
+		"tls":       {Options{Listen: []ListenAddress{{"tls", addr}}}, "needs sip.tls.certificate"},
+		"sctp":      {Options{Listen: []ListenAddress{{"sctp", addr}}}, "must be udp, tcp, tls"},
+		"no file":   {Options{TLS: TLS{Certificate: "testdata/none.pem"}}, "at least one address"},
 		"nothing":   {Options{}, "at least one address"},
 		"advertise": {Options{Advertise: "sip://x"}, "expected a host or host:port"},
 		"port":      {Options{Advertise: "x:99999"}, "1 to 65535"},

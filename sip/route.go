@@ -14,15 +14,24 @@ const userAgent = "Afterbeep"
 
 // endpoint is an address of this side, as peers reach it.
 type endpoint struct {
-	network string // udp or tcp
+	network string // udp, tcp, tls, ws or wss
 	host    string // a name or an IP address, IPv6 without brackets
 	port    int
+	sips    bool // the peer calls by sips: so must the Contact be
 }
 
 // contact is where in-dialog requests shall come (RFC 3261 section 8.1.1.8).
 func (e endpoint) contact() *sipmsg.ContactHeader {
 	h := &sipmsg.ContactHeader{Address: sipmsg.Uri{Scheme: "sip", Host: e.host, Port: e.port}}
-	if e.network != "udp" { // the default for sip: (RFC 3263 section 4.1)
+	if e.sips { // RFC 3261 section 12.1.1
+		h.Address.Scheme = "sips"
+	}
+	switch {
+	case e.network == "udp": // the default for sip: (RFC 3263 section 4.1)
+	case e.network == "ws", e.network == "wss": // RFC 7118 section 5.3 knows one name for both
+		h.Address.UriParams.Add("transport", "ws")
+	case e.network == "tls" && e.sips: // the default for sips:
+	default:
 		h.Address.UriParams.Add("transport", e.network)
 	}
 	return h
@@ -46,7 +55,7 @@ type peer struct {
 	remote  *sipmsg.ToHeader
 	target  sipmsg.Uri   // its Contact
 	routes  []sipmsg.Uri // the route set
-	network string       // udp or tcp, unless the next hop's URI names one
+	network string       // of the dialog, unless the next hop's URI names one
 	seq     uint32       // of the last request sent to it
 }
 
@@ -67,10 +76,18 @@ func (p *peer) hop() (network, addr string) {
 	return hop(next, p.network)
 }
 
+// withinTLS is how a transport is called within TLS, which sips: asks for, and
+// transport=ws in a dialog that came within it.
+var withinTLS = map[string]string{"udp": "tls", "tcp": "tls", "ws": "wss"}
+
 // hop reads a URI's transport, else the one given, and its host and port.
 func hop(u sipmsg.Uri, network string) (string, string) {
+	came := network
 	if t, ok := u.UriParams.Get("transport"); ok {
 		network = strings.ToLower(t)
+	}
+	if secure := withinTLS[network]; secure != "" && (u.Scheme == "sips" || came == secure && network == "ws") {
+		network = secure
 	}
 	port := u.Port
 	if port == 0 {

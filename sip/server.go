@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"net"
 	"net/netip"
 	"strings"
 	"sync"
@@ -43,13 +42,20 @@ var methods = []struct {
 // Server takes calls from trunks.
 type Server struct {
 	log       *slog.Logger
-	trunks    trunkSet
+	trunks    trunkSet  // known by their address
+	certified certified // and by their certificate
 	newID     func() string
 	advertise advertised
 	allow     sipmsg.Header
 
 	t1         time.Duration // RFC 3261 section 17.1.1.1
 	minSession time.Duration // the shortest session interval
+
+	certificates *certificates // nil without TLS
+	origins      []string      // web pages that may connect
+	proven       *places       // connections of all listeners
+	unproven     *places       // those whose certificate is awaited
+	secured      secured
 
 	stack   *stack
 	sockets []socket
@@ -87,13 +93,19 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 		return nil, errors.New("sip.listen: name at least one address, like udp://127.0.0.1:5060")
 	}
 	s := &Server{
-		log: log, trunks: newTrunkSet(o.Trunks), newID: o.NewID, advertise: advertise,
+		log: log, trunks: newTrunkSet(o.Trunks), certified: newCertified(o.Trunks), origins: o.Origins,
+		proven: newPlaces(maxConns, maxConnsSource), unproven: newPlaces(maxUnproven, maxUnprovenSource),
+		secured: secured{known: make(map[connID]security)}, newID: o.NewID, advertise: advertise,
 		allow: allowHeader(), t1: t1, minSession: minSession, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
 		background: newBackground(),
 	}
-	s.drops.strangers.log = log
+	s.drops.strangers.log, s.drops.unready.log = log, log
 	s.close = sync.OnceValue(s.shutDown)
-	s.stack = newStack(slog.New(newQuietHandler(log.Handler())), hooks{
+	send, err := s.openTLS(o.TLS)
+	if err != nil {
+		return nil, err
+	}
+	s.stack = newStack(slog.New(newQuietHandler(log.Handler())), send, hooks{
 		arrived: s.arrived, request: s.request, stray: s.stray,
 	})
 	for _, t := range o.Trunks { // the first look at a country's numbering plan is slow: not while a caller waits
@@ -114,43 +126,6 @@ func allowHeader() sipmsg.Header {
 		names[i] = m.name.String()
 	}
 	return sipmsg.NewHeader("Allow", strings.Join(names, ", "))
-}
-
-// bind opens one address.
-func (s *Server) bind(l ListenAddress) error {
-	switch l.Network {
-	case "udp":
-		conn, err := net.ListenUDP(family("udp", l.Addr), net.UDPAddrFromAddrPort(l.Addr))
-		if err != nil {
-			return bindError(l, err)
-		}
-		filtered := newFilterPacketConn(conn, s.trunks, &s.drops)
-		l.Addr = addrPortOf(conn.LocalAddr())
-		s.sockets = append(s.sockets, socket{l, func() error { return s.stack.transport.ServeUDP(filtered) }, filtered.Close})
-	case "tcp":
-		listener, err := net.ListenTCP(family("tcp", l.Addr), net.TCPAddrFromAddrPort(l.Addr))
-		if err != nil {
-			return bindError(l, err)
-		}
-		filtered := newFilterListener(listener, s.trunks, &s.drops)
-		l.Addr = addrPortOf(listener.Addr())
-		s.sockets = append(s.sockets, socket{l, func() error { return s.stack.transport.ServeTCP(filtered) }, filtered.Close})
-	default:
-		return fmt.Errorf("sip.listen: %s: the transport must be udp or tcp", l)
-	}
-	return nil
-}
-
-// family keeps 0.0.0.0 to IPv4; [::] takes both.
-func family(network string, addr netip.AddrPort) string {
-	if addr.Addr().Is4() {
-		return network + "4"
-	}
-	return network
-}
-
-func bindError(l ListenAddress, err error) error {
-	return fmt.Errorf("sip.listen: %s cannot be bound; is another program using it, or is the address not of this machine? %w", l, err)
 }
 
 // Addrs are the addresses really bound, in the order of Options.Listen.
@@ -245,7 +220,9 @@ type Stats struct {
 	Malformed  uint64 // datagrams that cannot be SIP and requests that are not valid
 	Panics     uint64 // in handlers and elsewhere, each of which cost one call
 	Strangers  uint64 // datagrams and connections from outside every trunk
+	Connected  int    // connections that stand
 	TooMany    uint64 // connections over a cap
+	Unready    uint64 // connections whose TLS or WebSocket handshake failed
 	Idle       uint64 // connections closed because nothing was said
 	SockErrors uint64 // of sockets, survived
 }
@@ -258,7 +235,7 @@ func (s *Server) Stats() Stats {
 		Answered: s.stats.answered.Load(), Refused: s.stats.refused.Load(), NoACK: s.stats.noACK.Load(),
 		Malformed: s.stats.malformed.Load() + s.drops.junk.Load(), Panics: s.stats.panics.Load(),
 		Strangers: s.drops.strangers.count.Load(), TooMany: s.drops.connections.Load(),
-		Idle: s.drops.idle.Load(), SockErrors: s.drops.errors.Load(),
+		Connected: s.proven.count(), Unready: s.drops.unready.count.Load(), Idle: s.drops.idle.Load(), SockErrors: s.drops.errors.Load(),
 	}
 }
 

@@ -11,16 +11,24 @@ import (
 	"time"
 )
 
+// peerProgram finds a program that a test talks to. One that is missing skips
+// the test on a laptop, and fails it in CI.
+func peerProgram(t *testing.T, name, debian string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("%s is missing: apt-get install %s", name, debian)
+		}
+		t.Skipf("%s is missing: apt-get install %s", name, debian)
+	}
+	return path
+}
+
 // sipp runs a scenario of testdata/sipp against a server.
 func sipp(t *testing.T, scenario string, to netip.AddrPort, transport string, calls int, more ...string) {
 	t.Helper()
-	path, err := exec.LookPath("sipp")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("sipp is missing: apt-get install sip-tester")
-		}
-		t.Skip("sipp is missing: apt-get install sip-tester")
-	}
+	path := peerProgram(t, "sipp", "sip-tester")
 	file, err := filepath.Abs(filepath.Join("testdata", "sipp", scenario+".xml"))
 	if err != nil {
 		t.Fatal(err)

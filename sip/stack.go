@@ -2,6 +2,7 @@ package sip
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"sync"
 	"time"
@@ -32,13 +33,14 @@ type hooks struct {
 	stray   sipmsg.UnhandledResponseHandler         // a response that belongs to no transaction
 }
 
-func newStack(log *slog.Logger, h hooks) *stack {
+// newStack makes a stack that connects to TLS servers as send says.
+func newStack(log *slog.Logger, send *tls.Config, h hooks, more ...sipmsg.TransactionLayerOption) *stack {
 	tuneSipgo()
-	transport := sipmsg.NewTransportLayer(nil, newParser(), nil, sipmsg.WithTransportLayerLogger(log))
+	transport := sipmsg.NewTransportLayer(nil, newParser(), send, sipmsg.WithTransportLayerLogger(log))
 	transport.OnMessage(h.arrived) // before the transaction layer's own hook: sipgo calls them in turn
-	transactions := sipmsg.NewTransactionLayer(transport,
+	transactions := sipmsg.NewTransactionLayer(transport, append(more,
 		sipmsg.WithTransactionLayerLogger(log),
-		sipmsg.WithTransactionLayerUnhandledResponseHandler(h.stray))
+		sipmsg.WithTransactionLayerUnhandledResponseHandler(h.stray))...)
 	transactions.OnRequest(h.request)
 	return &stack{transport, transactions}
 }

@@ -19,11 +19,15 @@ type prefixLength struct {
 	trunks map[netip.Prefix]*Trunk
 }
 
-// newTrunkSet indexes the trunks. Of two with the same prefix the first counts.
+// newTrunkSet indexes the trunks that are known by their address alone. Of two
+// with the same prefix the first counts.
 func newTrunkSet(trunks []Trunk) trunkSet {
 	var ts trunkSet
 	for i := range trunks {
 		t := &trunks[i]
+		if len(t.TLSName) > 0 {
+			continue
+		}
 		for _, p := range t.From {
 			p = unmapPrefix(p).Masked()
 			if !p.IsValid() {
