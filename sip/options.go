@@ -104,6 +104,7 @@ type Trunk struct {
 	Country string         `yaml:"country" help:"two letters (ISO 3166), for numbers without a country code (default none)"`
 	Mailbox string         `yaml:"mailbox" enum:"last|first" help:"which diversion names the mailbox: the last (newest, the default) or the first (the number dialled)"`
 	Trusted *bool          `yaml:"trusted" example:"true" help:"believe P-Asserted-Identity and Remote-Party-ID"`
+	Digest  *Digest        `yaml:"digest" example:"{user: pbx, password: \"${PBX_PASSWORD}\"}" help:"the peer must log in: user and password, also realm and algorithms"`
 }
 
 // Believes says whether the trunk's identity headers are trusted (RFC 3325).

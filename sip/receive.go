@@ -175,6 +175,12 @@ func (s *Server) dispatch(in *incoming) {
 		in.respond(r.code, r.headers...)
 		return
 	}
+	if !in.IsInvite() { // which is asked once it is known to be no copy
+		if r := s.authenticate(in); r != nil {
+			in.respond(r.code, r.headers...)
+			return
+		}
+	}
 	serve(s, in)
 }
 

@@ -54,6 +54,8 @@ type Server struct {
 	dialogs *dialogs
 	handler Handler
 
+	authority authority
+
 	calls      gate       // handlers that run
 	byes       gate       // BYEs that are due or wait for their answer
 	background background // where they wait
@@ -86,7 +88,7 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		log: log, trunks: newTrunkSet(o.Trunks), newID: o.NewID, advertise: advertise,
 		allow: allowHeader(), t1: t1, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
-		background: newBackground(),
+		background: newBackground(), authority: authority{nonces: newNonces()},
 	}
 	s.drops.strangers.log = log
 	s.close = sync.OnceValue(s.shutDown)
@@ -241,6 +243,7 @@ type Stats struct {
 	NoACK      uint64 // ended because no ACK came
 	Malformed  uint64 // datagrams that cannot be SIP and requests that are not valid
 	Panics     uint64 // in handlers and elsewhere, each of which cost one call
+	Logins     uint64 // refused: a wrong user, password or realm
 	Strangers  uint64 // datagrams and connections from outside every trunk
 	TooMany    uint64 // connections over a cap
 	Idle       uint64 // connections closed because nothing was said
@@ -254,7 +257,7 @@ func (s *Server) Stats() Stats {
 		Calls:    s.stats.calls.Load(),
 		Answered: s.stats.answered.Load(), Refused: s.stats.refused.Load(), NoACK: s.stats.noACK.Load(),
 		Malformed: s.stats.malformed.Load() + s.drops.junk.Load(), Panics: s.stats.panics.Load(),
-		Strangers: s.drops.strangers.count.Load(), TooMany: s.drops.connections.Load(),
+		Logins: s.authority.refused.Load(), Strangers: s.drops.strangers.count.Load(), TooMany: s.drops.connections.Load(),
 		Idle: s.drops.idle.Load(), SockErrors: s.drops.errors.Load(),
 	}
 }
