@@ -37,6 +37,20 @@ type Call struct {
 	dialog *dialog
 }
 
+// Sources are the networks that a call's audio may come from besides the
+// address its SDP names: those of the trunk, and the source of the INVITE. Of a
+// trunk that takes calls from everywhere that source alone counts.
+func (c *Call) Sources() []netip.Prefix {
+	source := c.Source.Addr().Unmap().WithZone("")
+	networks := []netip.Prefix{netip.PrefixFrom(source, source.BitLen())}
+	for _, p := range c.Trunk.From {
+		if p.Bits() > 0 {
+			networks = append(networks, p)
+		}
+	}
+	return networks
+}
+
 // Callee is a candidate for the mailbox that was called.
 type Callee struct {
 	User   string // the user part as it came

@@ -84,12 +84,18 @@ type testServer struct {
 // serveTest starts a server for a test. handler may be nil.
 func serveTest(t *testing.T, change func(*Server), handler Handler) *testServer {
 	t.Helper()
-	var ids atomic.Int64
-	s, err := Listen(Options{
+	return serveOptions(t, Options{
 		Listen: []ListenAddress{{"udp", netip.AddrPortFrom(loopback, 0)}, {"tcp", netip.AddrPortFrom(loopback, 0)}},
 		Trunks: []Trunk{{Name: "test", From: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/30")}, Country: "DE"}},
-		NewID:  func() string { return fmt.Sprintf("call-%d", ids.Add(1)) },
-	}, slog.New(slog.DiscardHandler))
+	}, change, handler)
+}
+
+// serveOptions is serveTest with options of the test's own.
+func serveOptions(t *testing.T, o Options, change func(*Server), handler Handler) *testServer {
+	t.Helper()
+	var ids atomic.Int64
+	o.NewID = func() string { return fmt.Sprintf("call-%d", ids.Add(1)) }
+	s, err := Listen(o, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

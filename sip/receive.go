@@ -125,13 +125,22 @@ func (s *Server) incoming(req *sipmsg.Request, tx *sipmsg.ServerTx) (*incoming, 
 	if err != nil {
 		return nil, false
 	}
-	in := &incoming{Request: req, tx: tx, source: source, trunk: s.trunks.find(source.Addr())}
+	in := &incoming{Request: req, tx: tx, source: source, trunk: s.trunkOf(req, source.Addr())}
 	if to := req.To(); to != nil {
 		in.tag, _ = parseTag(tagParam(to.Params))
 		minted, ok := tagOf(s.seed, req)
 		in.fresh = ok && minted == in.tag
 	}
 	return in, in.trunk != nil
+}
+
+// trunkOf finds the trunk of a request: that of the account it was sent to, else
+// that of its source.
+func (s *Server) trunkOf(req *sipmsg.Request, source netip.Addr) *Trunk {
+	if t := s.registrars.called(source, req.Recipient.User); t != nil {
+		return t
+	}
+	return s.trunks.find(source)
 }
 
 // forget ends an INVITE that did not become a call, before it is refused.

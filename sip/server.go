@@ -54,7 +54,11 @@ type Server struct {
 	dialogs *dialogs
 	handler Handler
 
-	authority authority
+	authority  authority
+	accounts   accounts
+	registrars *registrars
+	dns        resolver
+	pace       pace
 
 	calls      gate       // handlers that run
 	byes       gate       // BYEs that are due or wait for their answer
@@ -71,8 +75,9 @@ type Server struct {
 // socket is one bound address.
 type socket struct {
 	ListenAddress
-	serve func() error
-	close func() error
+	packets net.PacketConn // of UDP, else nil
+	serve   func() error
+	close   func() error
 }
 
 // Listen binds every address of o and answers nothing yet: Serve does. Port 0
@@ -89,7 +94,10 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 		log: log, trunks: newTrunkSet(o.Trunks), newID: o.NewID, advertise: advertise,
 		allow: allowHeader(), t1: t1, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
 		background: newBackground(), authority: authority{nonces: newNonces()},
+		registrars: &registrars{}, dns: net.DefaultResolver, pace: defaultPace,
 	}
+	s.trunks.registrars = s.registrars
+	s.accounts = newAccounts(s, o)
 	s.drops.strangers.log = log
 	s.close = sync.OnceValue(s.shutDown)
 	s.stack = newStack(slog.New(newQuietHandler(log.Handler())), hooks{
@@ -125,7 +133,8 @@ func (s *Server) bind(l ListenAddress) error {
 		}
 		filtered := newFilterPacketConn(conn, s.trunks, &s.drops)
 		l.Addr = addrPortOf(conn.LocalAddr())
-		s.sockets = append(s.sockets, socket{l, func() error { return s.stack.transport.ServeUDP(filtered) }, filtered.Close})
+		s.stack.hear(filtered)
+		s.sockets = append(s.sockets, socket{l, filtered, func() error { return s.stack.transport.ServeUDP(filtered) }, filtered.Close})
 	case "tcp":
 		listener, err := net.ListenTCP(family("tcp", l.Addr), net.TCPAddrFromAddrPort(l.Addr))
 		if err != nil {
@@ -133,7 +142,7 @@ func (s *Server) bind(l ListenAddress) error {
 		}
 		filtered := newFilterListener(listener, s.trunks, &s.drops)
 		l.Addr = addrPortOf(listener.Addr())
-		s.sockets = append(s.sockets, socket{l, func() error { return s.stack.transport.ServeTCP(filtered) }, filtered.Close})
+		s.sockets = append(s.sockets, socket{l, nil, func() error { return s.stack.transport.ServeTCP(filtered) }, filtered.Close})
 	default:
 		return fmt.Errorf("sip.listen: %s: the transport must be udp or tcp", l)
 	}
@@ -177,6 +186,7 @@ func (s *Server) Serve(ctx context.Context, h Handler) error {
 			ended <- errors.Join(fmt.Errorf("sip.listen: %s is not heard any more", l), err)
 		})
 	}
+	s.accounts.start()
 	s.starting.Unlock()
 	var err error
 	select {
@@ -190,8 +200,12 @@ func (s *Server) Serve(ctx context.Context, h Handler) error {
 }
 
 // Drain refuses new calls from now on: INVITE and OPTIONS get 503 with
-// Retry-After, so that peers go elsewhere. Calls in progress go on.
-func (s *Server) Drain() { s.calls.shut() }
+// Retry-After, so that peers go elsewhere, and accounts unregister. Calls in
+// progress go on.
+func (s *Server) Drain() {
+	s.calls.shut()
+	s.accounts.stop()
+}
 
 // Wait returns when no call is active, or with the cause of ctx.
 func (s *Server) Wait(ctx context.Context) error { return s.calls.wait(ctx) }
@@ -213,6 +227,7 @@ func (s *Server) shutDown() error {
 		d.shutDown()
 	}
 	_ = waitFor(&s.byes, byeGrace) // a peer that does not answer ends the call by itself
+	s.accounts.wait()
 	s.background.stop()
 	for _, d := range s.dialogs.live() {
 		d.abandon()

@@ -98,7 +98,7 @@ func (p *Path) take(ctx context.Context, c *sip.Call, r *record) Outcome {
 	}
 	r.Mailbox, r.Reason, r.Header = mailbox.Number, callee.Reason, callee.Header
 
-	leg, err := p.Engine.Open(c.Offer, c.Trunk.From)
+	leg, err := p.Engine.Open(c.Offer, c.Sources())
 	if err != nil {
 		return p.refuseOffer(c, err)
 	}
