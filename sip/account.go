@@ -26,13 +26,14 @@ type Account struct {
 	Password  string        `yaml:"password" secret:"true" help:"the extension's password" example:"${PBX_PASSWORD}"`
 	Login     string        `yaml:"login" help:"the name to log in with, where the PBX has one beside the extension (authentication id)"`
 	Domain    string        `yaml:"domain" help:"the PBX's SIP domain, where it is not the registrar's name"`
-	Name      string        `yaml:"name" help:"of the trunk that its calls belong to: one of trunks, whose settings count then, or a new one (default the registrar's name)" example:"pbx"`
+	Name      string        `yaml:"name" help:"of the trunk that its calls belong to: one of trunks, whose settings count then, or a new one (default the registrar's name)"`
 	Country   string        `yaml:"country" help:"two letters (ISO 3166), for numbers without a country code (default none)"`
 	Expires   time.Duration `yaml:"expires" least:"10s" help:"how long the PBX is asked to keep the registration, which is renewed before (default 2m)" example:"2m"`
 }
 
-// name is what logs, metrics and call records call the account and its trunk.
-func (a *Account) name() string {
+// TrunkName is what logs, metrics and call records call the account and its
+// trunk.
+func (a *Account) TrunkName() string {
 	if a.Name != "" || len(a.Registrar) == 0 {
 		return a.Name
 	}
@@ -46,7 +47,7 @@ func (a *Account) expires() time.Duration { return cmp.Or(a.Expires, accountExpi
 // or a new one. Who comes by a registration was sent by the PBX, which cannot
 // log in.
 func (a *Account) trunk(trunks []Trunk) *Trunk {
-	t := Trunk{Name: a.name()}
+	t := Trunk{Name: a.TrunkName()}
 	for i := range trunks {
 		if trunks[i].Name == t.Name {
 			t = trunks[i]
@@ -71,10 +72,10 @@ func (o Options) validateAccounts(wrong *mistakes) {
 		if a.Country != "" && !phonenumbers.GetSupportedRegions()[strings.ToUpper(a.Country)] {
 			wrong.add(key+"country", "expected a country of two letters (ISO 3166), like DE, not %q", a.Country)
 		}
-		if first, taken := names[a.name()]; taken && a.name() != "" {
-			wrong.add(key+"name", "accounts[%d] is called %s already; give each a name", first, a.name())
+		if first, taken := names[a.TrunkName()]; taken && a.TrunkName() != "" {
+			wrong.add(key+"name", "accounts[%d] is called %s already; give each a name", first, a.TrunkName())
 		} else {
-			names[a.name()] = i
+			names[a.TrunkName()] = i
 		}
 		for j, r := range a.Registrar {
 			if r.Network == "udp" && !o.listensOn("udp") {

@@ -80,7 +80,7 @@ func (p *pbx) start() {
 		p.t.Fatal(err)
 	}
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", p.addr.String()); err == nil { //nolint:noctx // loopback
+		if conn, err := net.Dial("tcp", p.addr.String()); err == nil {
 			_ = conn.Close()
 			return
 		}

@@ -71,7 +71,7 @@ type binding struct {
 func newRegistration(s *Server, a Account, trunk *Trunk) *registration {
 	return &registration{
 		account: a, trunk: trunk, server: s, callID: sipmsg.GenerateTagN(24), fromTag: sipmsg.GenerateTagN(12),
-		status: AccountStatus{Name: a.name()},
+		status: AccountStatus{Name: a.TrunkName()},
 	}
 }
 
@@ -126,7 +126,7 @@ func (r *registration) registered(ctx context.Context, b *binding) time.Duration
 	r.at, r.failed = b, 0
 	r.note(AccountStatus{Registrar: b.target.addr.String(), Until: time.Now().Add(b.granted)})
 	if news {
-		r.server.log.Info("registered with the PBX", "account", r.account.name(),
+		r.server.log.Info("registered with the PBX", "account", r.account.TrunkName(),
 			"registrar", b.target.addr.String(), "expires_s", int(b.granted.Seconds()))
 	}
 	early := 0.7 + 0.2*rand.Float64() //nolint:gosec // so that a fleet does not renew in step
@@ -147,7 +147,7 @@ func (r *registration) unregistered(err error) time.Duration {
 	r.note(AccountStatus{Registrar: before.Registrar, Until: before.Until, Err: err})
 	if before.Err == nil || before.Err.Error() != err.Error() {
 		r.server.log.Warn("not registered with the PBX: no call comes by this account once its registration runs out",
-			"account", r.account.name(), "error", err, "retry_s", int(wait.Seconds()))
+			"account", r.account.TrunkName(), "error", err, "retry_s", int(wait.Seconds()))
 	}
 	return wait
 }
@@ -217,8 +217,8 @@ func (r *registration) leave(ctx context.Context) {
 	_, err := r.register(ctx, r.at.target, wish{})
 	if r.note(AccountStatus{}); err != nil {
 		r.server.log.Warn("the PBX was not told that no more calls are taken; it may send them until the registration runs out",
-			"account", r.account.name(), "error", err)
+			"account", r.account.TrunkName(), "error", err)
 		return
 	}
-	r.server.log.Info("no more calls by this account", slog.String("account", r.account.name()))
+	r.server.log.Info("no more calls by this account", slog.String("account", r.account.TrunkName()))
 }

@@ -56,7 +56,7 @@ type Server struct {
 
 	authority  authority
 	accounts   accounts
-	registrars *registrars
+	registrars registrars
 	dns        resolver
 	pace       pace
 
@@ -94,9 +94,9 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 		log: log, trunks: newTrunkSet(o.Trunks), newID: o.NewID, advertise: advertise,
 		allow: allowHeader(), t1: t1, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
 		background: newBackground(), authority: authority{nonces: newNonces()},
-		registrars: &registrars{}, dns: net.DefaultResolver, pace: defaultPace,
+		dns: net.DefaultResolver, pace: defaultPace,
 	}
-	s.trunks.registrars = s.registrars
+	s.trunks.registrars = &s.registrars
 	s.accounts = newAccounts(s, o)
 	s.drops.strangers.log = log
 	s.close = sync.OnceValue(s.shutDown)
