@@ -119,6 +119,7 @@ func Parse(path string, text []byte, getenv func(string) (string, bool)) (*Confi
 	}
 	if d.document(text, &c) {
 		c.fill(dir)
+		d.openToAccounts(&c)
 		c.Store.Fleet = d.at["store.redis"] != position{}
 		d.check(&c)
 	}
@@ -136,6 +137,21 @@ func (c *Config) fill(dir string) {
 			c.Mailboxes[i].Deliver = delivery.Chain{{Channel: Inbox}}
 		}
 		c.Mailboxes[i].Keep = c.Mailboxes[i].Retention.over(c.Retention)
+	}
+}
+
+// openToAccounts lets an account be all that a file must name: where the file
+// does not say where to listen, calls and their audio may come from outside.
+func (d *decoder) openToAccounts(c *Config) {
+	given := func(key string) bool { return d.at[key] != position{} }
+	if len(c.SIP.Accounts) == 0 || len(c.SIP.Listen) == 0 {
+		return
+	}
+	if !given("sip.listen") && !given("sip.trunks") {
+		c.SIP.Listen = c.SIP.ListenForAccounts()
+	}
+	if !given("media.address") && !given("media.advertise") {
+		c.Media.Address = c.SIP.Listen[0].Addr.Addr()
 	}
 }
 

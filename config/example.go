@@ -74,6 +74,9 @@ func (w *writer) field(depth int, f field) {
 	case isPart(v.Type()):
 		w.line(depth, "%s:", f.name)
 		w.fields(depth+1, v)
+	case v.Kind() == reflect.Slice && isPart(elem) && v.Len() == 0:
+		w.line(depth, "# %s:", f.name)
+		w.absent(depth, elem)
 	case v.Kind() == reflect.Slice && isPart(elem):
 		w.line(depth, "%s:", f.name)
 		for i := range v.Len() {
@@ -95,6 +98,15 @@ func (w *writer) item(depth int, v reflect.Value) {
 	w.line(depth, "-")
 	w.Truncate(w.Len() - len("-\n") - len(dash))
 	w.WriteString(dash + "- " + strings.TrimLeft(text, " "))
+}
+
+// absent writes an element that a list could have, commented out.
+func (w *writer) absent(depth int, elem reflect.Type) {
+	lead := "#   - "
+	for _, f := range fieldsOf(reflect.New(elem).Elem()) {
+		w.line(depth, "%s%s: %s  # %s", lead, f.name, sample(f), f.help)
+		lead = "#     "
+	}
 }
 
 // channels writes each type of the table, commented out: its settings have

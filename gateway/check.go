@@ -59,7 +59,7 @@ type checker struct {
 func check(ctx context.Context, out io.Writer, cfg *config.Config) error {
 	c := &checker{cfg: cfg}
 	for _, part := range []func(context.Context){
-		c.file, c.gateway, c.listeners, c.tls, c.reach, c.media, c.store, c.redis, c.records, c.contacts, c.channels,
+		c.file, c.gateway, c.listeners, c.tls, c.reach, c.accounts, c.media, c.store, c.redis, c.records, c.contacts, c.channels,
 	} {
 		part(ctx)
 	}
@@ -83,7 +83,7 @@ func (c *checker) say(mark, what, format string, args ...any) {
 func (c *checker) file(context.Context) {
 	c.say(markOK, "file", "%s, %s, %s", count(len(c.cfg.SIP.Trunks), "trunk", "trunks"),
 		count(len(c.cfg.Mailboxes), "mailbox", "mailboxes"), count(len(c.cfg.Channels), "channel", "channels"))
-	if len(c.cfg.SIP.Trunks) == 0 {
+	if len(c.cfg.SIP.Trunks)+len(c.cfg.SIP.Accounts) == 0 {
 		c.say(markWarn, "sip.trunks", "there is none: no call will be answered")
 	}
 	if len(c.cfg.Mailboxes) == 0 {
@@ -91,7 +91,10 @@ func (c *checker) file(context.Context) {
 	}
 	for _, t := range c.cfg.SIP.Trunks {
 		for _, p := range t.From {
-			if p.Bits() == 0 && len(t.TLSName) == 0 {
+			switch {
+			case p.Bits() == 0 && t.Digest != nil:
+				c.say(markWarn, "trunk "+t.Name, "%s lets the whole Internet guess its password; name the PBX's own addresses where they do not change", p)
+			case p.Bits() == 0 && len(t.TLSName) == 0:
 				c.say(markWarn, "trunk "+t.Name, "%s lets the whole Internet send calls; name the PBX's own addresses", p)
 			}
 		}

@@ -86,7 +86,7 @@ func (g *gateway) openDelivery() error {
 }
 
 func (g *gateway) openCalls(ctx context.Context) error {
-	engine, err := media.NewEngine(g.cfg.Media, g.log)
+	engine, err := media.NewEngine(g.mediaOptions(ctx), g.log)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (g *gateway) ready(ctx context.Context) error {
 	if g.draining.Load() {
 		return errDraining
 	}
-	return g.store.Ready(ctx)
+	return errors.Join(g.store.Ready(ctx), g.reachable())
 }
 
 // run takes calls until ctx ends; then it drains: no new calls, those in

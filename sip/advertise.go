@@ -41,6 +41,9 @@ func parseAdvertised(s string) (advertised, error) {
 
 // endpoint is how a peer reaches the socket bound to an address.
 func (s *Server) endpoint(network string, peer netip.Addr, bound netip.AddrPort) endpoint {
+	if seen, ok := s.registrars.seenAs(sight{network, peer, bound.Port()}); ok {
+		return seen // never where the file says what to advertise
+	}
 	e := endpoint{network: network, host: bound.Addr().WithZone("").String(), port: int(bound.Port())}
 	if bound.Addr().IsUnspecified() && s.advertise.host == "" {
 		e.host = localAddr(peer).String()

@@ -50,10 +50,19 @@ func callees(req *sipmsg.Request, t *Trunk) []Callee {
 			list = addCallee(list, p, source.header, t.Country)
 		}
 	}
+	slices.SortStableFunc(list, func(a, b Callee) int { return cmp.Compare(a.pilot(t), b.pilot(t)) })
 	for i := range list {
 		list[i].Reason = cmp.Or(list[i].Reason, why)
 	}
 	return list
+}
+
+// pilot is 1 for the extension of an account itself, which is asked last, else 0.
+func (c Callee) pilot(t *Trunk) int {
+	if t.pilot != "" && c.User == t.pilot {
+		return 1
+	}
+	return 0
 }
 
 // addCallee appends a party unless it names nobody or stands there already.

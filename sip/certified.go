@@ -116,10 +116,15 @@ func (s *secured) find(id connID) security {
 	return s.known[id]
 }
 
-// trunkOf is the trunk a message belongs to, nil for a stranger.
-func (s *Server) trunkOf(network string, source netip.AddrPort) *Trunk {
+// trunkOf is the trunk that a request to a user belongs to: that of its
+// connection, within TLS; that of the account it was sent to; or that of its
+// source. nil for a stranger.
+func (s *Server) trunkOf(network string, source netip.AddrPort, user string) *Trunk {
 	if n, ok := networkOf(network); ok && n.secure {
 		return s.secured.find(connID{network, source}).trunk
+	}
+	if t := s.registrars.called(source.Addr(), user); t != nil {
+		return t
 	}
 	return s.trunks.find(source.Addr())
 }

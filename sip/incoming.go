@@ -24,6 +24,7 @@ var phrases = map[int]string{
 	200: "OK",
 	302: "Moved Temporarily",
 	400: "Bad Request",
+	401: "Unauthorized",
 	403: "Forbidden",
 	404: "Not Found",
 	405: "Method Not Allowed",

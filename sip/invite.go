@@ -40,6 +40,9 @@ func (s *Server) invite(in *incoming) {
 
 // startCall hands the call to the handler, or says why not.
 func (s *Server) startCall(d *dialog, in *incoming) *rejection {
+	if r := s.authenticate(in); r != nil { // not before: a copy of an INVITE that was let in is none too many
+		return r
+	}
 	offer, err := sdpOf(in.Request)
 	if err != nil {
 		return &rejection{415, acceptHeaders}

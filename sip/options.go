@@ -18,6 +18,8 @@ type Options struct {
 	Advertise string          `yaml:"advertise" help:"host or host:port that peers reach, where it differs from the bound one (NAT, containers); a port here stands for that of the first listen address"`
 	Trunks    []Trunk         `yaml:"trunks" help:"who may send calls; every other source gets no answer at all"`
 
+	Accounts []Account `yaml:"accounts" help:"extensions of a PBX under which the gateway registers like a phone: forward unanswered calls there"`
+
 	// NewID mints the id that names a call everywhere, at its INVITE.
 	NewID func() string `yaml:"-"`
 }
@@ -61,6 +63,7 @@ func (o Options) Validate() error {
 			}
 		}
 	}
+	o.validateAccounts(&wrong)
 	return errors.Join(wrong...)
 }
 
@@ -114,6 +117,9 @@ type Trunk struct {
 	Country string         `yaml:"country" help:"two letters (ISO 3166), for numbers without a country code (default none)"`
 	Mailbox string         `yaml:"mailbox" enum:"last|first" help:"which diversion names the mailbox: the last (newest, the default) or the first (the number dialled)"`
 	Trusted *bool          `yaml:"trusted" example:"true" help:"believe P-Asserted-Identity and Remote-Party-ID"`
+	Digest  *Digest        `yaml:"digest" example:"{user: pbx, password: \"${PBX_PASSWORD}\"}" help:"the peer must log in: user and password, also realm and algorithms"`
+
+	pilot string // the extension of the account whose trunk it is; it is nobody's mailbox while another may be
 }
 
 // Believes says whether the trunk's identity headers are trusted (RFC 3325).

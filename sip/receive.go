@@ -126,7 +126,7 @@ func (s *Server) incoming(req *sipmsg.Request, tx *sipmsg.ServerTx) (*incoming, 
 	if err != nil {
 		return nil, false
 	}
-	in := &incoming{Request: req, tx: tx, source: source, trunk: s.trunkOf(sipmsg.NetworkToLower(req.Transport()), source)}
+	in := &incoming{Request: req, tx: tx, source: source, trunk: s.trunkOf(sipmsg.NetworkToLower(req.Transport()), source, req.Recipient.User)}
 	if to := req.To(); to != nil {
 		in.tag, _ = parseTag(tagParam(to.Params))
 		minted, ok := tagOf(s.seed, req)
@@ -179,6 +179,12 @@ func (s *Server) dispatch(in *incoming) {
 		}
 		in.respond(r.code, r.headers...)
 		return
+	}
+	if !in.IsInvite() { // which is asked once it is known to be no copy
+		if r := s.authenticate(in); r != nil {
+			in.respond(r.code, r.headers...)
+			return
+		}
 	}
 	serve(s, in)
 }

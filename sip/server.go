@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
 	"sync"
@@ -63,6 +64,12 @@ type Server struct {
 	dialogs *dialogs
 	handler Handler
 
+	authority  authority
+	accounts   accounts
+	registrars registrars
+	dns        resolver
+	pace       pace
+
 	calls      gate       // handlers that run
 	byes       gate       // BYEs that are due or wait for their answer
 	background background // where they wait
@@ -78,8 +85,9 @@ type Server struct {
 // socket is one bound address.
 type socket struct {
 	ListenAddress
-	serve func() error
-	close func() error
+	packets net.PacketConn // of UDP, else nil
+	serve   func() error
+	close   func() error
 }
 
 // Listen binds every address of o and answers nothing yet: Serve does. Port 0
@@ -97,8 +105,11 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 		proven: newPlaces(maxConns, maxConnsSource), unproven: newPlaces(maxUnproven, maxUnprovenSource),
 		secured: secured{known: make(map[connID]security)}, newID: o.NewID, advertise: advertise,
 		allow: allowHeader(), t1: t1, minSession: minSession, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
-		background: newBackground(),
+		background: newBackground(), authority: authority{nonces: newNonces()},
+		dns: net.DefaultResolver, pace: defaultPace,
 	}
+	s.trunks.registrars = &s.registrars
+	s.accounts = newAccounts(s, o)
 	s.drops.strangers.log, s.drops.unready.log = log, log
 	s.close = sync.OnceValue(s.shutDown)
 	send, err := s.openTLS(o.TLS)
@@ -153,6 +164,7 @@ func (s *Server) Serve(ctx context.Context, h Handler) error {
 			ended <- errors.Join(fmt.Errorf("sip.listen: %s is not heard any more", l), err)
 		})
 	}
+	s.accounts.start()
 	s.starting.Unlock()
 	var err error
 	select {
@@ -166,8 +178,12 @@ func (s *Server) Serve(ctx context.Context, h Handler) error {
 }
 
 // Drain refuses new calls from now on: INVITE and OPTIONS get 503 with
-// Retry-After, so that peers go elsewhere. Calls in progress go on.
-func (s *Server) Drain() { s.calls.shut() }
+// Retry-After, so that peers go elsewhere, and accounts unregister. Calls in
+// progress go on.
+func (s *Server) Drain() {
+	s.calls.shut()
+	s.accounts.stop()
+}
 
 // Wait returns when no call is active, or with the cause of ctx.
 func (s *Server) Wait(ctx context.Context) error { return s.calls.wait(ctx) }
@@ -189,6 +205,7 @@ func (s *Server) shutDown() error {
 		d.shutDown()
 	}
 	_ = waitFor(&s.byes, byeGrace) // a peer that does not answer ends the call by itself
+	s.accounts.wait()
 	s.background.stop()
 	for _, d := range s.dialogs.live() {
 		d.abandon()
@@ -219,6 +236,7 @@ type Stats struct {
 	NoACK      uint64 // ended because no ACK came
 	Malformed  uint64 // datagrams that cannot be SIP and requests that are not valid
 	Panics     uint64 // in handlers and elsewhere, each of which cost one call
+	Logins     uint64 // refused: a wrong user, password or realm
 	Strangers  uint64 // datagrams and connections from outside every trunk
 	Connected  int    // connections that stand
 	TooMany    uint64 // connections over a cap
@@ -234,7 +252,7 @@ func (s *Server) Stats() Stats {
 		Calls:    s.stats.calls.Load(),
 		Answered: s.stats.answered.Load(), Refused: s.stats.refused.Load(), NoACK: s.stats.noACK.Load(),
 		Malformed: s.stats.malformed.Load() + s.drops.junk.Load(), Panics: s.stats.panics.Load(),
-		Strangers: s.drops.strangers.count.Load(), TooMany: s.drops.connections.Load(),
+		Logins: s.authority.refused.Load(), Strangers: s.drops.strangers.count.Load(), TooMany: s.drops.connections.Load(),
 		Connected: s.proven.count(), Unready: s.drops.unready.count.Load(), Idle: s.drops.idle.Load(), SockErrors: s.drops.errors.Load(),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -43,6 +44,13 @@ func newStack(log *slog.Logger, send *tls.Config, h hooks, more ...sipmsg.Transa
 		sipmsg.WithTransactionLayerUnhandledResponseHandler(h.stray))...)
 	transactions.OnRequest(h.request)
 	return &stack{transport, transactions}
+}
+
+// hear makes a UDP socket known before ServeUDP runs: what is sent from it may
+// be sooner, and sipgo would try to bind it again.
+func (s *stack) hear(conn net.PacketConn) {
+	at := conn.LocalAddr().String()
+	s.transport.Pool("udp").Add(at, &sipmsg.UDPConnection{PacketConn: conn, PacketAddr: at, Listener: true})
 }
 
 // exchange sends a request and waits for its final response.

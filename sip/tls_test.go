@@ -23,8 +23,8 @@ import (
 	"time"
 )
 
-// authority is a CA that signs the certificates of a test.
-type authority struct {
+// issuer is a CA that signs the certificates of a test.
+type issuer struct {
 	t    *testing.T
 	dir  string
 	cert *x509.Certificate
@@ -32,9 +32,9 @@ type authority struct {
 	file string // its certificate
 }
 
-func newAuthority(t *testing.T) *authority {
+func newAuthority(t *testing.T) *issuer {
 	t.Helper()
-	a := &authority{t: t, dir: t.TempDir()}
+	a := &issuer{t: t, dir: t.TempDir()}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "a CA"}, IsCA: true, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(365 * 24 * time.Hour), KeyUsage: x509.KeyUsageCertSign,
@@ -73,7 +73,7 @@ type pair struct{ certificate, key string }
 
 // issue signs a certificate for servers, as public CAs do; change makes it
 // another.
-func (a *authority) issue(name string, change func(*x509.Certificate)) pair {
+func (a *issuer) issue(name string, change func(*x509.Certificate)) pair {
 	a.t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour),
@@ -98,7 +98,7 @@ func (a *authority) issue(name string, change func(*x509.Certificate)) pair {
 }
 
 // gateway issues what the server of a test shows.
-func (a *authority) gateway() pair {
+func (a *issuer) gateway() pair {
 	return a.issue("gw.example", func(c *x509.Certificate) {
 		c.DNSNames = append(c.DNSNames, "localhost")
 		c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
@@ -108,7 +108,7 @@ func (a *authority) gateway() pair {
 // securely are the options of a server on all networks but UDP. Its trunks are
 // pbx at 127.0.0.1, sbc by the name sbc.example from anywhere, and near by a
 // name from 127.0.0.2.
-func (a *authority) securely() Options {
+func (a *issuer) securely() Options {
 	free := netip.AddrPortFrom(loopback, 0)
 	own := a.gateway()
 	return Options{
@@ -123,7 +123,7 @@ func (a *authority) securely() Options {
 }
 
 // dialTLS connects from an address and shakes hands; own may be empty.
-func (a *authority) dialTLS(ts *testServer, network, from string, own pair) (*tls.Conn, error) {
+func (a *issuer) dialTLS(ts *testServer, network, from string, own pair) (*tls.Conn, error) {
 	a.t.Helper()
 	roots := x509.NewCertPool()
 	roots.AddCert(a.cert)
@@ -217,12 +217,12 @@ func TestTrunkByCertificate(t *testing.T) {
 			if err != nil || got != "SIP/2.0 200 OK" {
 				t.Fatalf("it was told %q: %v", got, err)
 			}
-			trunk := ts.trunkOf("tls", addrPortOf(conn.LocalAddr()))
+			trunk := ts.trunkOf("tls", addrPortOf(conn.LocalAddr()), "")
 			if trunk == nil || trunk.Name != tt.trunk {
 				t.Errorf("it is %+v, want %s", trunk, tt.trunk)
 			}
 			_ = conn.Close()
-			settle(t, func() bool { return ts.trunkOf("tls", addrPortOf(conn.LocalAddr())) == nil })
+			settle(t, func() bool { return ts.trunkOf("tls", addrPortOf(conn.LocalAddr()), "") == nil })
 			if ts.proven.count()+ts.unproven.count() != 0 {
 				t.Errorf("%d and %d places are taken", ts.proven.count(), ts.unproven.count())
 			}

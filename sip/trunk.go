@@ -9,7 +9,8 @@ import (
 // trunkSet finds the trunk of a source address: one map look-up for each
 // length of prefix that is configured, however many prefixes there are.
 type trunkSet struct {
-	lengths []prefixLength // the longest first: the most specific prefix wins
+	lengths    []prefixLength // the longest first: the most specific prefix wins
+	registrars *registrars    // of the accounts; nil for none
 }
 
 // prefixLength holds the prefixes of one length in one address family.
@@ -55,7 +56,8 @@ func (ts *trunkSet) length(p netip.Prefix) map[netip.Prefix]*Trunk {
 	return trunks
 }
 
-// find returns the trunk an address belongs to, nil for a stranger.
+// find returns the trunk an address belongs to, that of an account where no
+// other has it; nil for a stranger.
 func (ts trunkSet) find(addr netip.Addr) *Trunk {
 	addr = addr.Unmap()
 	for _, l := range ts.lengths {
@@ -70,7 +72,7 @@ func (ts trunkSet) find(addr netip.Addr) *Trunk {
 			return t
 		}
 	}
-	return nil
+	return ts.registrars.find(addr)
 }
 
 // unmapPrefix turns ::ffff:192.0.2.0/120 into 192.0.2.0/24.

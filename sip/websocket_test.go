@@ -37,7 +37,7 @@ func dialWS(t *testing.T, ts *testServer, change func(*ws.Dialer)) (net.Conn, er
 	return conn, conn.SetDeadline(time.Now().Add(patience))
 }
 
-func (a *authority) webServer() *testServer {
+func (a *issuer) webServer() *testServer {
 	a.t.Helper()
 	o := a.securely()
 	o.Origins = []string{"https://other.example.com", origin}
@@ -177,7 +177,7 @@ func TestSecureWebSocket(t *testing.T) {
 		if message, _, err := wsutil.ReadServerData(conn); err != nil || !bytes.HasPrefix(message, []byte("SIP/2.0 200 OK\r\n")) {
 			t.Errorf("%s: %q, %v", name, message, err)
 		}
-		if trunk := ts.trunkOf("wss", addrPortOf(conn.LocalAddr())); trunk == nil || trunk.Name != "sbc" {
+		if trunk := ts.trunkOf("wss", addrPortOf(conn.LocalAddr()), ""); trunk == nil || trunk.Name != "sbc" {
 			t.Errorf("%s: it is %+v", name, trunk)
 		}
 	}

@@ -60,12 +60,14 @@ const (
 	buildInfo        = "afterbeep_build_info"
 
 	// Those for ReadFunc.
-	Strangers   = "afterbeep_strangers_dropped_total"
-	HeldUp      = "afterbeep_notes_held_up"
-	ActiveCalls = "afterbeep_calls_active"
-	QueueDepth  = "afterbeep_queue_jobs" // by state
-	StoreFree   = "afterbeep_store_free_bytes"
-	StoreFailed = "afterbeep_store_failed"
+	Strangers     = "afterbeep_strangers_dropped_total"
+	LoginsRefused = "afterbeep_logins_refused_total"
+	AccountUp     = "afterbeep_account_registered" // by account
+	HeldUp        = "afterbeep_notes_held_up"
+	ActiveCalls   = "afterbeep_calls_active"
+	QueueDepth    = "afterbeep_queue_jobs" // by state
+	StoreFree     = "afterbeep_store_free_bytes"
+	StoreFailed   = "afterbeep_store_failed"
 
 	// Those for ReadFunc where many machines share the work.
 	SharedUp          = "afterbeep_shared_up"
@@ -110,6 +112,8 @@ func readMetrics() []Metric {
 	return []Metric{
 		{buildInfo, Gauge, "1, with the version that runs.", []string{"version"}, nil},
 		{Strangers, Counter, "SIP datagrams and connections dropped because no trunk sends from their address.", nil, nil},
+		{LoginsRefused, Counter, "SIP logins refused because of a wrong user, password or realm.", nil, nil},
+		{AccountUp, Gauge, "1 while a PBX sends calls by this account, 0 while it does not.", []string{"account"}, nil},
 		{ActiveCalls, Gauge, "Calls in progress.", nil, nil},
 		{HeldUp, Gauge, "Recordings that could not be made into notes yet, and are tried again.", nil, nil},
 		{QueueDepth, Gauge, "Jobs in the queue, by state.", []string{"state"}, nil},

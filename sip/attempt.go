@@ -1,0 +1,250 @@
+package sip
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/icholy/digest"
+
+	sipmsg "github.com/emiago/sipgo/sip"
+)
+
+// attempt is a series of REGISTERs until one registrar has said yes or no.
+type attempt struct {
+	*registration
+	target    target
+	wish      wish
+	socket    *socket           // by which UDP leaves
+	local     endpoint          // of the Via
+	contact   endpoint          // where calls shall come
+	old       endpoint          // where they came before; zero for nowhere
+	challenge *digest.Challenge // that is to be answered; nil for none
+	reply     string            // the header that answers it
+}
+
+// face finds out how this machine and the registrar reach each other.
+func (a *attempt) face() error {
+	s, peer := a.server, a.target.addr.Addr()
+	a.local = endpoint{network: a.target.registrar.Network, host: localAddr(peer).WithZone("").String()}
+	a.contact = a.local // over TCP its port is known when the connection is
+	if a.local.network == "udp" {
+		if a.socket = s.facing(peer); a.socket == nil {
+			return errFacing
+		}
+		a.local.port = int(a.socket.Addr.Port())
+		a.contact = s.endpoint("udp", peer, a.socket.Addr)
+	} else if s.advertise != (advertised{}) {
+		a.contact = s.endpoint(a.local.network, peer, netip.AddrPort{})
+	}
+	if a.at != nil && a.at.target == a.target {
+		if a.old = a.at.contact; a.local.network != "udp" {
+			a.contact = a.old
+		}
+	}
+	return nil
+}
+
+// facing is the first UDP socket from which an address can be reached; nil for
+// none.
+func (s *Server) facing(peer netip.Addr) *socket {
+	for i := range s.sockets {
+		at := s.sockets[i].Addr.Addr()
+		switch {
+		case s.sockets[i].Network != "udp":
+		case at.IsUnspecified() && (at.Is6() || peer.Is4()),
+			at.Is4() == peer.Is4() && at.IsLoopback() == peer.IsLoopback():
+			return &s.sockets[i]
+		}
+	}
+	return nil
+}
+
+// ask sends one REGISTER and takes the answer; again says that it asks for
+// another.
+func (a *attempt) ask(ctx context.Context) (again bool, err error) {
+	req, err := a.request()
+	if err != nil {
+		return false, err
+	}
+	patient, cancel := context.WithTimeoutCause(ctx, a.server.pace.answer, errSilent)
+	defer cancel()
+	res, err := a.server.stack.exchange(patient, req)
+	switch {
+	case errors.Is(err, errSilent), errors.Is(err, context.Canceled):
+		return false, err
+	case err != nil:
+		return false, unreachable(err)
+	}
+	return a.heed(res)
+}
+
+// request builds the next REGISTER (RFC 3261 section 10.2).
+func (a *attempt) request() (*sipmsg.Request, error) {
+	registrar := a.target.registrar
+	uri := sipmsg.Uri{Scheme: "sip", Host: registrar.Host, Port: registrar.Port}
+	if a.account.Domain != "" {
+		uri = sipmsg.Uri{Scheme: "sip", Host: a.account.Domain}
+	}
+	who := sipmsg.Uri{Scheme: "sip", User: a.account.User, Host: uri.Host}
+	req := sipmsg.NewRequest(sipmsg.REGISTER, uri)
+	forwards, id := sipmsg.MaxForwardsHeader(70), sipmsg.CallIDHeader(a.callID)
+	a.seq++
+	req.AppendHeader(a.local.via())
+	req.AppendHeader(&forwards)
+	req.AppendHeader(&sipmsg.FromHeader{Address: who, Params: sipmsg.HeaderParams{{K: "tag", V: a.fromTag}}})
+	req.AppendHeader(&sipmsg.ToHeader{Address: who})
+	req.AppendHeader(&id)
+	req.AppendHeader(&sipmsg.CSeqHeader{SeqNo: a.seq, MethodName: sipmsg.REGISTER})
+	req.AppendHeader(sipmsg.NewHeader("User-Agent", userAgent))
+	if !a.wish.query {
+		a.bindings(req)
+	}
+	if err := a.login(req, uri); err != nil {
+		return nil, err
+	}
+	req.SetBody(nil)
+	req.SetTransport(sipmsg.NetworkToUpper(registrar.Network))
+	req.SetDestination(a.target.addr.String())
+	if a.socket != nil {
+		req.Laddr = laddr(a.socket.Addr)
+	}
+	return req, nil
+}
+
+// bindings says where calls shall come, and where no more.
+func (a *attempt) bindings(req *sipmsg.Request) {
+	contact := a.contact.contact()
+	contact.Address.User = a.account.User
+	req.AppendHeader(contact)
+	if a.old != (endpoint{}) && a.old != a.contact {
+		gone := a.old.contact()
+		gone.Address.User = a.account.User
+		gone.Params.Add("expires", "0")
+		req.AppendHeader(gone)
+	}
+	req.AppendHeader(sipmsg.NewHeader("Expires", strconv.Itoa(int(a.wish.expires/time.Second))))
+}
+
+// login answers the challenge, if there is one.
+func (a *attempt) login(req *sipmsg.Request, uri sipmsg.Uri) error {
+	if a.challenge == nil {
+		return nil
+	}
+	credentials, err := digest.Digest(a.challenge, digest.Options{
+		Method: req.Method.String(), URI: uri.String(),
+		Username: cmp.Or(a.account.Login, a.account.User), Password: a.account.Password,
+	})
+	if err != nil {
+		return errLogin
+	}
+	req.AppendHeader(sipmsg.NewHeader(a.reply, credentials.String()))
+	return nil
+}
+
+// heed takes a response; again says that it asks for another request.
+func (a *attempt) heed(res *sipmsg.Response) (again bool, err error) {
+	used := a.contact
+	moved := a.lookBack(res)
+	switch {
+	case res.IsSuccess() && moved: // calls would come to an address that is not ours outside
+		a.old, a.challenge = used, nil
+		return true, nil
+	case res.IsSuccess():
+		a.wish.expires = a.granted(res)
+		return false, nil
+	case res.StatusCode == 401:
+		return true, a.challenged(res, "WWW-Authenticate", "Authorization")
+	case res.StatusCode == 407:
+		return true, a.challenged(res, "Proxy-Authenticate", "Proxy-Authorization")
+	case res.StatusCode == 423 && a.lengthen(res):
+		return true, nil
+	}
+	return false, &RegisterError{Registrar: a.target.addr.String(), Code: res.StatusCode, Reason: clean(res.Reason)}
+}
+
+// lookBack reads from the Via how this machine looks from the registrar (RFC
+// 3581 section 4), and says whether the Contact must change for it.
+func (a *attempt) lookBack(res *sipmsg.Response) bool {
+	via := res.Via()
+	if via == nil || a.server.advertise != (advertised{}) || a.wish.expires == 0 {
+		return false
+	}
+	seen := endpoint{network: a.local.network, host: via.Host, port: via.Port}
+	if text, ok := via.Params.Get("received"); ok {
+		if addr, err := netip.ParseAddr(text); err == nil {
+			seen.host = addr.Unmap().String()
+		}
+	}
+	if text, ok := via.Params.Get("rport"); ok {
+		if port, err := strconv.ParseUint(text, 10, 16); err == nil && port > 0 {
+			seen.port = int(port)
+		}
+	}
+	a.server.registrars.saw(sight{seen.network, a.target.addr.Addr(), uint16(via.Port)}, seen)
+	moved := seen != a.contact
+	a.contact = seen
+	return moved
+}
+
+// challenged takes a challenge (RFC 3261 section 22.2): of several the first
+// that is understood (RFC 8760 section 2.4). A second one means that the
+// password was wrong, unless it says that the nonce was old.
+func (a *attempt) challenged(res *sipmsg.Response, asks, answers string) error {
+	var c *digest.Challenge
+	for h := range headersOf(res, asks) {
+		if parsed, err := digest.ParseChallenge(h.Value()); err == nil && digest.CanDigest(parsed) {
+			c = parsed
+			break
+		}
+	}
+	switch {
+	case c == nil:
+		return errLogin
+	case a.challenge != nil && !c.Stale:
+		return &RegisterError{Registrar: a.target.addr.String(), Code: res.StatusCode, Reason: clean(res.Reason)}
+	case a.account.Password == "":
+		return errPassword
+	}
+	a.challenge, a.reply = c, answers
+	return nil
+}
+
+// lengthen asks for as long a registration as the PBX insists on (RFC 3261
+// section 10.2.8).
+func (a *attempt) lengthen(res *sipmsg.Response) bool {
+	h := res.GetHeader("Min-Expires")
+	if h == nil {
+		return false
+	}
+	least, err := strconv.ParseUint(h.Value(), 10, 16)
+	if longer := time.Duration(least) * time.Second; err == nil && longer > a.wish.expires {
+		a.wish.expires, a.challenge = longer, nil
+		return true
+	}
+	return false
+}
+
+// granted is how long the PBX keeps our Contact (RFC 3261 section 10.2.4).
+func (a *attempt) granted(res *sipmsg.Response) time.Duration {
+	text := ""
+	if h := res.GetHeader("Expires"); h != nil {
+		text = h.Value()
+	}
+	for h := range headersOf(res, "Contact") {
+		c, ok := h.(*sipmsg.ContactHeader)
+		if ok && c.Address.User == a.account.User && c.Address.Host == a.contact.host && c.Address.Port == a.contact.port {
+			if own, ok := c.Params.Get("expires"); ok {
+				text = own
+			}
+		}
+	}
+	seconds, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || seconds == 0 {
+		return a.wish.expires
+	}
+	return time.Duration(seconds) * time.Second
+}
