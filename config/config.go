@@ -55,6 +55,9 @@ type Mailbox struct {
 	Also     []delivery.Chain `yaml:"also" help:"copies: each entry is a chain of its own, one target or a list of them"`
 	Contacts string           `yaml:"contacts" path:"true" help:"a vCard file of its own, which goes before the contacts for all" example:"reception.vcf"`
 
+	Disabled bool     `yaml:"disabled" example:"true" help:"its calls are refused as if there were no such mailbox; its notes stay"`
+	Blocked  []string `yaml:"blocked" help:"callers who are refused as if there were no such mailbox: numbers in quotes, or private for those who hide theirs" example:"[\"+493055501234\", private]"`
+
 	Retention MailboxRetention   `yaml:"retention" help:"how long this mailbox's notes are kept, in place of the retention for all"`
 	Keep      delivery.Retention `yaml:"-"` // what that comes to
 }
@@ -131,6 +134,9 @@ func Parse(path string, text []byte, getenv func(string) (string, bool)) (*Confi
 // fill sets what follows from the rest of the file.
 func (c *Config) fill(dir string) {
 	c.Store.Path = absolute(dir, c.Store.Path)
+	for i := range c.SIP.Trunks {
+		c.SIP.Trunks[i].Limits.Inherit(c.SIP.Limits)
+	}
 	for i := range c.Mailboxes {
 		if c.Mailboxes[i].Deliver == nil {
 			c.Mailboxes[i].Deliver = delivery.Chain{{Channel: Inbox}}

@@ -11,9 +11,6 @@ import (
 	sipmsg "github.com/emiago/sipgo/sip"
 )
 
-// retryLater is what a peer waits before it tries a gateway again that drains.
-const retryLater = 30 * time.Second
-
 // invite serves an INVITE: one outside any dialog becomes a call.
 func (s *Server) invite(in *incoming) {
 	if !in.fresh {
@@ -40,12 +37,13 @@ func (s *Server) invite(in *incoming) {
 
 // startCall hands the call to the handler, or says why not.
 func (s *Server) startCall(d *dialog, in *incoming) *rejection {
+	if v := s.admission.admit(in); v != admitted {
+		return v.rejection()
+	}
 	offer, err := sdpOf(in.Request)
 	if err != nil {
+		s.admission.leave(in.trunk)
 		return &rejection{415, acceptHeaders}
-	}
-	if !s.calls.enter() {
-		return &rejection{503, []sipmsg.Header{retryAfter(retryLater)}}
 	}
 	s.stats.calls.Add(1)
 	ctx, id := d.open(s, in)
@@ -63,7 +61,7 @@ func (s *Server) startCall(d *dialog, in *incoming) *rejection {
 
 // run is the goroutine of one call.
 func (s *Server) run(ctx context.Context, c *Call) {
-	defer s.calls.leave()
+	defer s.admission.leave(c.Trunk)
 	defer c.dialog.handled()
 	defer func() { s.caught(recover(), slog.String("note_id", c.ID)) }()
 	s.handler(ctx, c)
@@ -119,6 +117,9 @@ func (s *Server) info(in *incoming) {
 	in.respond(200)
 }
 
+// unreadyPause is what a peer waits when no call can be taken.
+const unreadyPause = 10 * time.Second
+
 // options tells what is understood, and that the gateway is alive (RFC 3261
 // section 11.2).
 func (s *Server) options(in *incoming) {
@@ -128,11 +129,23 @@ func (s *Server) options(in *incoming) {
 			return
 		}
 	}
-	if s.calls.isShut() {
-		in.respond(503, retryAfter(retryLater))
+	if r := s.unready(in); r != nil {
+		in.respond(r.code, r.headers...)
 		return
 	}
 	in.respond(200, append([]sipmsg.Header{s.allow, noExtensions}, acceptHeaders...)...)
+}
+
+// unready is what a dispatcher is told while a call would be refused: it asks
+// another gateway then.
+func (s *Server) unready(in *incoming) *rejection {
+	if v := s.admission.full(in.trunk); v != admitted {
+		return v.rejection()
+	}
+	if s.ready != nil && !s.ready() {
+		return &rejection{503, []sipmsg.Header{retryAfter(unreadyPause)}}
+	}
+	return nil
 }
 
 // refer is refused: a call is taken, never made for somebody else.

@@ -16,8 +16,12 @@ type Options struct {
 	Advertise string          `yaml:"advertise" help:"host or host:port that peers reach, where it differs from the bound one (NAT, containers)"`
 	Trunks    []Trunk         `yaml:"trunks" help:"who may send calls; every other source gets no answer at all"`
 
+	Limits Limits `yaml:"limits" help:"of all trunks together; what is beyond is turned away before it costs anything (default for each processor 500 calls and 50 new ones a second; 0 is no limit)"`
+
 	// NewID mints the id that names a call everywhere, at its INVITE.
 	NewID func() string `yaml:"-"`
+	// Ready says whether calls can be taken at all, for OPTIONS; nil is always.
+	Ready func() bool `yaml:"-"`
 }
 
 // Validate returns everything that is wrong with the options, joined, or nil.
@@ -29,6 +33,7 @@ func (o Options) Validate() error {
 	if !validAdvertised(o.Advertise) {
 		wrong.add("advertise", "expected a host or host:port that peers reach, like 198.51.100.7 or sip.example.com:5060, not %q", o.Advertise)
 	}
+	o.Limits.validate("limits.", &wrong)
 	names, networks := map[string]int{}, map[netip.Prefix]int{}
 	for i, t := range o.Trunks {
 		key := fmt.Sprintf("trunks[%d].", i)
@@ -42,6 +47,8 @@ func (o Options) Validate() error {
 		if t.Country != "" && !phonenumbers.GetSupportedRegions()[strings.ToUpper(t.Country)] {
 			wrong.add(key+"country", "expected a country of two letters (ISO 3166), like DE, not %q", t.Country)
 		}
+		t.Limits.validate(key+"limits.", &wrong)
+		t.Unknown.validate(key+"unknown", &wrong)
 		for j, p := range t.From {
 			at := fmt.Sprintf("%sfrom[%d]", key, j)
 			wrong.network(at, p)
@@ -104,6 +111,8 @@ type Trunk struct {
 	Country string         `yaml:"country" help:"two letters (ISO 3166), for numbers without a country code (default none)"`
 	Mailbox string         `yaml:"mailbox" enum:"last|first" help:"which diversion names the mailbox: the last (newest, the default) or the first (the number dialled)"`
 	Trusted *bool          `yaml:"trusted" example:"true" help:"believe P-Asserted-Identity and Remote-Party-ID"`
+	Unknown Unknown        `yaml:"unknown" example:"\"480\"" help:"what a call to an unknown number gets: 480, or a 302 to the SIP URI given here, like sip:{user}@pbx.example, with the number called in place of {user}"`
+	Limits  Limits         `yaml:"limits" help:"of this trunk, within those of all"`
 }
 
 // Believes says whether the trunk's identity headers are trusted (RFC 3325).
@@ -150,7 +159,7 @@ func (l ListenAddress) String() string { return l.Network + "://" + l.Addr.Strin
 // DefaultOptions listens on loopback and takes calls from this machine alone.
 func DefaultOptions() Options {
 	local := netip.MustParseAddrPort("127.0.0.1:5060")
-	return Options{Listen: []ListenAddress{{"udp", local}, {"tcp", local}}}
+	return Options{Listen: []ListenAddress{{"udp", local}, {"tcp", local}}, Limits: DefaultLimits()}
 }
 
 // t1 is RFC 3261's estimate of a round trip, the base of every timer.

@@ -44,6 +44,7 @@ type Server struct {
 	log       *slog.Logger
 	trunks    trunkSet
 	newID     func() string
+	ready     func() bool // nil is always
 	advertise advertised
 	allow     sipmsg.Header
 	t1        time.Duration // RFC 3261 section 17.1.1.1
@@ -54,7 +55,7 @@ type Server struct {
 	dialogs *dialogs
 	handler Handler
 
-	calls      gate       // handlers that run
+	admission  *admission // of new calls
 	byes       gate       // BYEs that are due or wait for their answer
 	background background // where they wait
 	starting   sync.Mutex // serving grows before closing is set, or not at all
@@ -86,7 +87,7 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		log: log, trunks: newTrunkSet(o.Trunks), newID: o.NewID, advertise: advertise,
 		allow: allowHeader(), t1: t1, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
-		background: newBackground(),
+		background: newBackground(), admission: newAdmission(o.Limits, log), ready: o.Ready,
 	}
 	s.drops.strangers.log = log
 	s.close = sync.OnceValue(s.shutDown)
@@ -122,6 +123,7 @@ func (s *Server) bind(l ListenAddress) error {
 			return bindError(l, err)
 		}
 		filtered := newFilterPacketConn(conn, s.trunks, &s.drops)
+		filtered.turnAway = newTurnstile(conn, s.seed, s.admission).turnAway
 		l.Addr = addrPortOf(conn.LocalAddr())
 		s.sockets = append(s.sockets, socket{l, func() error { return s.stack.transport.ServeUDP(filtered) }, filtered.Close})
 	case "tcp":
@@ -189,13 +191,13 @@ func (s *Server) Serve(ctx context.Context, h Handler) error {
 
 // Drain refuses new calls from now on: INVITE and OPTIONS get 503 with
 // Retry-After, so that peers go elsewhere. Calls in progress go on.
-func (s *Server) Drain() { s.calls.shut() }
+func (s *Server) Drain() { s.admission.calls.shut() }
 
 // Wait returns when no call is active, or with the cause of ctx.
-func (s *Server) Wait(ctx context.Context) error { return s.calls.wait(ctx) }
+func (s *Server) Wait(ctx context.Context) error { return s.admission.calls.wait(ctx) }
 
 // Active is the number of calls whose handler runs.
-func (s *Server) Active() int { return s.calls.count() }
+func (s *Server) Active() int { return s.admission.calls.count() }
 
 // Close ends what is left: active calls get a BYE and their contexts end with
 // ErrShutdown. Peers have two seconds to answer, handlers then five to return.
@@ -215,7 +217,7 @@ func (s *Server) shutDown() error {
 	for _, d := range s.dialogs.live() {
 		d.abandon()
 	}
-	err := waitFor(&s.calls, closeGrace)
+	err := waitFor(&s.admission.calls, closeGrace)
 	for _, l := range s.sockets {
 		err = errors.Join(err, l.close())
 	}
@@ -245,6 +247,8 @@ type Stats struct {
 	TooMany    uint64 // connections over a cap
 	Idle       uint64 // connections closed because nothing was said
 	SockErrors uint64 // of sockets, survived
+
+	TurnedAway map[string]uint64 // new calls that got 503 at once, by why: draining, calls, rate, trunk_calls, trunk_rate
 }
 
 // Stats reads the counters.
@@ -256,6 +260,7 @@ func (s *Server) Stats() Stats {
 		Malformed: s.stats.malformed.Load() + s.drops.junk.Load(), Panics: s.stats.panics.Load(),
 		Strangers: s.drops.strangers.count.Load(), TooMany: s.drops.connections.Load(),
 		Idle: s.drops.idle.Load(), SockErrors: s.drops.errors.Load(),
+		TurnedAway: s.admission.counts(),
 	}
 }
 

@@ -61,6 +61,7 @@ const (
 
 	// Those for ReadFunc.
 	Strangers   = "afterbeep_strangers_dropped_total"
+	TurnedAway  = "afterbeep_calls_turned_away_total" // by why
 	HeldUp      = "afterbeep_notes_held_up"
 	ActiveCalls = "afterbeep_calls_active"
 	QueueDepth  = "afterbeep_queue_jobs" // by state
@@ -83,7 +84,7 @@ func countedMetrics() []Metric {
 	attempt := []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 	delivery := []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600}
 	return []Metric{
-		{begunTotal, Counter, "Calls that came in from a trunk.", nil, nil},
+		{begunTotal, Counter, "Calls that came in from a trunk and were not turned away.", nil, nil},
 		{callsTotal, Counter, "Calls that ended, by what became of them.", []string{"outcome"}, nil},
 		{bytesTotal, Counter, "Bytes of RTP kept.", nil, nil},
 		{droppedTotal, Counter, "Packets that were no audio of the call's, by why.", []string{"why"}, nil},
@@ -110,6 +111,7 @@ func readMetrics() []Metric {
 	return []Metric{
 		{buildInfo, Gauge, "1, with the version that runs.", []string{"version"}, nil},
 		{Strangers, Counter, "SIP datagrams and connections dropped because no trunk sends from their address.", nil, nil},
+		{TurnedAway, Counter, "Calls that got 503 before anything else was done for them: draining, or over a limit (calls, rate, trunk_calls, trunk_rate).", []string{"why"}, nil},
 		{ActiveCalls, Gauge, "Calls in progress.", nil, nil},
 		{HeldUp, Gauge, "Recordings that could not be made into notes yet, and are tried again.", nil, nil},
 		{QueueDepth, Gauge, "Jobs in the queue, by state.", []string{"state"}, nil},
