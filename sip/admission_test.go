@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -165,10 +166,10 @@ func TestRoomComesBack(t *testing.T) {
 
 // TestOptionsTellWhenFull: a dispatcher asks elsewhere while a call would be refused.
 func TestOptionsTellWhenFull(t *testing.T) {
-	ready := true
+	var broken atomic.Bool
 	ts := serveTest(t, func(s *Server) {
 		limited(Limits{Calls: 1}, Limits{})(s)
-		s.ready = func() bool { return ready }
+		s.ready = func() bool { return !broken.Load() }
 	}, nil)
 	p := newRawPeer(t, ts, "127.0.0.1")
 	options := func(status, pause string) {
@@ -187,7 +188,7 @@ func TestOptionsTellWhenFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	options("200", "")
-	ready = false
+	broken.Store(true)
 	options("503", "10")
 	ts.Drain()
 	options("503", "30")
