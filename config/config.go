@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -135,7 +136,8 @@ func Parse(path string, text []byte, getenv func(string) (string, bool)) (*Confi
 func (c *Config) fill(dir string) {
 	c.Store.Path = absolute(dir, c.Store.Path)
 	for i := range c.SIP.Trunks {
-		c.SIP.Trunks[i].Limits.Inherit(c.SIP.Limits)
+		limits := &c.SIP.Trunks[i].Limits
+		limits.Callees = cmp.Or(limits.Callees, c.SIP.Limits.Callees)
 	}
 	for i := range c.Mailboxes {
 		if c.Mailboxes[i].Deliver == nil {

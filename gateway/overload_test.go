@@ -4,12 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
 	"net/netip"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -130,28 +126,4 @@ func (o *overload) speak(ctx context.Context, t *testing.T, talk *conversation) 
 	if err := talk.hangUp(ctx); err != nil {
 		t.Error(err)
 	}
-}
-
-// scraped is the value of a metric; 0 when it is not there yet.
-func scraped(t *testing.T, g *gateway, name string) int {
-	t.Helper()
-	response, err := http.Get("http://" + g.http.Addr().String() + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, name+" "); ok {
-			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return int(n)
-		}
-	}
-	return 0
 }

@@ -43,11 +43,10 @@ func (v verdict) rejection() *rejection {
 }
 
 // admission lets new calls in as far as the limits go (RFC 7339 calls it
-// rate-based control), and counts those it turns away. The zero value has no
-// limits.
+// rate-based control), and counts those it turns away.
 type admission struct {
 	log    *slog.Logger // nil logs nothing
-	calls  gate         // handlers that run
+	calls  *gate        // handlers that run
 	limits Limits       // of all trunks together
 	rate   *rate.Limiter
 
@@ -66,16 +65,18 @@ type meter struct {
 	rate  *rate.Limiter
 }
 
-func newAdmission(limits Limits, log *slog.Logger) *admission {
-	return &admission{log: log, limits: limits, rate: bucket(limits.Rate), trunks: make(map[string]*meter)}
+func newAdmission(limits Limits, calls *gate, log *slog.Logger) *admission {
+	return &admission{log: log, calls: calls, limits: limits, rate: bucket(limits.Rate), trunks: make(map[string]*meter)}
 }
 
 // bucket holds the calls of a second.
-func bucket(perSecond int) *rate.Limiter {
+func bucket(perSecond int) *rate.Limiter { return rate.NewLimiter(refill(perSecond), perSecond) }
+
+func refill(perSecond int) rate.Limit {
 	if perSecond == 0 {
-		return rate.NewLimiter(rate.Inf, 0)
+		return rate.Inf
 	}
-	return rate.NewLimiter(rate.Limit(perSecond), perSecond)
+	return rate.Limit(perSecond)
 }
 
 // meter returns that of a trunk, with its limits as they are now.
@@ -83,12 +84,13 @@ func (a *admission) meter(t *Trunk) *meter {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	m := a.trunks[t.Name]
-	switch {
-	case m == nil:
+	if m == nil {
 		m = &meter{rate: bucket(t.Limits.Rate)}
 		a.trunks[t.Name] = m
-	case m.rate.Burst() != t.Limits.Rate:
-		m.rate = bucket(t.Limits.Rate)
+	}
+	if m.rate.Burst() != t.Limits.Rate {
+		m.rate.SetBurst(t.Limits.Rate)
+		m.rate.SetLimit(refill(t.Limits.Rate))
 	}
 	return m
 }
@@ -126,7 +128,7 @@ func (a *admission) full(t *Trunk) verdict {
 		return draining
 	case full(&m.calls, t.Limits.Calls):
 		return trunkTooMany
-	case full(&a.calls, a.limits.Calls):
+	case full(a.calls, a.limits.Calls):
 		return tooMany
 	}
 	return admitted

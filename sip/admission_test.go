@@ -138,7 +138,7 @@ func TestLimitsAreExact(t *testing.T) {
 // TestRoomComesBack: a second fills the bucket again.
 func TestRoomComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, trunk := newAdmission(Limits{Rate: 10}, nil), &Trunk{Name: "pbx", Limits: Limits{Rate: 20}}
+		a, trunk := newAdmission(Limits{Rate: 10}, &gate{}, nil), &Trunk{Name: "pbx", Limits: Limits{Rate: 20}}
 		key := uint64(0)
 		admittedOf := func(n int) (in int) {
 			for range n {
@@ -198,7 +198,7 @@ func TestOptionsTellWhenFull(t *testing.T) {
 func TestTurnedAwayIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lines bytes.Buffer
-		a := newAdmission(Limits{}, slog.New(slog.NewTextHandler(&lines, nil)))
+		a := newAdmission(Limits{}, &gate{}, slog.New(slog.NewTextHandler(&lines, nil)))
 		said := func(want string) {
 			t.Helper()
 			if got := lines.String(); want == "" && got != "" || !strings.HasSuffix(got, want) {

@@ -1,15 +1,12 @@
 package sip
 
-import (
-	"cmp"
-	"runtime"
-)
+import "runtime"
 
 // Limits bound the calls of all trunks together, or those of one. What is 0
 // bounds nothing.
 type Limits struct {
 	Calls   int `yaml:"calls" example:"1000" help:"calls in progress; one more is refused with 503 and Retry-After"`
-	Rate    int `yaml:"rate" example:"100" help:"new calls a second, which may come all at once; one more is refused with 503 and Retry-After"`
+	Rate    int `yaml:"rate" example:"200" help:"new calls a second, which may come all at once; one more is refused with 503 and Retry-After"`
 	Callees int `yaml:"callees" example:"500" help:"different numbers that one address may call in an hour; one more is refused like an unknown number, so that nobody finds out which there are"`
 }
 
@@ -17,7 +14,7 @@ type Limits struct {
 // it was measured to bear, so that a burst harms no call in progress.
 const (
 	callsPerProcessor = 500
-	ratePerProcessor  = 50
+	ratePerProcessor  = 100
 )
 
 // DefaultLimits are those of this machine.
@@ -37,7 +34,3 @@ func (l Limits) validate(key string, wrong *mistakes) {
 		}
 	}
 }
-
-// Inherit gives a trunk the limits for each address that all trunks have; how
-// many calls there may be is bounded for all together besides.
-func (l *Limits) Inherit(all Limits) { l.Callees = cmp.Or(l.Callees, all.Callees) }

@@ -15,8 +15,7 @@ type Options struct {
 	Listen    []ListenAddress `yaml:"listen" help:"where SIP is heard: udp:// or tcp://, address and port; 127.0.0.1 hears this machine only"`
 	Advertise string          `yaml:"advertise" help:"host or host:port that peers reach, where it differs from the bound one (NAT, containers)"`
 	Trunks    []Trunk         `yaml:"trunks" help:"who may send calls; every other source gets no answer at all"`
-
-	Limits Limits `yaml:"limits" help:"of all trunks together; what is beyond is turned away before it costs anything (default for each processor 500 calls and 50 new ones a second; 0 is no limit)"`
+	Limits    Limits          `yaml:"limits" help:"of all trunks together; what is beyond is turned away before it costs anything (default for each processor 500 calls and 100 new ones a second; 0 is no limit)"`
 
 	// NewID mints the id that names a call everywhere, at its INVITE.
 	NewID func() string `yaml:"-"`

@@ -55,7 +55,8 @@ type Server struct {
 	dialogs *dialogs
 	handler Handler
 
-	admission  *admission // of new calls
+	calls      gate       // handlers that run
+	admission  *admission // who gets in
 	byes       gate       // BYEs that are due or wait for their answer
 	background background // where they wait
 	starting   sync.Mutex // serving grows before closing is set, or not at all
@@ -87,8 +88,9 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		log: log, trunks: newTrunkSet(o.Trunks), newID: o.NewID, advertise: advertise,
 		allow: allowHeader(), t1: t1, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
-		background: newBackground(), admission: newAdmission(o.Limits, log), ready: o.Ready,
+		background: newBackground(), ready: o.Ready,
 	}
+	s.admission = newAdmission(o.Limits, &s.calls, log)
 	s.drops.strangers.log = log
 	s.close = sync.OnceValue(s.shutDown)
 	s.stack = newStack(slog.New(newQuietHandler(log.Handler())), hooks{
@@ -191,13 +193,13 @@ func (s *Server) Serve(ctx context.Context, h Handler) error {
 
 // Drain refuses new calls from now on: INVITE and OPTIONS get 503 with
 // Retry-After, so that peers go elsewhere. Calls in progress go on.
-func (s *Server) Drain() { s.admission.calls.shut() }
+func (s *Server) Drain() { s.calls.shut() }
 
 // Wait returns when no call is active, or with the cause of ctx.
-func (s *Server) Wait(ctx context.Context) error { return s.admission.calls.wait(ctx) }
+func (s *Server) Wait(ctx context.Context) error { return s.calls.wait(ctx) }
 
 // Active is the number of calls whose handler runs.
-func (s *Server) Active() int { return s.admission.calls.count() }
+func (s *Server) Active() int { return s.calls.count() }
 
 // Close ends what is left: active calls get a BYE and their contexts end with
 // ErrShutdown. Peers have two seconds to answer, handlers then five to return.
@@ -217,7 +219,7 @@ func (s *Server) shutDown() error {
 	for _, d := range s.dialogs.live() {
 		d.abandon()
 	}
-	err := waitFor(&s.admission.calls, closeGrace)
+	err := waitFor(&s.calls, closeGrace)
 	for _, l := range s.sockets {
 		err = errors.Join(err, l.close())
 	}
