@@ -2,6 +2,7 @@ package sip
 
 import (
 	"context"
+	"hash/maphash"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -122,4 +123,25 @@ func processorTime(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkTurnAway is that much of it which the reading goroutine does for an
+// INVITE, with the sending of the 503.
+func BenchmarkTurnAway(b *testing.B) {
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, 0)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = conn.Close() })
+	var calls gate
+	calls.shut()
+	t := newTurnstile(conn, maphash.MakeSeed(), newAdmission(Limits{}, &calls, nil))
+	invite := []byte((&rawPeer{conn: conn}).newCall().text("INVITE"))
+	from, trunk := addrPortOf(conn.LocalAddr()), &Trunk{Name: "bench"}
+	b.ReportAllocs()
+	for b.Loop() {
+		if !t.turnAway(invite, from, trunk) {
+			b.Fatal("not turned away")
+		}
+	}
 }
