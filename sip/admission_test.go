@@ -183,6 +183,8 @@ func TestOptionsTellWhenFull(t *testing.T) {
 	c := p.newCall()
 	c.establish()
 	options("503", "2")
+	c.next().send("OPTIONS") // within a call it asks for that call
+	p.expect("SIP/2.0 200", "OPTIONS")
 	c.bye()
 	if err := ts.Wait(t.Context()); err != nil {
 		t.Fatal(err)

@@ -123,13 +123,11 @@ const unreadyPause = 10 * time.Second
 // options tells what is understood, and that the gateway is alive (RFC 3261
 // section 11.2).
 func (s *Server) options(in *incoming) {
-	if !in.fresh {
-		if r := s.admit(in); r != nil {
-			in.respond(r.code, r.headers...)
-			return
-		}
+	check := s.unready
+	if !in.fresh { // a sign of life within a call, which goes on
+		check = s.admit
 	}
-	if r := s.unready(in); r != nil {
+	if r := check(in); r != nil {
 		in.respond(r.code, r.headers...)
 		return
 	}
