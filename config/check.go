@@ -146,6 +146,11 @@ func (d *decoder) checkMailbox(key string, m *Mailbox) {
 	case strings.ContainsAny(m.Number, "@<>") || strings.HasPrefix(m.Number, "sip:") || strings.HasPrefix(m.Number, "tel:"):
 		d.problem(key+".number", `expected the number alone, like "+4930123456" or "101", not %q`, m.Number)
 	}
+	for i, caller := range m.Blocked {
+		if caller == "" || strings.ContainsFunc(caller, unicode.IsSpace) {
+			d.problem(fmt.Sprintf("%s.blocked[%d]", key, i), `expected a number without blanks, like "+493055501234", or private, not %q`, caller)
+		}
+	}
 	if m.Language != "" && !language.MatchString(m.Language) {
 		d.problem(key+".language", "expected a language like de or pt-BR, not %q", m.Language)
 	}

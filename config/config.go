@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -54,6 +55,9 @@ type Mailbox struct {
 	Deliver  delivery.Chain   `yaml:"deliver" help:"a chain: the next one only when the one before failed or was not acknowledged in time"`
 	Also     []delivery.Chain `yaml:"also" help:"copies: each entry is a chain of its own, one target or a list of them"`
 	Contacts string           `yaml:"contacts" path:"true" help:"a vCard file of its own, which goes before the contacts for all" example:"reception.vcf"`
+
+	Disabled bool     `yaml:"disabled" example:"true" help:"its calls are refused as if there were no such mailbox; its notes stay"`
+	Blocked  []string `yaml:"blocked" help:"callers who are refused as if there were no such mailbox: numbers in quotes, or private for those who hide theirs" example:"[\"+493055501234\", private]"`
 
 	Retention MailboxRetention   `yaml:"retention" help:"how long this mailbox's notes are kept, in place of the retention for all"`
 	Keep      delivery.Retention `yaml:"-"` // what that comes to
@@ -132,6 +136,10 @@ func Parse(path string, text []byte, getenv func(string) (string, bool)) (*Confi
 // fill sets what follows from the rest of the file.
 func (c *Config) fill(dir string) {
 	c.Store.Path = absolute(dir, c.Store.Path)
+	for i := range c.SIP.Trunks {
+		limits := &c.SIP.Trunks[i].Limits
+		limits.Callees = cmp.Or(limits.Callees, c.SIP.Limits.Callees)
+	}
 	for i := range c.Mailboxes {
 		if c.Mailboxes[i].Deliver == nil {
 			c.Mailboxes[i].Deliver = delivery.Chain{{Channel: Inbox}}

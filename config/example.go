@@ -24,6 +24,7 @@ func Example() []byte {
 		Name: "pbx", From: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Country: "DE", Mailbox: "last",
 	}}
+	c.SIP.Limits = sip.Limits{} // its defaults depend on the machine
 	c.Mailboxes = []Mailbox{{
 		Number: "+4930123456", Name: "Reception", Language: "de", Timezone: "Europe/Berlin",
 		Deliver: delivery.Chain{{Channel: Inbox}},

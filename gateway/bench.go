@@ -25,6 +25,7 @@ type load struct {
 	rate     float64 // new calls a second
 	duration time.Duration
 	who      identity
+	metrics  string // where the gateway tells its own figures; "" for none
 }
 
 func benchCommand() *cobra.Command {
@@ -32,12 +33,13 @@ func benchCommand() *cobra.Command {
 	var codecName string
 	cmd := &cobra.Command{
 		Use: "bench SIP-URI", Short: "Place many calls and print how they were answered and how long it took", Args: arguments,
-		Example: "  afterbeep bench sip:+4930123456@127.0.0.1:5060 --calls 200 --rate 20 --duration 20s",
+		Example: "  afterbeep bench sip:+4930123456@127.0.0.1:5060 --calls 200 --rate 20 --duration 20s --metrics http://127.0.0.1:8080/metrics",
 	}
 	l.who.flags(cmd)
 	cmd.Flags().IntVar(&l.calls, "calls", 100, "how many calls")
 	cmd.Flags().Float64Var(&l.rate, "rate", 10, "new calls a second")
 	cmd.Flags().DurationVar(&l.duration, "duration", 10*time.Second, "how long each caller speaks")
+	cmd.Flags().StringVar(&l.metrics, "metrics", "", "the gateway's /metrics, to print what it lost and what it took")
 	cmd.Flags().StringVar(&codecName, "codec", "PCMA", "the codec: opus, G722, PCMU or PCMA")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		l.target = args[0]
@@ -62,6 +64,7 @@ func benchCommand() *cobra.Command {
 type tally struct {
 	mu            sync.Mutex
 	done, talking int
+	most          int // talking at once
 	failed        map[string]int
 	answer, bye   []time.Duration
 	packets       int
@@ -69,6 +72,10 @@ type tally struct {
 
 func (l *load) run(ctx context.Context, out io.Writer, c *caller) error {
 	said, err := loadSound("")
+	if err != nil {
+		return err
+	}
+	side, err := watchGateway(ctx, l.metrics)
 	if err != nil {
 		return err
 	}
@@ -96,7 +103,7 @@ func (l *load) run(ctx context.Context, out io.Writer, c *caller) error {
 			t.mu.Unlock()
 		case <-over:
 			show.clear()
-			return t.print(out, time.Since(began), c.pacer.Stats())
+			return errors.Join(t.print(out, time.Since(began), c.pacer.Stats()), side.print(context.WithoutCancel(ctx), out))
 		}
 	}
 }
@@ -146,6 +153,7 @@ func (t *tally) talk(n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.talking += n
+	t.most = max(t.most, t.talking)
 }
 
 func (t *tally) count(r called) {
@@ -166,7 +174,7 @@ func (t *tally) print(out io.Writer, took time.Duration, pace media.PacerStats) 
 	row := func(name, format string, args ...any) {
 		_, _ = fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...))
 	}
-	row("calls", "%d in %.1f s, %d failed", t.done, took.Seconds(), sum(t.failed))
+	row("calls", "%d in %.1f s, %d at once, %d failed", t.done, took.Seconds(), t.most, sum(t.failed))
 	for why, n := range t.failed {
 		row("  failed", "%d: %s", n, why)
 	}

@@ -101,6 +101,7 @@ func (g *gateway) openCalls(ctx context.Context) error {
 	}
 	options := g.cfg.SIP
 	options.NewID = delivery.NewID
+	options.Ready = (&readiness{ask: g.store.Ready}).now
 	g.sip, err = sip.Listen(options, g.log)
 	return err
 }

@@ -18,6 +18,9 @@ func (g *gateway) readMetrics() {
 	g.metrics.ReadFunc(web.Strangers, one(func() float64 { return float64(g.sip.Stats().Strangers) }))
 	g.metrics.ReadFunc(web.LoginsRefused, one(func() float64 { return float64(g.sip.Stats().Logins) }))
 	g.metrics.ReadFunc(web.AccountUp, g.accountsUp)
+	g.metrics.ReadFunc(web.TurnedAway, func(context.Context) (map[string]float64, error) {
+		return numbers(g.sip.Stats().TurnedAway), nil
+	})
 	g.metrics.ReadFunc(web.HeldUp, one(func() float64 { return float64(g.path.HeldUp()) }))
 	g.metrics.ReadFunc(web.StoreFree, func(context.Context) (map[string]float64, error) {
 		free, err := g.store.Free()
@@ -29,11 +32,7 @@ func (g *gateway) readMetrics() {
 	}
 	g.metrics.ReadFunc(web.QueueDepth, func(ctx context.Context) (map[string]float64, error) {
 		depth, err := g.store.Depth(ctx)
-		out := map[string]float64{}
-		for state, n := range depth {
-			out[state] = float64(n)
-		}
-		return out, err
+		return numbers(depth), err
 	})
 }
 
@@ -50,6 +49,15 @@ func (g *gateway) readShared() {
 			return map[string]float64{"": value(s)}, err
 		})
 	}
+}
+
+// numbers are counts as metrics have them.
+func numbers[N int | uint64](counts map[string]N) map[string]float64 {
+	out := make(map[string]float64, len(counts))
+	for label, n := range counts {
+		out[label] = float64(n)
+	}
+	return out
 }
 
 func flag(is bool) float64 {

@@ -64,15 +64,18 @@ func (c *Call) Refuse(code int, retry time.Duration) error {
 	if code < 300 || code > 699 {
 		return fmt.Errorf("a call cannot be refused with %d: say 300 to 699", code)
 	}
+	if retry > 0 {
+		return c.refuse(code, retryAfter(retry))
+	}
+	return c.refuse(code)
+}
+
+func (c *Call) refuse(code int, headers ...sipmsg.Header) error {
 	d := c.dialog
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.phase != proceeding || d.cause != nil {
 		return d.notProceeding()
-	}
-	var headers []sipmsg.Header
-	if retry > 0 {
-		headers = append(headers, retryAfter(retry))
 	}
 	d.server.stats.refused.Add(1)
 	d.refuse(errRefused, code, headers...)

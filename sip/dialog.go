@@ -174,7 +174,7 @@ func (d *dialog) shutDown() {
 	switch {
 	case d.cause != nil || d.server == nil: // over, or about to find the gateway closed
 	case d.phase == proceeding:
-		d.refuse(ErrShutdown, 503, retryAfter(retryLater))
+		d.refuse(ErrShutdown, 503, retryAfter(verdicts[draining].pause))
 	default:
 		d.hangUp(ErrShutdown, CauseNormal)
 	}

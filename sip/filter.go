@@ -88,6 +88,8 @@ type filterPacketConn struct {
 	udp    *net.UDPConn
 	trunks trunkSet
 	drops  *drops
+
+	turnAway func(datagram []byte, from netip.AddrPort, t *Trunk) bool // answers what is not let in; nil lets everything in
 }
 
 // newFilterPacketConn wraps conn and widens its buffers.
@@ -102,16 +104,18 @@ func newFilterPacketConn(conn *net.UDPConn, trunks trunkSet, d *drops) *filterPa
 func (c *filterPacketConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
 		n, from, err := c.udp.ReadFromUDPAddrPort(b)
+		trunk := c.trunks.find(from.Addr())
 		switch {
 		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
 			return 0, nil, err
 		case err != nil: // such as an ICMP answer to what we sent: no reason to go deaf
 			c.drops.errors.Add(1)
 			time.Sleep(retryPause)
-		case c.trunks.find(from.Addr()) == nil:
+		case trunk == nil:
 			c.drops.strangers.add(from.Addr())
 		case junk(b[:n]):
 			c.drops.junk.Add(1)
+		case c.turnAway != nil && c.turnAway(b[:n], from, trunk):
 		default:
 			expose(b[:n])
 			from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())

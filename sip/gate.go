@@ -14,10 +14,14 @@ type gate struct {
 }
 
 // enter counts one in, unless the gate is shut.
-func (g *gate) enter() bool {
+func (g *gate) enter() bool { return g.enterBelow(0) }
+
+// enterBelow counts one in, unless the gate is shut or limit are inside; 0 is
+// no limit.
+func (g *gate) enterBelow(limit int) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed {
+	if g.closed || limit > 0 && g.inside >= limit {
 		return false
 	}
 	g.inside++

@@ -11,9 +11,6 @@ import (
 	sipmsg "github.com/emiago/sipgo/sip"
 )
 
-// retryLater is what a peer waits before it tries a gateway again that drains.
-const retryLater = 30 * time.Second
-
 // invite serves an INVITE: one outside any dialog becomes a call.
 func (s *Server) invite(in *incoming) {
 	if !in.fresh {
@@ -43,15 +40,17 @@ func (s *Server) startCall(d *dialog, in *incoming) *rejection {
 	if r := s.authenticate(in); r != nil { // not before: a copy of an INVITE that was let in is none too many
 		return r
 	}
+	if v := s.admission.admit(in); v != admitted {
+		return v.rejection()
+	}
 	offer, err := sdpOf(in.Request)
+	r := s.checkSession(in.Request)
 	if err != nil {
-		return &rejection{415, acceptHeaders}
+		r = &rejection{415, acceptHeaders}
 	}
-	if r := s.checkSession(in.Request); r != nil {
+	if r != nil {
+		s.admission.leave(in.trunk)
 		return r
-	}
-	if !s.calls.enter() {
-		return &rejection{503, []sipmsg.Header{retryAfter(retryLater)}}
 	}
 	s.stats.calls.Add(1)
 	ctx, id := d.open(s, in)
@@ -69,7 +68,7 @@ func (s *Server) startCall(d *dialog, in *incoming) *rejection {
 
 // run is the goroutine of one call.
 func (s *Server) run(ctx context.Context, c *Call) {
-	defer s.calls.leave()
+	defer s.admission.leave(c.Trunk)
 	defer c.dialog.handled()
 	defer func() { s.caught(recover(), slog.String("note_id", c.ID)) }()
 	s.handler(ctx, c)
@@ -125,20 +124,33 @@ func (s *Server) info(in *incoming) {
 	in.respond(200)
 }
 
+// unreadyPause is what a peer waits when no call can be taken.
+const unreadyPause = 10 * time.Second
+
 // options tells what is understood, and that the gateway is alive (RFC 3261
 // section 11.2).
 func (s *Server) options(in *incoming) {
-	if !in.fresh {
-		if r := s.admit(in); r != nil {
-			in.respond(r.code, r.headers...)
-			return
-		}
+	check := s.unready
+	if !in.fresh { // a sign of life within a call, which goes on
+		check = s.admit
 	}
-	if s.calls.isShut() {
-		in.respond(503, retryAfter(retryLater))
+	if r := check(in); r != nil {
+		in.respond(r.code, r.headers...)
 		return
 	}
 	in.respond(200, append([]sipmsg.Header{s.allow, supported}, acceptHeaders...)...)
+}
+
+// unready is what a dispatcher is told while a call would be refused: it asks
+// another gateway then.
+func (s *Server) unready(in *incoming) *rejection {
+	if v := s.admission.full(in.trunk); v != admitted {
+		return v.rejection()
+	}
+	if s.takes != nil && !s.takes() {
+		return &rejection{503, []sipmsg.Header{retryAfter(unreadyPause)}}
+	}
+	return nil
 }
 
 // refer is refused: a call is taken, never made for somebody else.

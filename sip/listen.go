@@ -108,6 +108,7 @@ func (s *Server) bindUDP(l ListenAddress) error {
 		return bindError(l, err)
 	}
 	filtered := newFilterPacketConn(conn, s.trunks, &s.drops)
+	filtered.turnAway = newTurnstile(conn, s.seed, s.admission).turnAway
 	l.Addr = addrPortOf(conn.LocalAddr())
 	s.stack.hear(filtered)
 	s.sockets = append(s.sockets, socket{l, filtered, func() error { return s.stack.transport.ServeUDP(filtered) }, filtered.Close})

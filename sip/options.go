@@ -17,11 +17,14 @@ type Options struct {
 	Origins   []string        `yaml:"origins" help:"web pages that may open ws:// and wss://, like https://phone.example.com; programs that are no browser need none"`
 	Advertise string          `yaml:"advertise" help:"host or host:port that peers reach, where it differs from the bound one (NAT, containers); a port here stands for that of the first listen address"`
 	Trunks    []Trunk         `yaml:"trunks" help:"who may send calls; every other source gets no answer at all"`
+	Limits    Limits          `yaml:"limits" help:"of all trunks together; what is beyond is turned away before it costs anything (default for each processor 500 calls and 100 new ones a second; 0 is no limit)"`
 
 	Accounts []Account `yaml:"accounts" help:"extensions of a PBX under which the gateway registers like a phone: forward unanswered calls there"`
 
 	// NewID mints the id that names a call everywhere, at its INVITE.
 	NewID func() string `yaml:"-"`
+	// Ready says whether calls can be taken at all, for OPTIONS; nil is always.
+	Ready func() bool `yaml:"-"`
 }
 
 // Validate returns everything that is wrong with the options, joined, or nil.
@@ -34,6 +37,7 @@ func (o Options) Validate() error {
 		wrong.add("advertise", "expected a host or host:port that peers reach, like 198.51.100.7 or sip.example.com:5060, not %q", o.Advertise)
 	}
 	o.validateTLS(&wrong)
+	o.Limits.validate("limits.", &wrong)
 	names, networks := map[string]int{}, map[netip.Prefix]int{}
 	for i, t := range o.Trunks {
 		key := fmt.Sprintf("trunks[%d].", i)
@@ -50,6 +54,8 @@ func (o Options) Validate() error {
 		if len(t.From) == 0 && len(t.TLSName) == 0 {
 			wrong.add(key+"from", "expected the addresses or networks that the calls come from, or a tls_name")
 		}
+		t.Limits.validate(key+"limits.", &wrong)
+		t.Unknown.validate(key+"unknown", &wrong)
 		for j, p := range t.From {
 			at := fmt.Sprintf("%sfrom[%d]", key, j)
 			wrong.network(at, p)
@@ -119,6 +125,9 @@ type Trunk struct {
 	Trusted *bool          `yaml:"trusted" example:"true" help:"believe P-Asserted-Identity and Remote-Party-ID"`
 	Digest  *Digest        `yaml:"digest" example:"{user: pbx, password: \"${PBX_PASSWORD}\"}" help:"the peer must log in: user and password, also realm and algorithms"`
 
+	Unknown Unknown `yaml:"unknown" example:"\"480\"" help:"what a call to an unknown number gets: 480, or a 302 to the SIP URI given here, like sip:{user}@pbx.example, with the number called in place of {user}"`
+	Limits  Limits  `yaml:"limits" help:"of this trunk, within those of all"`
+
 	pilot string // the extension of the account whose trunk it is; it is nobody's mailbox while another may be
 }
 
@@ -139,7 +148,7 @@ func (t *Trunk) Allows(addr netip.Addr) bool {
 // DefaultOptions listens on loopback and takes calls from this machine alone.
 func DefaultOptions() Options {
 	local := netip.MustParseAddrPort("127.0.0.1:5060")
-	return Options{Listen: []ListenAddress{{"udp", local}, {"tcp", local}}}
+	return Options{Listen: []ListenAddress{{"udp", local}, {"tcp", local}}, Limits: DefaultLimits()}
 }
 
 // t1 is RFC 3261's estimate of a round trip, the base of every timer.

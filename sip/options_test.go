@@ -42,9 +42,20 @@ func TestOptionsValidate(t *testing.T) {
 		"a network twice": {func(o *Options) {
 			o.Trunks = []Trunk{trunk("a", "", "10.0.0.0/8"), trunk("b", "", "::/0", "10.0.0.0/8")}
 		}, []string{"trunks[1].from[1]"}},
-		"an address of its net":  {func(o *Options) { o.Trunks = []Trunk{trunk("a", "", "10.0.0.5/24", "10.0.0.6/32")} }, []string{"trunks[0].from[0]"}},
-		"IPv4 dressed as IPv6":   {func(o *Options) { o.Trunks = []Trunk{trunk("a", "", "::ffff:10.0.0.0/104")} }, []string{"trunks[0].from[0]"}},
-		"no source":              {func(o *Options) { o.Trunks = []Trunk{{Name: "a"}} }, []string{"trunks[0].from"}},
+		"an address of its net": {func(o *Options) { o.Trunks = []Trunk{trunk("a", "", "10.0.0.5/24", "10.0.0.6/32")} }, []string{"trunks[0].from[0]"}},
+		"IPv4 dressed as IPv6":  {func(o *Options) { o.Trunks = []Trunk{trunk("a", "", "::ffff:10.0.0.0/104")} }, []string{"trunks[0].from[0]"}},
+		"no source":             {func(o *Options) { o.Trunks = []Trunk{{Name: "a"}} }, []string{"trunks[0].from"}},
+		"limits": {func(o *Options) {
+			o.Limits = Limits{Calls: -1, Rate: -2, Callees: -3}
+			o.Trunks = []Trunk{trunk("a", "", "10.0.0.0/8")}
+			o.Trunks[0].Limits = Limits{Rate: -1}
+		}, []string{"limits.calls", "limits.rate", "limits.callees", "trunks[0].limits.rate"}},
+		"unknown numbers": {func(o *Options) {
+			for i, unknown := range []Unknown{"", "480", "sip:{user}@pbx.example", "sips:nobody@[2001:db8::1]:5061", "302", "404", "sip:pbx.example", "tel:{user}", "sip:{number}@pbx", "sip:{user}@pbx>"} {
+				o.Trunks = append(o.Trunks, trunk(string(rune('a'+i)), "", fmt.Sprintf("10.0.%d.0/24", i)))
+				o.Trunks[i].Unknown = unknown
+			}
+		}, []string{"trunks[4].unknown", "trunks[5].unknown", "trunks[6].unknown", "trunks[7].unknown", "trunks[8].unknown", "trunks[9].unknown"}},
 		"what could not be read": {func(o *Options) { o.Trunks = []Trunk{{Name: "a", From: make([]netip.Prefix, 2)}} }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -46,6 +46,7 @@ type Server struct {
 	trunks    trunkSet  // known by their address
 	certified certified // and by their certificate
 	newID     func() string
+	takes     func() bool // nil is always
 	advertise advertised
 	allow     sipmsg.Header
 
@@ -71,6 +72,7 @@ type Server struct {
 	pace       pace
 
 	calls      gate       // handlers that run
+	admission  *admission // who gets in
 	byes       gate       // BYEs that are due or wait for their answer
 	background background // where they wait
 	starting   sync.Mutex // serving grows before closing is set, or not at all
@@ -103,13 +105,14 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		log: log, trunks: newTrunkSet(o.Trunks), certified: newCertified(o.Trunks), origins: o.Origins,
 		proven: newPlaces(maxConns, maxConnsSource), unproven: newPlaces(maxUnproven, maxUnprovenSource),
-		secured: secured{known: make(map[connID]security)}, newID: o.NewID, advertise: advertise,
+		secured: secured{known: make(map[connID]security)}, newID: o.NewID, takes: o.Ready, advertise: advertise,
 		allow: allowHeader(), t1: t1, minSession: minSession, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
 		background: newBackground(), authority: authority{nonces: newNonces()},
 		dns: net.DefaultResolver, pace: defaultPace,
 	}
 	s.trunks.registrars = &s.registrars
 	s.accounts = newAccounts(s, o)
+	s.admission = newAdmission(o.Limits, &s.calls, log)
 	s.drops.strangers.log, s.drops.unready.log = log, log
 	s.close = sync.OnceValue(s.shutDown)
 	send, err := s.openTLS(o.TLS)
@@ -243,6 +246,8 @@ type Stats struct {
 	Unready    uint64 // connections whose TLS or WebSocket handshake failed
 	Idle       uint64 // connections closed because nothing was said
 	SockErrors uint64 // of sockets, survived
+
+	TurnedAway map[string]uint64 // new calls that got 503 at once, by why: draining, calls, rate, trunk_calls, trunk_rate
 }
 
 // Stats reads the counters.
@@ -254,6 +259,7 @@ func (s *Server) Stats() Stats {
 		Malformed: s.stats.malformed.Load() + s.drops.junk.Load(), Panics: s.stats.panics.Load(),
 		Logins: s.authority.refused.Load(), Strangers: s.drops.strangers.count.Load(), TooMany: s.drops.connections.Load(),
 		Connected: s.proven.count(), Unready: s.drops.unready.count.Load(), Idle: s.drops.idle.Load(), SockErrors: s.drops.errors.Load(),
+		TurnedAway: s.admission.counts(),
 	}
 }
 

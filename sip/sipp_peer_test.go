@@ -96,6 +96,7 @@ func TestSipp(t *testing.T) {
 		{scenario: "options", transport: "u1", calls: 5},
 		{scenario: "options", transport: "t1", calls: 5},
 		{scenario: "draining", transport: "u1", calls: 5, drain: true},
+		{scenario: "draining", transport: "t1", calls: 5, drain: true},
 	} {
 		t.Run(tt.scenario+"/"+tt.transport, func(t *testing.T) {
 			t.Parallel()

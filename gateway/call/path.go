@@ -33,7 +33,8 @@ type Path struct {
 	MaxDuration time.Duration
 	Log         *slog.Logger
 
-	held heldUp
+	held  heldUp
+	asked asked
 }
 
 // Metrics is told what becomes of calls.
@@ -49,14 +50,17 @@ type Outcome string
 
 // The outcomes of a call.
 const (
-	Voice          Outcome = "voice"           // a voice note came of it
-	Missed         Outcome = "missed"          // nobody spoke
-	Cancelled      Outcome = "cancelled"       // CANCEL before the answer: a missed-call line
-	Elsewhere      Outcome = "elsewhere"       // somebody answered elsewhere: nothing
-	UnknownMailbox Outcome = "unknown_mailbox" // 480
-	NoCommonCodec  Outcome = "no_common_codec" // 488
-	Unavailable    Outcome = "unavailable"     // 503: no port, or no room in the store
-	Failed         Outcome = "failed"          // the note waits in the store for a later try
+	Voice          Outcome = "voice"            // a voice note came of it
+	Missed         Outcome = "missed"           // nobody spoke
+	Cancelled      Outcome = "cancelled"        // CANCEL before the answer: a missed-call line
+	Elsewhere      Outcome = "elsewhere"        // somebody answered elsewhere: nothing
+	UnknownMailbox Outcome = "unknown_mailbox"  // 480 or 302, as the trunk wants it; so the next three
+	Disabled       Outcome = "disabled"         // the mailbox is out of use
+	Blocked        Outcome = "blocked"          // the mailbox does not take this caller
+	TooManyCallees Outcome = "too_many_callees" // the source has called as many numbers as it may
+	NoCommonCodec  Outcome = "no_common_codec"  // 488
+	Unavailable    Outcome = "unavailable"      // 503: no port, or no room in the store
+	Failed         Outcome = "failed"           // the note waits in the store for a later try
 )
 
 // retryAfter is what a refused peer is asked to wait.
@@ -88,15 +92,15 @@ func (p *Path) over(ctx context.Context, r *record) {
 }
 
 func (p *Path) take(ctx context.Context, c *sip.Call, r *record) Outcome {
-	mailbox, callee, ok := p.find(c.Callees)
-	if !ok {
-		if len(c.Callees) > 0 { // so that the call record shows what to add, or to mend in the PBX
-			r.Mailbox, r.Header = c.Callees[0].User, c.Callees[0].Header
-		}
-		refuse(c, 480, 0)
-		return UnknownMailbox
+	mailbox, callee := p.find(c.Callees)
+	r.Mailbox, r.Reason, r.Header = callee.User, callee.Reason, callee.Header // of an unknown one too: what to add, or to mend in the PBX
+	if mailbox != nil {
+		r.Mailbox = mailbox.Number
 	}
-	r.Mailbox, r.Reason, r.Header = mailbox.Number, callee.Reason, callee.Header
+	if why := p.unwanted(c, mailbox, callee); why != "" {
+		_ = c.RefuseUnknown()
+		return why
+	}
 
 	leg, err := p.Engine.Open(c.Offer, c.Sources())
 	if err != nil {
@@ -128,14 +132,15 @@ func (p *Path) take(ctx context.Context, c *sip.Call, r *record) Outcome {
 	return p.record(ctx, c, leg, d, r)
 }
 
-// find is the first callee who has a mailbox.
-func (p *Path) find(callees []sip.Callee) (*config.Mailbox, sip.Callee, bool) {
+// find is the first callee who has a mailbox; without one the mailbox is nil,
+// and the callee the likeliest.
+func (p *Path) find(callees []sip.Callee) (*config.Mailbox, sip.Callee) {
 	for _, callee := range callees {
 		if m, ok := p.Directory.Lookup(callee.User, callee.Number); ok {
-			return m, callee, true
+			return m, callee
 		}
 	}
-	return nil, sip.Callee{}, false
+	return nil, append(callees, sip.Callee{})[0]
 }
 
 // caller is who calls, by the name that the mailbox's contacts have: the

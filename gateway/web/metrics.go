@@ -62,7 +62,8 @@ const (
 	// Those for ReadFunc.
 	Strangers     = "afterbeep_strangers_dropped_total"
 	LoginsRefused = "afterbeep_logins_refused_total"
-	AccountUp     = "afterbeep_account_registered" // by account
+	AccountUp     = "afterbeep_account_registered"      // by account
+	TurnedAway    = "afterbeep_calls_turned_away_total" // by why
 	HeldUp        = "afterbeep_notes_held_up"
 	ActiveCalls   = "afterbeep_calls_active"
 	QueueDepth    = "afterbeep_queue_jobs" // by state
@@ -85,7 +86,7 @@ func countedMetrics() []Metric {
 	attempt := []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 	delivery := []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600}
 	return []Metric{
-		{begunTotal, Counter, "Calls that came in from a trunk.", nil, nil},
+		{begunTotal, Counter, "Calls that came in from a trunk and were not turned away.", nil, nil},
 		{callsTotal, Counter, "Calls that ended, by what became of them.", []string{"outcome"}, nil},
 		{bytesTotal, Counter, "Bytes of RTP kept.", nil, nil},
 		{droppedTotal, Counter, "Packets that were no audio of the call's, by why.", []string{"why"}, nil},
@@ -114,6 +115,7 @@ func readMetrics() []Metric {
 		{Strangers, Counter, "SIP datagrams and connections dropped because no trunk sends from their address.", nil, nil},
 		{LoginsRefused, Counter, "SIP logins refused because of a wrong user, password or realm.", nil, nil},
 		{AccountUp, Gauge, "1 while a PBX sends calls by this account, 0 while it does not.", []string{"account"}, nil},
+		{TurnedAway, Counter, "Calls that got 503 before anything else was done for them: draining, or over a limit (calls, rate, trunk_calls, trunk_rate).", []string{"why"}, nil},
 		{ActiveCalls, Gauge, "Calls in progress.", nil, nil},
 		{HeldUp, Gauge, "Recordings that could not be made into notes yet, and are tried again.", nil, nil},
 		{QueueDepth, Gauge, "Jobs in the queue, by state.", []string{"state"}, nil},

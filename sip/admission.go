@@ -1,0 +1,218 @@
+package sip
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	sipmsg "github.com/emiago/sipgo/sip"
+	"golang.org/x/time/rate"
+)
+
+// verdict is what becomes of an INVITE that would be a new call.
+type verdict uint8
+
+const (
+	admitted verdict = iota
+	draining
+	tooMany
+	tooFast
+	trunkTooMany
+	trunkTooFast
+)
+
+// verdicts say how metrics name each, and when a peer may try again. The pause
+// is short where room comes back by itself: peers that keep to it and all
+// return at once are a burst again.
+var verdicts = [...]struct {
+	name  string
+	pause time.Duration
+}{
+	admitted:     {name: "admitted"},
+	draining:     {"draining", 30 * time.Second},
+	tooMany:      {"calls", 2 * time.Second},
+	tooFast:      {"rate", 2 * time.Second},
+	trunkTooMany: {"trunk_calls", 2 * time.Second},
+	trunkTooFast: {"trunk_rate", 2 * time.Second},
+}
+
+// rejection is the response that says a verdict.
+func (v verdict) rejection() *rejection {
+	return &rejection{503, []sipmsg.Header{retryAfter(verdicts[v].pause)}}
+}
+
+// admission lets new calls in as far as the limits go (RFC 7339 calls it
+// rate-based control), and counts those it turns away.
+type admission struct {
+	log    *slog.Logger // nil logs nothing
+	calls  *gate        // handlers that run
+	limits Limits       // of all trunks together
+	rate   *rate.Limiter
+
+	mu      sync.Mutex
+	trunks  map[string]*meter // by name
+	decided memory            // of datagrams
+
+	turned [len(verdicts)]atomic.Uint64 // by verdict
+	said   atomic.Uint64                // turned away at the last line
+	next   atomic.Int64                 // when another may be written, in Unix nanoseconds
+}
+
+// meter is how far a trunk has used its limits.
+type meter struct {
+	calls gate
+	rate  *rate.Limiter
+}
+
+func newAdmission(limits Limits, calls *gate, log *slog.Logger) *admission {
+	return &admission{log: log, calls: calls, limits: limits, rate: bucket(limits.Rate), trunks: make(map[string]*meter)}
+}
+
+// bucket holds the calls of a second.
+func bucket(perSecond int) *rate.Limiter { return rate.NewLimiter(refill(perSecond), perSecond) }
+
+func refill(perSecond int) rate.Limit {
+	if perSecond == 0 {
+		return rate.Inf
+	}
+	return rate.Limit(perSecond)
+}
+
+// meter returns that of a trunk, with its limits as they are now.
+func (a *admission) meter(t *Trunk) *meter {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	m := a.trunks[t.Name]
+	if m == nil {
+		m = &meter{rate: bucket(t.Limits.Rate)}
+		a.trunks[t.Name] = m
+	}
+	if m.rate.Burst() != t.Limits.Rate {
+		m.rate.SetBurst(t.Limits.Rate)
+		m.rate.SetLimit(refill(t.Limits.Rate))
+	}
+	return m
+}
+
+// weigh decides on a datagram with a new INVITE by its key, the same way for
+// each copy of it: what was turned away must not be answered after all when
+// its 503 is late, and what was admitted must not be refused.
+func (a *admission) weigh(t *Trunk, key uint64, now time.Time) verdict {
+	a.mu.Lock()
+	v, known := a.decided.recall(key, now)
+	a.mu.Unlock()
+	if known {
+		return v
+	}
+	v = a.decide(t, now)
+	a.count(v, now)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.decided.keep(key, v, now)
+	return v
+}
+
+// decide says whether another call of the trunk is let in.
+func (a *admission) decide(t *Trunk, now time.Time) verdict {
+	if v := a.full(t); v != admitted {
+		return v
+	}
+	return a.take(t, now)
+}
+
+// full says whether there is room for another call of the trunk.
+func (a *admission) full(t *Trunk) verdict {
+	switch m := a.meter(t); {
+	case a.calls.isShut():
+		return draining
+	case full(&m.calls, t.Limits.Calls):
+		return trunkTooMany
+	case full(a.calls, a.limits.Calls):
+		return tooMany
+	}
+	return admitted
+}
+
+func full(g *gate, limit int) bool { return limit > 0 && g.count() >= limit }
+
+// take takes a new call out of the buckets, the trunk's first: a trunk that is
+// beyond its own takes nothing from the others.
+func (a *admission) take(t *Trunk, now time.Time) verdict {
+	switch {
+	case !a.meter(t).rate.AllowN(now, 1):
+		return trunkTooFast
+	case !a.rate.AllowN(now, 1):
+		return tooFast
+	}
+	return admitted
+}
+
+// admit lets the call of an INVITE in, until leave, or says why not. Datagrams
+// were weighed before they were parsed.
+func (a *admission) admit(in *incoming) verdict {
+	v, now := admitted, time.Now()
+	if in.network() != "udp" {
+		v = a.decide(in.trunk, now)
+	}
+	if v == admitted {
+		v = a.enter(in.trunk)
+	}
+	a.count(v, now)
+	return v
+}
+
+// enter counts a call in, until leave. Here the limits are kept exactly: the
+// calls that weigh lets pass are not counted yet.
+func (a *admission) enter(t *Trunk) verdict {
+	m := a.meter(t)
+	if !m.calls.enterBelow(t.Limits.Calls) {
+		return trunkTooMany
+	}
+	if !a.calls.enterBelow(a.limits.Calls) {
+		m.calls.leave()
+		if a.calls.isShut() {
+			return draining
+		}
+		return tooMany
+	}
+	return admitted
+}
+
+// leave counts a call out.
+func (a *admission) leave(t *Trunk) {
+	a.meter(t).calls.leave()
+	a.calls.leave()
+}
+
+// turnedPause is how long calls turned away are only counted after a line
+// about one.
+const turnedPause = time.Minute
+
+// count counts a call that is turned away, and leaves a trace in the log.
+func (a *admission) count(v verdict, now time.Time) {
+	if v == admitted {
+		return
+	}
+	a.turned[v].Add(1)
+	next := a.next.Load()
+	if a.log == nil || v == draining || now.UnixNano() < next || !a.next.CompareAndSwap(next, now.Add(turnedPause).UnixNano()) {
+		return
+	}
+	var all uint64
+	for i := range a.turned {
+		all += a.turned[i].Load()
+	}
+	a.log.Warn("calls are turned away with 503, see sip.limits and trunks[].limits", "limit", verdicts[v].name, "turned_away", all-a.said.Swap(all))
+}
+
+// counts are the calls turned away, by why.
+func (a *admission) counts() map[string]uint64 {
+	counts := make(map[string]uint64, len(a.turned)-1)
+	for v := range a.turned {
+		if verdict(v) != admitted {
+			counts[verdicts[v].name] = a.turned[v].Load()
+		}
+	}
+	return counts
+}
