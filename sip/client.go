@@ -98,10 +98,7 @@ func NewClient(o ClientOptions, log *slog.Logger) (*Client, error) {
 	c.stack = newStack(slog.New(newQuietHandler(log.Handler())), hooks{
 		arrived: func(sipmsg.Message) {}, request: c.request, stray: c.stray,
 	})
-	// sipgo knows the socket once ServeUDP runs; the first call may be sooner.
-	c.stack.transport.Pool("udp").Add(conn.LocalAddr().String(), &sipmsg.UDPConnection{
-		PacketConn: conn, PacketAddr: conn.LocalAddr().String(), Listener: true,
-	})
+	c.stack.knows(conn)
 	c.serving.Go(func() { _ = c.stack.transport.ServeUDP(conn) }) // ends when conn is closed
 	return c, nil
 }

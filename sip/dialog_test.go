@@ -22,7 +22,7 @@ func TestAnswerHeaders(t *testing.T) {
 	ok := c.establish()
 	for name, want := range map[string]string{
 		"contact":      "<sip:" + ts.addr("udp").String() + ">",
-		"allow":        "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE",
+		"allow":        "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, SUBSCRIBE",
 		"supported":    "",
 		"server":       "Afterbeep",
 		"content-type": "application/sdp",

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	sipmsg "github.com/emiago/sipgo/sip"
@@ -124,37 +123,9 @@ func (d *dialog) byeRequests(cause Cause) []*sipmsg.Request {
 }
 
 func (d *dialog) byeRequest(network string, cause Cause) *sipmsg.Request {
-	from, local := d.from, d.local
-	if network != from.network {
-		if local = d.server.bound(network); local.IsValid() {
-			from = d.server.endpoint(network, d.source.Addr(), local)
-		}
-		from.network = network // not heard here: the answer comes back on the connection that is made
-	}
-	req := d.peer.request(sipmsg.BYE, from)
+	req := d.request(sipmsg.BYE, network)
 	req.AppendHeader(sipmsg.NewHeader("Reason", qReason(int(cause), cause.String())))
-	switch {
-	case network == "udp" && local.IsValid():
-		req.Laddr = laddr(local)
-	case network == d.from.network && d.connected(req.Destination()):
-		req.SetDestination(d.source.String())
-	}
 	return req
-}
-
-// connected says whether a request to addr may take the connection the call
-// came by: it still stands, and leads to the same host (RFC 5923).
-func (d *dialog) connected(addr string) bool {
-	next, err := netip.ParseAddrPort(addr)
-	if err != nil || next.Addr() != d.source.Addr() {
-		return false
-	}
-	conn, err := d.server.stack.transport.GetConnection(d.from.network, d.source.String())
-	if err != nil {
-		return false
-	}
-	_, _ = conn.TryClose() // gives the reference back, no more
-	return true
 }
 
 // tell sends a BYE the first way that works, until it is answered. A way with

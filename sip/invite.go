@@ -44,6 +44,10 @@ func (s *Server) startCall(d *dialog, in *incoming) *rejection {
 	if err != nil {
 		return &rejection{415, acceptHeaders}
 	}
+	who := caller(in.Request, in.trunk)
+	if who.Private && in.trunk.Anonymous == refuseAnonymous { // RFC 5079
+		return &rejection{code: 433}
+	}
 	if !s.calls.enter() {
 		return &rejection{503, []sipmsg.Header{retryAfter(retryLater)}}
 	}
@@ -51,7 +55,7 @@ func (s *Server) startCall(d *dialog, in *incoming) *rejection {
 	ctx, id := d.open(s, in)
 	c := &Call{
 		ID: id, CallID: in.CallID().Value(), Trunk: in.trunk, Source: in.source,
-		Callees: callees(in.Request, in.trunk), Caller: caller(in.Request, in.trunk), Offer: offer,
+		Callees: callees(in.Request, in.trunk), Caller: who, Offer: offer,
 		dialog: d,
 	}
 	if s.closing.Load() { // Close did not see the call yet

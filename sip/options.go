@@ -18,6 +18,8 @@ type Options struct {
 
 	// NewID mints the id that names a call everywhere, at its INVITE.
 	NewID func() string `yaml:"-"`
+	// Lamps knows the mailboxes that may be subscribed to; nil refuses all who try.
+	Lamps Lamps `yaml:"-"`
 }
 
 // Validate returns everything that is wrong with the options, joined, or nil.
@@ -42,6 +44,7 @@ func (o Options) Validate() error {
 		if t.Country != "" && !phonenumbers.GetSupportedRegions()[strings.ToUpper(t.Country)] {
 			wrong.add(key+"country", "expected a country of two letters (ISO 3166), like DE, not %q", t.Country)
 		}
+		wrong.policy(key, t)
 		for j, p := range t.From {
 			at := fmt.Sprintf("%sfrom[%d]", key, j)
 			wrong.network(at, p)
@@ -103,7 +106,11 @@ type Trunk struct {
 	From    []netip.Prefix `yaml:"from" required:"true" help:"addresses or networks (CIDR) the calls come from"`
 	Country string         `yaml:"country" help:"two letters (ISO 3166), for numbers without a country code (default none)"`
 	Mailbox string         `yaml:"mailbox" enum:"last|first" help:"which diversion names the mailbox: the last (newest, the default) or the first (the number dialled)"`
-	Trusted *bool          `yaml:"trusted" example:"true" help:"believe P-Asserted-Identity and Remote-Party-ID"`
+	Trusted *bool          `yaml:"trusted" example:"true" help:"believe P-Asserted-Identity, Remote-Party-ID and verstat"`
+
+	Headers   []string `yaml:"headers" example:"[target, history-info, diversion, p-called-party-id, request-uri, to]" help:"what names the mailbox, the best first; what is left out does not"`
+	Anonymous string   `yaml:"anonymous" enum:"accept|refuse" help:"callers who hide their number: accept (the default), or refuse with 433"`
+	MWI       string   `yaml:"mwi" example:"sip:{mailbox}@127.0.0.1:5062" help:"where the message lamp of each mailbox is switched, by NOTIFY; not needed where phones or the PBX subscribe"`
 }
 
 // Believes says whether the trunk's identity headers are trusted (RFC 3325).

@@ -39,6 +39,12 @@ func TestOptionsValidate(t *testing.T) {
 		}, []string{"trunks[1].from[1]"}},
 		"an address of its net":  {func(o *Options) { o.Trunks = []Trunk{trunk("a", "", "10.0.0.5/24", "10.0.0.6/32")} }, []string{"trunks[0].from[0]"}},
 		"IPv4 dressed as IPv6":   {func(o *Options) { o.Trunks = []Trunk{trunk("a", "", "::ffff:10.0.0.0/104")} }, []string{"trunks[0].from[0]"}},
+		"header policies": {func(o *Options) {
+			o.Trunks = []Trunk{{Name: "a", Headers: []string{"To", "diversion"}}, {Name: "b", Headers: []string{"from", "to", "TO"}}}
+		}, []string{"trunks[1].headers[0]", "trunks[1].headers[2]"}},
+		"message lamps": {func(o *Options) {
+			o.Trunks = []Trunk{{Name: "a", MWI: "sip:{mailbox}@192.0.2.1;transport=tcp"}, {Name: "b", MWI: "sip:101@192.0.2.1"}}
+		}, []string{"trunks[1].mwi"}},
 		"what could not be read": {func(o *Options) { o.Trunks = []Trunk{{Name: "a", From: make([]netip.Prefix, 2)}} }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

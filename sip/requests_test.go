@@ -25,8 +25,8 @@ func TestChecks(t *testing.T) {
 		code         int
 		header, want string // of the response
 	}{
-		{"unknown method", "SING", nil, 405, "allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE"},
-		{"REGISTER", "REGISTER", nil, 405, "allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE"},
+		{"unknown method", "SING", nil, 405, "allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, SUBSCRIBE"},
+		{"REGISTER", "REGISTER", nil, 405, "allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, SUBSCRIBE"},
 		{"REFER", "REFER", nil, 403, "", ""},
 		{"OPTIONS", "OPTIONS", nil, 200, "accept", "application/sdp, multipart/*"},
 		{"BYE of nothing", "BYE", nil, 481, "", ""},

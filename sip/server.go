@@ -37,6 +37,7 @@ var methods = []struct {
 	{sipmsg.OPTIONS, (*Server).options},
 	{sipmsg.INFO, (*Server).info},
 	{sipmsg.UPDATE, (*Server).reoffer},
+	{sipmsg.SUBSCRIBE, (*Server).subscribe},
 }
 
 // Server takes calls from trunks.
@@ -54,6 +55,9 @@ type Server struct {
 	dialogs *dialogs
 	handler Handler
 
+	lamps         Lamps // nil where nobody may subscribe
+	subscriptions *subscriptions
+
 	calls      gate       // handlers that run
 	byes       gate       // BYEs that are due or wait for their answer
 	background background // where they wait
@@ -63,7 +67,7 @@ type Server struct {
 	close      func() error
 
 	drops drops
-	stats struct{ calls, answered, refused, noACK, malformed, panics atomic.Uint64 }
+	stats struct{ calls, answered, refused, noACK, malformed, panics, notified, unnotified atomic.Uint64 }
 }
 
 // socket is one bound address.
@@ -86,7 +90,7 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		log: log, trunks: newTrunkSet(o.Trunks), newID: o.NewID, advertise: advertise,
 		allow: allowHeader(), t1: t1, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
-		background: newBackground(),
+		background: newBackground(), lamps: o.Lamps, subscriptions: newSubscriptions(),
 	}
 	s.drops.strangers.log = log
 	s.close = sync.OnceValue(s.shutDown)
@@ -123,6 +127,7 @@ func (s *Server) bind(l ListenAddress) error {
 		}
 		filtered := newFilterPacketConn(conn, s.trunks, &s.drops)
 		l.Addr = addrPortOf(conn.LocalAddr())
+		s.stack.knows(filtered)
 		s.sockets = append(s.sockets, socket{l, func() error { return s.stack.transport.ServeUDP(filtered) }, filtered.Close})
 	case "tcp":
 		listener, err := net.ListenTCP(family("tcp", l.Addr), net.TCPAddrFromAddrPort(l.Addr))
@@ -210,6 +215,7 @@ func (s *Server) shutDown() error {
 	for _, d := range s.dialogs.live() {
 		d.shutDown()
 	}
+	s.subscriptions.tasks.stop()
 	_ = waitFor(&s.byes, byeGrace) // a peer that does not answer ends the call by itself
 	s.background.stop()
 	for _, d := range s.dialogs.live() {
@@ -245,6 +251,10 @@ type Stats struct {
 	TooMany    uint64 // connections over a cap
 	Idle       uint64 // connections closed because nothing was said
 	SockErrors uint64 // of sockets, survived
+
+	Subscriptions int    // to message lamps
+	Notified      uint64 // NOTIFYs that were taken
+	Unnotified    uint64 // NOTIFYs that were refused or not answered
 }
 
 // Stats reads the counters.
@@ -256,6 +266,7 @@ func (s *Server) Stats() Stats {
 		Malformed: s.stats.malformed.Load() + s.drops.junk.Load(), Panics: s.stats.panics.Load(),
 		Strangers: s.drops.strangers.count.Load(), TooMany: s.drops.connections.Load(),
 		Idle: s.drops.idle.Load(), SockErrors: s.drops.errors.Load(),
+		Subscriptions: s.subscriptions.count(), Notified: s.stats.notified.Load(), Unnotified: s.stats.unnotified.Load(),
 	}
 }
 

@@ -3,6 +3,7 @@ package sip
 import (
 	"context"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -41,6 +42,13 @@ func newStack(log *slog.Logger, h hooks) *stack {
 		sipmsg.WithTransactionLayerUnhandledResponseHandler(h.stray))
 	transactions.OnRequest(h.request)
 	return &stack{transport, transactions}
+}
+
+// knows tells sipgo of a UDP socket, which it would know only once that is
+// served: a request of ours may be sooner.
+func (s *stack) knows(conn net.PacketConn) {
+	addr := conn.LocalAddr().String()
+	s.transport.Pool("udp").Add(addr, &sipmsg.UDPConnection{PacketConn: conn, PacketAddr: addr, Listener: true})
 }
 
 // exchange sends a request and waits for its final response.
