@@ -17,6 +17,10 @@ const (
 	firstPause = 4 * time.Second  // after a failure, then twice as long each time:
 	lastPause  = 2 * time.Minute  // one phone that is off must not hold the others up
 
+	// mostRefusals is how often a mailbox is refused before it is let be, until
+	// something changes there: ten minutes in which a phone may register.
+	mostRefusals = 10
+
 	sayEvery = 10 * time.Minute // of a trunk that something is wrong
 )
 
@@ -71,8 +75,8 @@ func (t *teller) tell(ctx context.Context, r Rooms, mailbox string) error {
 	return nil
 }
 
-// settle has a mailbox told again that was not heard of, unless the answer
-// would be the same.
+// settle has a mailbox told again that was not heard of, unless the answer has
+// been the same for long.
 func (t *teller) settle(ctx context.Context, mailbox string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -88,7 +92,7 @@ func (t *teller) settle(ctx context.Context, mailbox string, err error) {
 	if errors.As(err, &status) {
 		code = status.Code
 	}
-	if final(code) {
+	if refused(code) && t.tries[mailbox] >= mostRefusals-1 {
 		delete(t.tries, mailbox)
 	} else {
 		pause := min(firstPause<<min(t.tries[mailbox], 10), lastPause)
@@ -101,9 +105,9 @@ func (t *teller) settle(ctx context.Context, mailbox string, err error) {
 	}
 }
 
-// final says whether a status stays the same: there is no such mailbox or
-// phone, or no lamps are taken.
-func final(code int) bool { return code >= 300 && code < 500 && code != 408 && code != 429 }
+// refused says whether a status is about the mailbox or what is asked, not about
+// a PBX that is away or busy.
+func refused(code int) bool { return code >= 300 && code < 500 && code != 408 && code != 429 }
 
 // mend says what to do about an answer; 0 is none.
 var mend = map[int]string{
