@@ -207,7 +207,7 @@ func who(c delivery.Caller) string {
 
 // trustText is what the network says of a caller's number.
 func trustText(c delivery.Caller) string {
-	return map[string]string{"verified": ", number verified", "doubtful": ", the number may be forged"}[c.Trust]
+	return map[string]string{"verified": ", number verified", "doubtful": ", the number may be spoofed"}[c.Trust]
 }
 
 // length writes seconds to the hundredth; a note's length is exact.

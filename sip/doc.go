@@ -9,5 +9,6 @@
 //
 // RFC 3261 (SIP), 3264 (offer/answer, the signalling half), 3323/3325 (privacy,
 // asserted identity), 3326 (Reason), 4458 (voicemail URI), 5806 (Diversion),
-// 7044 (History-Info), 7315 (P-Called-Party-ID).
+// 7044 (History-Info), 7315 (P-Called-Party-ID), 5079 (anonymous callers refused),
+// 6665 and 3842 (message lamps), 3GPP TS 24.229 (verstat).
 package sip

@@ -37,8 +37,8 @@ func TestOptionsValidate(t *testing.T) {
 		"a network twice": {func(o *Options) {
 			o.Trunks = []Trunk{trunk("a", "", "10.0.0.0/8"), trunk("b", "", "::/0", "10.0.0.0/8")}
 		}, []string{"trunks[1].from[1]"}},
-		"an address of its net":  {func(o *Options) { o.Trunks = []Trunk{trunk("a", "", "10.0.0.5/24", "10.0.0.6/32")} }, []string{"trunks[0].from[0]"}},
-		"IPv4 dressed as IPv6":   {func(o *Options) { o.Trunks = []Trunk{trunk("a", "", "::ffff:10.0.0.0/104")} }, []string{"trunks[0].from[0]"}},
+		"an address of its net": {func(o *Options) { o.Trunks = []Trunk{trunk("a", "", "10.0.0.5/24", "10.0.0.6/32")} }, []string{"trunks[0].from[0]"}},
+		"IPv4 dressed as IPv6":  {func(o *Options) { o.Trunks = []Trunk{trunk("a", "", "::ffff:10.0.0.0/104")} }, []string{"trunks[0].from[0]"}},
 		"header policies": {func(o *Options) {
 			o.Trunks = []Trunk{{Name: "a", Headers: []string{"To", "diversion"}}, {Name: "b", Headers: []string{"from", "to", "TO"}}}
 		}, []string{"trunks[1].headers[0]", "trunks[1].headers[2]"}},

@@ -39,7 +39,7 @@ type eventCaller struct {
 	Number  string `json:"number"`
 	Name    string `json:"name"`
 	Private bool   `json:"private"`
-	Trust   string `json:"trust,omitempty"` // verified, or doubtful: the number may be forged
+	Trust   string `json:"trust,omitempty"` // verified, or doubtful: the number may be spoofed
 }
 
 type eventMedia struct {

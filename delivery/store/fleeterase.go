@@ -18,9 +18,9 @@ const eraseWithin = 5 * time.Second
 // is away. Notes of calls under way elsewhere go too, if the calls are older
 // than the newest note that is erased.
 func (f *Fleet) Erase(ctx context.Context, mailbox string) (delivery.Erasure, error) {
-	defer f.changed(mailbox)
 	alias := f.vault.alias(mailbox)
 	e, err := f.eraseEverywhere(ctx, mailbox, alias)
+	f.changed(mailbox)
 	if err != nil {
 		return e, err
 	}

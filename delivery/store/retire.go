@@ -161,11 +161,7 @@ func (s *Store) retireBatch(ctx context.Context, batch []ended, r *delivery.Reti
 	if err != nil {
 		return err
 	}
-	defer func(all []ended) {
-		for _, e := range all {
-			s.changed(e.number)
-		}
-	}(slices.Clone(gone))
+	defer s.retired(slices.Clone(gone))
 	gone = slices.DeleteFunc(gone, func(e ended) bool {
 		if _, _, err := s.unlink(e.id); err != nil {
 			s.log.Error("a file of a note cannot be removed; trying again: mend what holds it", "note_id", e.id, "error", err)
@@ -193,6 +189,13 @@ func (s *Store) retireBatch(ctx context.Context, batch []ended, r *delivery.Reti
 	})
 	r.Notes += notes
 	return err
+}
+
+// retired lets it be known that less waits in mailboxes.
+func (s *Store) retired(gone []ended) {
+	for _, e := range gone {
+		s.changed(e.number)
+	}
 }
 
 // stillEnded leaves out what was redriven since it was looked at.

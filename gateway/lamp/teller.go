@@ -87,9 +87,8 @@ func (t *teller) settle(ctx context.Context, mailbox string, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	var status *sip.StatusError
 	code := 0
-	if errors.As(err, &status) {
+	if status, ok := errors.AsType[*sip.StatusError](err); ok {
 		code = status.Code
 	}
 	if refused(code) && t.tries[mailbox] >= mostRefusals-1 {

@@ -61,6 +61,8 @@ const (
 
 	// Those for ReadFunc.
 	Strangers   = "afterbeep_strangers_dropped_total"
+	LampPeers   = "afterbeep_lamp_subscriptions"
+	LampNotices = "afterbeep_lamp_notifies_total" // by result
 	HeldUp      = "afterbeep_notes_held_up"
 	ActiveCalls = "afterbeep_calls_active"
 	QueueDepth  = "afterbeep_queue_jobs" // by state
@@ -110,6 +112,8 @@ func readMetrics() []Metric {
 	return []Metric{
 		{buildInfo, Gauge, "1, with the version that runs.", []string{"version"}, nil},
 		{Strangers, Counter, "SIP datagrams and connections dropped because no trunk sends from their address.", nil, nil},
+		{LampPeers, Gauge, "Phones and PBXs that subscribe to the message lamp of a mailbox.", nil, nil},
+		{LampNotices, Counter, "NOTIFYs about waiting messages, by result: taken, or failed, which are refused or not answered.", []string{"result"}, nil},
 		{ActiveCalls, Gauge, "Calls in progress.", nil, nil},
 		{HeldUp, Gauge, "Recordings that could not be made into notes yet, and are tried again.", nil, nil},
 		{QueueDepth, Gauge, "Jobs in the queue, by state.", []string{"state"}, nil},
