@@ -31,6 +31,7 @@ type exportedCaller struct {
 	Number  string `json:"number,omitempty"`
 	Name    string `json:"name,omitempty"`
 	Private bool   `json:"private"`
+	Trust   string `json:"trust,omitempty"` // verified or doubtful
 }
 
 type exportedAudio struct {

@@ -62,6 +62,7 @@ type Caller struct {
 	Number  string
 	Name    string
 	Private bool
+	Trust   string `json:",omitempty"` // verified: the network vouches for the number; doubtful: it may be spoofed; "" when it says nothing
 }
 
 // Media describes a note's file.

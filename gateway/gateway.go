@@ -18,6 +18,7 @@ import (
 	"github.com/afterbeep/afterbeep/delivery/store"
 	"github.com/afterbeep/afterbeep/gateway/call"
 	"github.com/afterbeep/afterbeep/gateway/control"
+	"github.com/afterbeep/afterbeep/gateway/lamp"
 	"github.com/afterbeep/afterbeep/gateway/web"
 	"github.com/afterbeep/afterbeep/media"
 	"github.com/afterbeep/afterbeep/sip"
@@ -35,6 +36,7 @@ type gateway struct {
 	control net.Listener
 	worker  *delivery.Worker
 	path    *call.Path
+	lamps   *lamp.Lamps
 	metrics *web.Metrics
 	records io.Closer
 
@@ -48,7 +50,7 @@ var errDraining = errors.New("draining: no new calls are taken")
 // open readies every room, from the store up; nothing runs yet. What cannot be
 // opened is an error that says what to mend.
 func open(ctx context.Context, cfg *config.Config, log *slog.Logger) (g *gateway, err error) {
-	g = &gateway{cfg: cfg, log: log, metrics: web.NewMetrics(versionText())}
+	g = &gateway{cfg: cfg, log: log, metrics: web.NewMetrics(versionText()), lamps: lamp.New(cfg.SIP.Trunks, log)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.close())
@@ -102,6 +104,7 @@ func (g *gateway) openCalls(ctx context.Context) error {
 	options := g.cfg.SIP
 	options.NewID = delivery.NewID
 	options.Ready = (&readiness{ask: g.store.Ready}).now
+	options.Lamps = lamp.Mailboxes{Directory: g.directory, Inbox: g.store}
 	g.sip, err = sip.Listen(options, g.log)
 	return err
 }
@@ -169,6 +172,7 @@ func (g *gateway) run(ctx context.Context, abort <-chan struct{}) error {
 	}
 	rooms.Go(func() error { return g.path.Run(work) })
 	rooms.Go(func() error { g.retain(work); return nil })
+	rooms.Go(func() error { g.tellLamps(work); return nil })
 	rooms.Go(func() error {
 		return control.Serve(work, g.control, g.store, control.Gateway{Addresses: g.addresses(), Ready: g.ready, Try: g.try, Chats: g})
 	})

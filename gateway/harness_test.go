@@ -39,6 +39,7 @@ type received struct {
 		Caller           struct {
 			Number, Name string
 			Private      bool
+			Trust        string
 		}
 		DurationMS int64 `json:"duration_ms"`
 		Partial    bool

@@ -21,6 +21,7 @@ func (g *gateway) readMetrics() {
 	g.metrics.ReadFunc(web.TurnedAway, func(context.Context) (map[string]float64, error) {
 		return numbers(g.sip.Stats().TurnedAway), nil
 	})
+	g.readLamps()
 	g.metrics.ReadFunc(web.HeldUp, one(func() float64 { return float64(g.path.HeldUp()) }))
 	g.metrics.ReadFunc(web.StoreFree, func(context.Context) (map[string]float64, error) {
 		free, err := g.store.Free()

@@ -155,7 +155,7 @@ func printLife(out io.Writer, life delivery.Life) error {
 	row("note", "%s", n.ID)
 	row("state", "%s", n.State)
 	row("mailbox", "%s %s", n.Recipient.Number, n.Recipient.Name)
-	row("caller", "%s %s", who(n.Caller), n.Caller.Name)
+	row("caller", "%s %s%s", who(n.Caller), n.Caller.Name, trustText(n.Caller))
 	row("called", "%s, %s, by trunk %s", n.CalledAt.Local().Format(time.RFC3339), cmp.Or(n.Reason, "no reason given"), n.Trunk)
 	row("kind", "%s%s", n.Kind, map[bool]string{true: ", cut off"}[n.Partial])
 	if n.Media.Bytes > 0 {
@@ -203,6 +203,11 @@ func who(c delivery.Caller) string {
 		return "private number"
 	}
 	return cmp.Or(c.Number, "unknown")
+}
+
+// trustText is what the network says of a caller's number.
+func trustText(c delivery.Caller) string {
+	return map[string]string{"verified": ", number verified", "doubtful": ", the number may be spoofed"}[c.Trust]
 }
 
 // length writes seconds to the hundredth; a note's length is exact.

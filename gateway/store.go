@@ -24,6 +24,8 @@ type keeper interface {
 
 	// Memory is what a channel remembers.
 	Memory(channel string) delivery.Memory
+	// Recipients are the mailboxes that this machine keeps notes of.
+	Recipients(ctx context.Context) ([]string, error)
 	// Retire takes what retention is over for.
 	Retire(ctx context.Context, keep func(mailbox string) delivery.Retention) (delivery.Retired, error)
 	// Now is the time that jobs go by.
@@ -44,6 +46,7 @@ var (
 // openStore opens the store, which starts whether Redis can be reached or not.
 func (g *gateway) openStore() error {
 	o := g.cfg.Store
+	o.Changed = g.lamps.Changed
 	if g.cfg.Operator != nil {
 		o.Operator = g.cfg.Operator.Events.All()
 	}

@@ -29,7 +29,7 @@ func (c *clockedConn) Close() error           { return nil }
 func TestResendSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := &clockedConn{start: time.Now()}
-		d := &dialog{server: &Server{t1: t1}, phase: accepted}
+		d := &dialog{line: line{server: &Server{t1: t1}}, phase: accepted}
 		d.mu.Lock()
 		if err := d.accept(sipmsg.NewResponse(200, "OK"), conn, 1, false); err != nil {
 			t.Fatal(err)

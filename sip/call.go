@@ -65,6 +65,7 @@ type Caller struct {
 	Number  string // E.164 where it can be, else the user part; "" when Private
 	Name    string // display name; "" when Private
 	Private bool   // RFC 3323 privacy was asked for, or the identity is anonymous
+	Trust   string // verified: a believed trunk vouches for the number; doubtful: it may be spoofed; "" when nobody says
 }
 
 // Negotiator is the media side of a dialog: what the call's leg must do when

@@ -18,18 +18,21 @@ type party struct {
 	reason string // as Callee.Reason; "" when unknown
 }
 
-// calleeSources are the places that tell who was called, the best first. Each
-// yields the newest party first.
-var calleeSources = []struct {
+// calleeSource is a place that tells who was called.
+type calleeSource struct {
 	header  string
-	parties func(*sipmsg.Request) []party
-}{
-	{"target", targeted},
-	{"history-info", recorded},
-	{"diversion", diverted},
-	{"p-called-party-id", func(req *sipmsg.Request) []party { return addressed(req, "P-Called-Party-ID") }}, // RFC 7315 section 4.2
-	{"request-uri", func(req *sipmsg.Request) []party { return []party{{uri: requestURI(req)}} }},
-	{"to", func(req *sipmsg.Request) []party { return addressed(req, "To") }},
+	parties func(*sipmsg.Request) []party // the newest first
+	decides bool                          // it may name the mailbox, and not the reason alone
+}
+
+// calleeSources are all there are, the best first.
+var calleeSources = []calleeSource{
+	{"target", targeted, true},
+	{"history-info", recorded, true},
+	{"diversion", diverted, true},
+	{"p-called-party-id", func(req *sipmsg.Request) []party { return addressed(req, "P-Called-Party-ID") }, true}, // RFC 7315 section 4.2
+	{"request-uri", func(req *sipmsg.Request) []party { return []party{{uri: requestURI(req)}} }, true},
+	{"to", func(req *sipmsg.Request) []party { return addressed(req, "To") }, true},
 }
 
 // callees lists who may have been called, the best candidate first, each user
@@ -40,14 +43,16 @@ var calleeSources = []struct {
 func callees(req *sipmsg.Request, t *Trunk) []Callee {
 	var list []Callee
 	why := ""
-	for _, source := range calleeSources {
+	for _, source := range t.calleeSources() {
 		parties := source.parties(req)
 		if t.Mailbox == "first" {
 			slices.Reverse(parties)
 		}
 		for _, p := range parties {
 			why = cmp.Or(why, p.reason)
-			list = addCallee(list, p, source.header, t.Country)
+			if source.decides {
+				list = addCallee(list, p, source.header, t.Country)
+			}
 		}
 	}
 	slices.SortStableFunc(list, func(a, b Callee) int { return cmp.Compare(a.pilot(t), b.pilot(t)) })

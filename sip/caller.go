@@ -24,6 +24,9 @@ func caller(req *sipmsg.Request, t *Trunk) Caller {
 	}
 	for _, identities := range [][]address{asserted, remote, from} {
 		if c := identify(identities, t.Country); c != (Caller{}) {
+			if t.Believes() {
+				c.Trust = trustIn(c.Number, t.Country, asserted, remote, from)
+			}
 			return c
 		}
 	}

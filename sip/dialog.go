@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -38,17 +37,12 @@ type dialog struct {
 	byeDone  chan error
 
 	// What follows is set by open.
-	server     *Server
+	line
 	id         string // Call.ID
 	cancel     context.CancelCauseFunc
 	ended      <-chan struct{} // of the handler's context
 	invite     *incoming       // until a final response
 	ringing    *provisional    // a 180 that needs a PRACK; nil where none was sent
-	peer       peer
-	source     netip.AddrPort
-	local      netip.AddrPort // of conn
-	conn       sipmsg.Connection
-	from       endpoint // us, as the peer reaches us
 	negotiator Negotiator
 	reply      *reply // the last 2xx to an INVITE
 	remoteSeq  uint32 // of the peer's last request
@@ -64,20 +58,8 @@ func (d *dialog) open(s *Server, in *incoming) (ctx context.Context, id string) 
 	ctx, cancel := context.WithCancelCause(context.Background())
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.server, d.id, d.cancel, d.ended, d.invite = s, s.newID(), cancel, ctx.Done(), in
-	d.source, d.conn = in.source, in.tx.Connection()
-	d.local = addrPortOf(d.conn.LocalAddr())
-	d.from = s.endpoint(in.network(), in.source.Addr(), d.local)
-	d.from.sips = in.Recipient.Scheme == "sips"
-	to := in.To()
-	d.peer = peer{
-		callID:  in.CallID().Value(),
-		local:   &sipmsg.FromHeader{DisplayName: to.DisplayName, Address: to.Address, Params: to.Params},
-		remote:  &sipmsg.ToHeader{DisplayName: in.From().DisplayName, Address: in.From().Address, Params: in.From().Params},
-		target:  in.Contact().Address,
-		routes:  recordRoutes(in.Request),
-		network: d.from.network,
-	}
+	d.id, d.cancel, d.ended, d.invite = s.newID(), cancel, ctx.Done(), in
+	d.line = s.lineOf(in)
 	d.remoteSeq = in.CSeq().SeqNo
 	if d.cause != nil {
 		d.cancel(d.cause)
@@ -218,6 +200,5 @@ func (d *dialog) admit(in *incoming) *rejection {
 func (d *dialog) belongs(in *incoming) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.server != nil && d.peer.callID == in.CallID().Value() &&
-		tagParam(d.peer.remote.Params) == tagParam(in.From().Params)
+	return d.server != nil && d.peer.is(in)
 }

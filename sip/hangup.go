@@ -110,48 +110,17 @@ func (d *dialog) bye(cause Cause) {
 }
 
 // requests builds the next request within the dialog, in the order in which to
-// try. One that does not fit into 1300 bytes goes by TCP first (RFC 3261
-// section 18.1.1). The lock is held.
-func (d *dialog) requests(method sipmsg.RequestMethod, body []byte, headers ...sipmsg.Header) []*sipmsg.Request {
-	d.peer.seq++
-	network, _ := d.peer.hop()
-	req := d.request(network, method, body, headers...)
-	ways := []*sipmsg.Request{req}
-	if network == "udp" && len(req.String()) > maxDatagram {
-		ways = []*sipmsg.Request{d.request("tcp", method, body, headers...), req}
-	}
-	if d.from.network != "udp" && req.Destination() != d.source.String() && d.stands() { // behind NAT its Contact leads nowhere
-		back := d.request(d.from.network, method, body, headers...)
-		back.SetDestination(d.source.String())
-		ways = append(ways, back)
-	}
-	return ways
-}
-
-// request builds a request within the dialog for one transport. The lock is held.
-func (d *dialog) request(network string, method sipmsg.RequestMethod, body []byte, headers ...sipmsg.Header) *sipmsg.Request {
-	from, local := d.from, d.local
-	if network != from.network {
-		if local = d.server.bound(network); local.IsValid() {
-			from = d.server.endpoint(network, d.source.Addr(), local)
+// try. The lock is held.
+func (d *dialog) requests(method sipmsg.RequestMethod, offer []byte, headers ...sipmsg.Header) []*sipmsg.Request {
+	return d.ways(method, func(req *sipmsg.Request) {
+		for _, h := range headers {
+			req.AppendHeader(h)
 		}
-		from.network = network // not heard here: the answer comes back on the connection that is made
-	}
-	req := d.peer.request(method, from)
-	for _, h := range headers {
-		req.AppendHeader(h)
-	}
-	if len(body) > 0 {
-		req.AppendHeader(sipmsg.NewHeader("Content-Type", typeSDP))
-		req.SetBody(body)
-	}
-	switch {
-	case network == "udp" && local.IsValid():
-		req.Laddr = laddr(local)
-	case network == d.from.network && d.connected(req.Destination()):
-		req.SetDestination(d.source.String())
-	}
-	return req
+		if len(offer) > 0 {
+			req.AppendHeader(sipmsg.NewHeader("Content-Type", typeSDP))
+			req.SetBody(offer)
+		}
+	})
 }
 
 // bye sends a BYE until it is answered.

@@ -81,7 +81,7 @@ func TestCaptured(t *testing.T) {
 				{"+4930111000", "+4930111000", "forwarded", "history-info"},
 				{"voicemail", "", "missed", "request-uri"},
 			},
-			Caller{Number: "+4917612345678", Name: "Marta Quaas"},
+			Caller{Number: "+4917612345678", Name: "Marta Quaas", Trust: "verified"},
 		},
 		{
 			"cisco.sip", german(),
@@ -284,7 +284,7 @@ func TestCaller(t *testing.T) {
 		{"From", german(), []string{from}, Caller{Number: "101", Name: "Anna"}},
 		{"asserted, sip and tel", german(), []string{from, "P-Asserted-Identity: \"Bea\" <sip:bea@pbx>,<tel:+49-30-123456>"}, Caller{Number: "+4930123456", Name: "Bea"}},
 		{"asserted, tel without brackets", german(), []string{from, "P-Asserted-Identity: tel:030123456"}, Caller{Number: "+4930123456"}},
-		{"asserted, parameters in the user part", german(), []string{from, "P-Asserted-Identity: sip:+4930123456;verstat=TN-Validation-Passed;npdi@pbx;user=phone"}, Caller{Number: "+4930123456"}},
+		{"asserted, parameters in the user part", german(), []string{from, "P-Asserted-Identity: sip:+4930123456;verstat=TN-Validation-Passed;npdi@pbx;user=phone"}, Caller{Number: "+4930123456", Trust: "verified"}},
 		{"asserted is better than remote", german(), []string{from, "Remote-Party-ID: <sip:102@pbx>", "P-Asserted-Identity: <sip:103@pbx>"}, Caller{Number: "103"}},
 		{"remote", german(), []string{from, "Remote-Party-ID: \"Cleo\" <sip:102@pbx>;party=calling;privacy=off"}, Caller{Number: "102", Name: "Cleo"}},
 		{"remote, the called party", german(), []string{from, "Remote-Party-ID: <sip:102@pbx>;party=called"}, Caller{Number: "101", Name: "Anna"}},

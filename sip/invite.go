@@ -44,9 +44,13 @@ func (s *Server) startCall(d *dialog, in *incoming) *rejection {
 		return v.rejection()
 	}
 	offer, err := sdpOf(in.Request)
+	who := caller(in.Request, in.trunk)
 	r := s.checkSession(in.Request)
-	if err != nil {
+	switch {
+	case err != nil:
 		r = &rejection{415, acceptHeaders}
+	case who.Private && in.trunk.Anonymous == refuseAnonymous: // RFC 5079
+		r = &rejection{code: 433}
 	}
 	if r != nil {
 		s.admission.leave(in.trunk)
@@ -56,7 +60,7 @@ func (s *Server) startCall(d *dialog, in *incoming) *rejection {
 	ctx, id := d.open(s, in)
 	c := &Call{
 		ID: id, CallID: in.CallID().Value(), Trunk: in.trunk, Source: in.source,
-		Callees: callees(in.Request, in.trunk), Caller: caller(in.Request, in.trunk), Offer: offer,
+		Callees: callees(in.Request, in.trunk), Caller: who, Offer: offer,
 		dialog: d,
 	}
 	if s.closing.Load() { // Close did not see the call yet

@@ -25,6 +25,8 @@ type Options struct {
 	NewID func() string `yaml:"-"`
 	// Ready says whether calls can be taken at all, for OPTIONS; nil is always.
 	Ready func() bool `yaml:"-"`
+	// Lamps knows the mailboxes that may be subscribed to; nil refuses all who try.
+	Lamps Lamps `yaml:"-"`
 }
 
 // Validate returns everything that is wrong with the options, joined, or nil.
@@ -56,6 +58,7 @@ func (o Options) Validate() error {
 		}
 		t.Limits.validate(key+"limits.", &wrong)
 		t.Unknown.validate(key+"unknown", &wrong)
+		wrong.policy(key, t)
 		for j, p := range t.From {
 			at := fmt.Sprintf("%sfrom[%d]", key, j)
 			wrong.network(at, p)
@@ -122,11 +125,14 @@ type Trunk struct {
 	TLSName []string       `yaml:"tls_name" help:"names of which the peer's certificate must carry one, like sbc.carrier.example: then calls come by tls:// or wss:// alone" example:"sbc.carrier.example"`
 	Country string         `yaml:"country" help:"two letters (ISO 3166), for numbers without a country code (default none)"`
 	Mailbox string         `yaml:"mailbox" enum:"last|first" help:"which diversion names the mailbox: the last (newest, the default) or the first (the number dialled)"`
-	Trusted *bool          `yaml:"trusted" example:"true" help:"believe P-Asserted-Identity and Remote-Party-ID"`
+	Trusted *bool          `yaml:"trusted" example:"true" help:"believe P-Asserted-Identity, Remote-Party-ID and verstat"`
 	Digest  *Digest        `yaml:"digest" example:"{user: pbx, password: \"${PBX_PASSWORD}\"}" help:"the peer must log in: user and password, also realm and algorithms"`
 
-	Unknown Unknown `yaml:"unknown" example:"\"480\"" help:"what a call to an unknown number gets: 480, or a 302 to the SIP URI given here, like sip:{user}@pbx.example, with the number called in place of {user}"`
-	Limits  Limits  `yaml:"limits" help:"of this trunk, within those of all"`
+	Headers   []string `yaml:"headers" example:"[target, history-info, diversion, p-called-party-id, request-uri, to]" help:"what names the mailbox, the best first; what is left out does not"`
+	Unknown   Unknown  `yaml:"unknown" example:"\"480\"" help:"what a call to an unknown number gets: 480, or a 302 to the SIP URI given here, like sip:{user}@pbx.example, with the number called in place of {user}"`
+	Anonymous string   `yaml:"anonymous" enum:"accept|refuse" help:"callers who hide their number: accept (the default), or refuse with 433"`
+	Limits    Limits   `yaml:"limits" help:"of this trunk, within those of all"`
+	MWI       string   `yaml:"mwi" example:"sip:{mailbox}@127.0.0.1:5062" help:"where the message lamp of each mailbox is switched, by NOTIFY; not needed where phones or the PBX subscribe"`
 
 	pilot string // the extension of the account whose trunk it is; it is nobody's mailbox while another may be
 }

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 )
@@ -56,6 +57,14 @@ func TestOptionsValidate(t *testing.T) {
 				o.Trunks[i].Unknown = unknown
 			}
 		}, []string{"trunks[4].unknown", "trunks[5].unknown", "trunks[6].unknown", "trunks[7].unknown", "trunks[8].unknown", "trunks[9].unknown"}},
+		"header policies": {func(o *Options) {
+			o.Trunks = []Trunk{trunk("a", "", "10.0.0.0/16"), trunk("b", "", "10.1.0.0/16")}
+			o.Trunks[0].Headers, o.Trunks[1].Headers = []string{"To", "diversion"}, []string{"from", "to", "TO"}
+		}, []string{"trunks[1].headers[0]", "trunks[1].headers[2]"}},
+		"message lamps": {func(o *Options) {
+			o.Trunks = []Trunk{trunk("a", "", "10.0.0.0/16"), trunk("b", "", "10.1.0.0/16")}
+			o.Trunks[0].MWI, o.Trunks[1].MWI = "sip:{mailbox}@192.0.2.1;transport=tcp", "sip:101@192.0.2.1"
+		}, []string{"trunks[1].mwi"}},
 		"what could not be read": {func(o *Options) { o.Trunks = []Trunk{{Name: "a", From: make([]netip.Prefix, 2)}} }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

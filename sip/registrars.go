@@ -17,12 +17,12 @@ const registrarKeep = time.Hour
 // takes no lock: the filter asks about every stranger.
 type registrars struct {
 	mu    sync.Mutex // of those who change it
-	known atomic.Pointer[map[netip.Addr][]line]
+	known atomic.Pointer[map[netip.Addr][]entrance]
 	seen  sync.Map // sight -> endpoint
 }
 
-// line is an account as calls from one address find it.
-type line struct {
+// entrance is an account as calls from one address find it.
+type entrance struct {
 	trunk *Trunk
 	until time.Time
 }
@@ -39,7 +39,7 @@ type sight struct {
 func (rs *registrars) add(trunk *Trunk, addrs []netip.Addr, now time.Time) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	known := make(map[netip.Addr][]line)
+	known := make(map[netip.Addr][]entrance)
 	if old := rs.known.Load(); old != nil {
 		for addr, lines := range *old {
 			again := slices.Contains(addrs, addr)
@@ -52,7 +52,7 @@ func (rs *registrars) add(trunk *Trunk, addrs []netip.Addr, now time.Time) {
 	}
 	for i, addr := range addrs {
 		if !slices.Contains(addrs[:i], addr) {
-			known[addr] = append(known[addr], line{trunk, now.Add(registrarKeep)})
+			known[addr] = append(known[addr], entrance{trunk, now.Add(registrarKeep)})
 		}
 	}
 	rs.known.Store(&known)

@@ -7,28 +7,28 @@ import (
 	"strings"
 )
 
-// connected says whether a request to addr may take the connection the call
+// connected says whether a request to addr may take the connection the peer
 // came by: it still stands, and leads to the same host, by its address or by
 // the name in its certificate (RFC 5923). A WebSocket peer is reached no other
 // way (RFC 7118 section 5.1).
-func (d *dialog) connected(addr string) bool {
-	if n, _ := networkOf(d.from.network); n.websocket {
-		return d.stands()
+func (l *line) connected(addr string) bool {
+	if n, _ := networkOf(l.from.network); n.websocket {
+		return l.stands()
 	}
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return false
 	}
 	if next, err := netip.ParseAddr(host); err == nil {
-		return next == d.source.Addr() && d.stands()
+		return next == l.source.Addr() && l.stands()
 	}
-	known := d.server.secured.find(connID{d.from.network, d.source})
-	return slices.ContainsFunc(known.names, func(name string) bool { return strings.EqualFold(name, host) }) && d.stands()
+	known := l.server.secured.find(connID{l.from.network, l.source})
+	return slices.ContainsFunc(known.names, func(name string) bool { return strings.EqualFold(name, host) }) && l.stands()
 }
 
-// stands says whether the connection the call came by does.
-func (d *dialog) stands() bool {
-	conn, err := d.server.stack.transport.GetConnection(d.from.network, d.source.String())
+// stands says whether the connection the peer came by does.
+func (l *line) stands() bool {
+	conn, err := l.server.stack.transport.GetConnection(l.from.network, l.source.String())
 	if err != nil {
 		return false
 	}

@@ -38,6 +38,7 @@ var methods = []struct {
 	{sipmsg.INFO, (*Server).info},
 	{sipmsg.UPDATE, (*Server).reoffer},
 	{sipmsg.PRACK, (*Server).prack},
+	{sipmsg.SUBSCRIBE, (*Server).subscribe},
 }
 
 // Server takes calls from trunks.
@@ -71,6 +72,9 @@ type Server struct {
 	dns        resolver
 	pace       pace
 
+	lamps         Lamps // nil where nobody may subscribe
+	subscriptions *subscriptions
+
 	calls      gate       // handlers that run
 	admission  *admission // who gets in
 	byes       gate       // BYEs that are due or wait for their answer
@@ -81,7 +85,7 @@ type Server struct {
 	close      func() error
 
 	drops drops
-	stats struct{ calls, answered, refused, noACK, malformed, panics atomic.Uint64 }
+	stats struct{ calls, answered, refused, noACK, malformed, panics, notified, unnotified atomic.Uint64 }
 }
 
 // socket is one bound address.
@@ -108,7 +112,7 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 		secured: secured{known: make(map[connID]security)}, newID: o.NewID, takes: o.Ready, advertise: advertise,
 		allow: allowHeader(), t1: t1, minSession: minSession, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
 		background: newBackground(), authority: authority{nonces: newNonces()},
-		dns: net.DefaultResolver, pace: defaultPace,
+		dns: net.DefaultResolver, pace: defaultPace, lamps: o.Lamps, subscriptions: newSubscriptions(),
 	}
 	s.trunks.registrars = &s.registrars
 	s.accounts = newAccounts(s, o)
@@ -207,6 +211,7 @@ func (s *Server) shutDown() error {
 	for _, d := range s.dialogs.live() {
 		d.shutDown()
 	}
+	s.subscriptions.tasks.stop()
 	_ = waitFor(&s.byes, byeGrace) // a peer that does not answer ends the call by itself
 	s.accounts.wait()
 	s.background.stop()
@@ -248,6 +253,10 @@ type Stats struct {
 	SockErrors uint64 // of sockets, survived
 
 	TurnedAway map[string]uint64 // new calls that got 503 at once, by why: draining, calls, rate, trunk_calls, trunk_rate
+
+	Subscriptions int    // to message lamps
+	Notified      uint64 // NOTIFYs that were taken
+	Unnotified    uint64 // NOTIFYs that were refused or not answered
 }
 
 // Stats reads the counters.
@@ -259,7 +268,7 @@ func (s *Server) Stats() Stats {
 		Malformed: s.stats.malformed.Load() + s.drops.junk.Load(), Panics: s.stats.panics.Load(),
 		Logins: s.authority.refused.Load(), Strangers: s.drops.strangers.count.Load(), TooMany: s.drops.connections.Load(),
 		Connected: s.proven.count(), Unready: s.drops.unready.count.Load(), Idle: s.drops.idle.Load(), SockErrors: s.drops.errors.Load(),
-		TurnedAway: s.admission.counts(),
+		TurnedAway: s.admission.counts(), Subscriptions: s.subscriptions.count(), Notified: s.stats.notified.Load(), Unnotified: s.stats.unnotified.Load(),
 	}
 }
 

@@ -153,15 +153,7 @@ func checkAccept(req *sipmsg.Request) *rejection {
 	if !req.IsInvite() {
 		return nil
 	}
-	types := headerValues(req, "Accept")
-	for _, t := range types {
-		kind, _, _ := strings.Cut(t, ";")
-		switch strings.ToLower(strings.TrimSpace(kind)) {
-		case typeSDP, "application/*", "*/*":
-			return nil
-		}
-	}
-	if len(types) > 0 {
+	if !accepts(req, typeSDP) {
 		return &rejection{code: 406}
 	}
 	return nil

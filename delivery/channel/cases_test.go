@@ -23,10 +23,11 @@ import (
 
 // A repeat carries the key of the attempt before, where the service knows keys.
 func TestSuiteDelivers(t *testing.T) {
-	voice, private, missed := sampleNote(), sampleNote(), sampleNote()
+	voice, private, missed, doubtful := sampleNote(), sampleNote(), sampleNote(), sampleNote()
+	doubtful.Caller.Trust = "doubtful"
 	private.Caller, private.Reason = delivery.Caller{Private: true}, ""
 	missed.Kind, missed.Duration, missed.Waveform, missed.Media = delivery.Missed, 0, nil, delivery.Media{}
-	for name, n := range map[string]delivery.Note{"voice": voice, "private": private, "missed": missed} {
+	for name, n := range map[string]delivery.Note{"voice": voice, "private": private, "missed": missed, "doubtful": doubtful} {
 		t.Run(name, func(t *testing.T) {
 			run(t, caseRepeats, func(t *testing.T, s subject) {
 				seen := observed{fail: func(carriers int) bool { return carriers == 1 }}

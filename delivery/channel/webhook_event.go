@@ -39,6 +39,7 @@ type eventCaller struct {
 	Number  string `json:"number"`
 	Name    string `json:"name"`
 	Private bool   `json:"private"`
+	Trust   string `json:"trust,omitempty"` // verified, or doubtful: the number may be spoofed
 }
 
 type eventMedia struct {
@@ -55,7 +56,7 @@ func newEvent(n delivery.Note) event {
 		ID:         n.ID,
 		Kind:       n.Kind,
 		Recipient:  eventRecipient{clip(n.Recipient.Number), clip(n.Recipient.Name)},
-		Caller:     eventCaller{clip(n.Caller.Number), clip(n.Caller.Name), n.Caller.Private},
+		Caller:     eventCaller{clip(n.Caller.Number), clip(n.Caller.Name), n.Caller.Private, n.Caller.Trust},
 		Reason:     n.Reason,
 		CalledAt:   milliseconds(n.CalledAt),
 		DurationMS: n.Duration.Milliseconds(),

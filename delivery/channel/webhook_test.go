@@ -70,6 +70,7 @@ type received struct {
 			Number  *string `json:"number"`
 			Name    *string `json:"name"`
 			Private *bool   `json:"private"`
+			Trust   *string `json:"trust"`
 		} `json:"caller"`
 		Reason     *string    `json:"reason"`
 		CalledAt   *time.Time `json:"called_at"`
@@ -173,6 +174,9 @@ func verifyEvent(t *testing.T, body []byte, n delivery.Note, attached bool) {
 	}
 	if *d.Caller.Number != n.Caller.Number || *d.Caller.Name != n.Caller.Name || *d.Caller.Private != n.Caller.Private {
 		t.Errorf("caller in %s", body)
+	}
+	if (d.Caller.Trust == nil) != (n.Caller.Trust == "") || (d.Caller.Trust != nil && *d.Caller.Trust != n.Caller.Trust) {
+		t.Errorf("what vouches for the number in %s", body)
 	}
 	if (d.Reason == nil) != (n.Reason == "") || (d.Reason != nil && *d.Reason != n.Reason) {
 		t.Errorf("reason in %s", body)

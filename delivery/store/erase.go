@@ -15,6 +15,7 @@ import (
 // recorded are not touched. When it fails, what it has not done is done by
 // erasing again.
 func (s *Store) Erase(ctx context.Context, mailbox string) (delivery.Erasure, error) {
+	defer s.changed(mailbox)
 	return s.eraseUpTo(ctx, s.vault.mailbox(mailbox), s.vault.alias(mailbox), "")
 }
 

@@ -20,6 +20,7 @@ const eraseWithin = 5 * time.Second
 func (f *Fleet) Erase(ctx context.Context, mailbox string) (delivery.Erasure, error) {
 	alias := f.vault.alias(mailbox)
 	e, err := f.eraseEverywhere(ctx, mailbox, alias)
+	f.changed(mailbox)
 	if err != nil {
 		return e, err
 	}

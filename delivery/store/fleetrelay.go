@@ -61,9 +61,12 @@ func (f *Fleet) tellReport(ctx context.Context, rel relay) error {
 		return err
 	}
 	if what := rel.said.What; err == nil && rel.mailbox != "" && (what == string(delivery.MarkRead) || what == string(delivery.MarkPlayed)) {
-		_, err := f.shared.Mark(ctx, rel.mailbox, rel.job.Note, what)
+		first, err := f.shared.Mark(ctx, rel.mailbox, rel.job.Note, what)
 		if err != nil && !errors.Is(err, shared.ErrNotFound) {
 			return nil // settle tells it again
+		}
+		if first && rel.job.Home != f.machine {
+			f.foreignMarked(ctx, rel.job.Note)
 		}
 	}
 	_, err = write(ctx, f.Store, func(tx *txn) (any, error) { return nil, f.toldReport(tx, rel, stands) })
@@ -83,6 +86,13 @@ func (f *Fleet) proclaim(ctx context.Context, rel relay) error {
 		return tx.exec("UPDATE relay SET told = max(told + 1, ?) WHERE job = ? AND channel = ? AND what = ?", relayProclaimed, rel.job.ID, rel.channel, rel.said.What)
 	})
 	return err
+}
+
+// foreignMarked lets it be known that this machine has marked another's note.
+func (f *Fleet) foreignMarked(ctx context.Context, id string) {
+	if n, _, err := f.foreign(ctx, id); err == nil {
+		f.changed(n.Recipient.Number)
+	}
 }
 
 // toldReport keeps that Redis has a report, and how the job stands there: zero

@@ -67,6 +67,7 @@ func (f *Fleet) Report(ctx context.Context, channel string, r delivery.Report, m
 		return delivery.Upshot{}, fmt.Errorf("keep a report about job %s: %w", r.Job, err)
 	}
 	f.spread(h)
+	f.countAnew(h)
 	if tells {
 		err = f.tellReport(ctx, rel)
 	}

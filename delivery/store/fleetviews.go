@@ -60,7 +60,10 @@ func (f *Fleet) Mark(ctx context.Context, mailbox, id string, what delivery.Mark
 	if own != nil && !errors.Is(own, delivery.ErrNotFound) {
 		return own
 	}
-	_, err := f.shared.Mark(ctx, f.vault.alias(mailbox), id, string(what))
+	first, err := f.shared.Mark(ctx, f.vault.alias(mailbox), id, string(what))
+	if first && own != nil {
+		f.changed(mailbox)
+	}
 	switch {
 	case own == nil: // the note's home knows: that is enough
 		return nil

@@ -17,6 +17,31 @@ func (s *Store) Thread(ctx context.Context, mailbox, before string, limit int) (
 	})
 }
 
+// Recipients are the numbers of the mailboxes that this machine keeps notes of.
+func (s *Store) Recipients(ctx context.Context) ([]string, error) {
+	rows, err := s.readers.QueryContext(ctx, selectNewest)
+	newest, err := collect(rows, err, func(r scanner) (id string, err error) { return id, r.Scan(&id) })
+	if err != nil {
+		return nil, err
+	}
+	var numbers []string
+	for _, id := range newest {
+		n, err := s.note(ctx, id)
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err != nil:
+			s.log.Warn("a note cannot be read, nor whose it is", "note_id", id, "error", err)
+		default:
+			numbers = append(numbers, n.Recipient.Number)
+		}
+	}
+	return numbers, nil
+}
+
+// selectNewest chooses one note of each mailbox.
+const selectNewest = "SELECT max(id) FROM note GROUP BY mailbox"
+
 // marks are the changes of a note that marks make. The first time counts.
 func marks() map[delivery.Mark]string {
 	return map[delivery.Mark]string{
@@ -56,6 +81,7 @@ func (s *Store) Mark(ctx context.Context, mailbox, id string, what delivery.Mark
 	}
 	if first {
 		s.watches.publish(s.vault.alias(mailbox), id)
+		s.changed(mailbox)
 	}
 	if told {
 		s.wakeUp()

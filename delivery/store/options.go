@@ -16,6 +16,11 @@ type Options struct {
 	// Fleet says that Redis is set, also where the secret itself was not read.
 	Fleet bool `yaml:"-"`
 
+	// Changed is told of each mailbox in which this machine has changed what waits
+	// there: a note came, was read or played, or went. It must not block. nil for
+	// nobody.
+	Changed func(mailbox string) `yaml:"-"`
+
 	// AsIs leaves a store in clear as it is for this time: an operator's command
 	// does not seal in passing what the gateway has not yet.
 	AsIs bool `yaml:"-"`

@@ -14,6 +14,7 @@ func TestQueriesUseTheirIndexes(t *testing.T) {
 	for _, q := range []struct{ query, index string }{
 		{selectEnded, "note_ended ((ended_at,id)>(?,?)"},
 		{pageQuery(delivery.Filter{Mailbox: "101"}), "note_mailbox (mailbox=? AND id>?"},
+		{selectNewest, "COVERING INDEX note_mailbox"},
 		{"SELECT id FROM job" + sendingHere, "job_state (state=?)"},
 		{promoteThread, "SEARCH job USING INDEX job_thread (thread=?)"},
 	} {

@@ -49,6 +49,7 @@ func (d *draft) render(ctx context.Context, n delivery.Note, file []byte, chains
 	d.set(whole.Note)
 	d.store.drafts.remove(d)
 	d.store.watches.publish(d.store.vault.alias(n.Recipient.Number), n.ID)
+	d.store.changed(n.Recipient.Number)
 	return nil
 }
 

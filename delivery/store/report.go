@@ -16,7 +16,15 @@ func (s *Store) Report(ctx context.Context, channel string, r delivery.Report, m
 		return h.Upshot, fmt.Errorf("keep a report about job %s: %w", r.Job, err)
 	}
 	s.spread(h)
+	s.countAnew(h)
 	return h.Upshot, nil
+}
+
+// countAnew lets it be known that a report has marked a note.
+func (s *Store) countAnew(h heard) {
+	if h.marked {
+		s.changed(h.Note.Recipient.Number)
+	}
 }
 
 // spread lets those know whom a report concerns.

@@ -83,6 +83,7 @@ func (s *Store) retireTime(ctx context.Context) (time.Time, error) {
 type ended struct {
 	id      string
 	mailbox string // as its row has it
+	number  string // of the mailbox
 	at      int64
 	files   bool
 	whole   bool // its row goes too
@@ -95,7 +96,11 @@ const selectEnded = `SELECT id, mailbox, ended_at, files FROM note
 
 // retireNotes looks at every note that has ended, in the order of their ends.
 func (s *Store) retireNotes(ctx context.Context, now time.Time, keep func(string) delivery.Retention, r *delivery.Retired) error {
-	known := map[string]delivery.Retention{} // by the mailbox of the row
+	type owner struct {
+		number string
+		keeps  delivery.Retention
+	}
+	known := map[string]owner{} // by the mailbox of the row
 	var last ended
 	for {
 		rows, err := s.readers.QueryContext(ctx, selectEnded, last.at, last.id, micros(now), retirePage)
@@ -108,16 +113,18 @@ func (s *Store) retireNotes(ctx context.Context, now time.Time, keep func(string
 		last = page[len(page)-1]
 		var over []ended
 		for _, e := range page {
-			keeps, ok := known[e.mailbox]
+			of, ok := known[e.mailbox]
 			if !ok {
 				n, err := s.note(ctx, e.id)
 				if err != nil {
 					s.log.Warn("a note cannot be read, and stays", "note_id", e.id, "error", err)
 					continue
 				}
-				keeps = keep(n.Recipient.Number)
-				known[e.mailbox] = keeps
+				of = owner{n.Recipient.Number, keep(n.Recipient.Number)}
+				known[e.mailbox] = of
 			}
+			e.number = of.number
+			keeps := of.keeps
 			age := now.Sub(instant(e.at))
 			e.whole = keeps.Metadata > 0 && age >= keeps.Metadata
 			if e.whole || (e.files && keeps.Audio > 0 && age >= keeps.Audio) {
@@ -154,6 +161,7 @@ func (s *Store) retireBatch(ctx context.Context, batch []ended, r *delivery.Reti
 	if err != nil {
 		return err
 	}
+	defer s.retired(slices.Clone(gone))
 	gone = slices.DeleteFunc(gone, func(e ended) bool {
 		if _, _, err := s.unlink(e.id); err != nil {
 			s.log.Error("a file of a note cannot be removed; trying again: mend what holds it", "note_id", e.id, "error", err)
@@ -181,6 +189,13 @@ func (s *Store) retireBatch(ctx context.Context, batch []ended, r *delivery.Reti
 	})
 	r.Notes += notes
 	return err
+}
+
+// retired lets it be known that less waits in mailboxes.
+func (s *Store) retired(gone []ended) {
+	for _, e := range gone {
+		s.changed(e.number)
+	}
 }
 
 // stillEnded leaves out what was redriven since it was looked at.

@@ -62,6 +62,7 @@ type Store struct {
 	retirement retirement
 	wake       chan struct{}
 	watches    watches
+	changed    func(mailbox string) // Options.Changed, never nil
 }
 
 // Open opens or creates the store and takes up what an earlier process left:
@@ -75,12 +76,15 @@ func open(o Options, log *slog.Logger, d disk) (*Store, error) {
 	if o.Wall == nil {
 		o.Wall = time.Now
 	}
+	if o.Changed == nil {
+		o.Changed = func(string) {}
+	}
 	path, err := filepath.Abs(o.Path)
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", o.Path, err)
 	}
 	s := &Store{
-		path: path, log: log, disk: d, operator: o.Operator, clock: delivery.ClockOn(o.Wall), wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs),
+		path: path, log: log, disk: d, operator: o.Operator, clock: delivery.ClockOn(o.Wall), changed: o.Changed, wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs),
 		ballast: &ballast{path: filepath.Join(path, "ballast"), remove: d.remove, log: log},
 	}
 	if err := s.start(context.Background(), o); err != nil {

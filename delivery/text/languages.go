@@ -9,6 +9,7 @@ func english() *Texts {
 		Reasons: map[string]string{
 			"busy": "the line was busy", "unreachable": "the phone was unreachable", "forwarded": "the call was forwarded", "declined": "the call was declined",
 		},
+		Trust:   map[string]string{"verified": "number verified", "doubtful": "the number may be spoofed"},
 		Partial: "The call was cut off: the end may be missing.",
 		Repeat:  "This may be a second copy of a message you already have.",
 		Days:    [7]string{"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"},
@@ -38,6 +39,7 @@ func german() *Texts {
 		Reasons: map[string]string{
 			"busy": "der Anschluss war besetzt", "unreachable": "das Telefon war nicht erreichbar", "forwarded": "der Anruf wurde weitergeleitet", "declined": "der Anruf wurde abgelehnt",
 		},
+		Trust:   map[string]string{"verified": "Nummer bestätigt", "doubtful": "die Nummer ist möglicherweise gefälscht"},
 		Partial: "Der Anruf wurde unterbrochen: Das Ende fehlt möglicherweise.",
 		Repeat:  "Möglicherweise haben Sie diese Nachricht schon erhalten.",
 		Days:    [7]string{"Sonntag", "Montag", "Dienstag", "Mittwoch", "Donnerstag", "Freitag", "Samstag"},
@@ -67,6 +69,7 @@ func spanish() *Texts {
 		Reasons: map[string]string{
 			"busy": "la línea estaba ocupada", "unreachable": "el teléfono no estaba disponible", "forwarded": "la llamada fue desviada", "declined": "la llamada fue rechazada",
 		},
+		Trust:   map[string]string{"verified": "número verificado", "doubtful": "es posible que el número sea falso"},
 		Partial: "La llamada se cortó: es posible que falte el final.",
 		Repeat:  "Es posible que ya haya recibido este mensaje.",
 		Days:    [7]string{"domingo", "lunes", "martes", "miércoles", "jueves", "viernes", "sábado"},
@@ -97,6 +100,7 @@ func french() *Texts {
 		Reasons: map[string]string{
 			"busy": "la ligne était occupée", "unreachable": "le téléphone était injoignable", "forwarded": "l’appel a été renvoyé", "declined": "l’appel a été refusé",
 		},
+		Trust:   map[string]string{"verified": "numéro vérifié", "doubtful": "le numéro est peut-être falsifié"},
 		Partial: "L’appel a été coupé : il manque peut-être la fin.",
 		Repeat:  "Vous avez peut-être déjà reçu ce message.",
 		Days:    [7]string{"dimanche", "lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi"},
@@ -126,6 +130,7 @@ func italian() *Texts {
 		Reasons: map[string]string{
 			"busy": "la linea era occupata", "unreachable": "il telefono non era raggiungibile", "forwarded": "la chiamata è stata inoltrata", "declined": "la chiamata è stata rifiutata",
 		},
+		Trust:   map[string]string{"verified": "numero verificato", "doubtful": "il numero potrebbe essere falsificato"}, //nolint:misspell // Italian
 		Partial: "La chiamata si è interrotta: potrebbe mancare la fine.",
 		Repeat:  "È possibile che abbia già ricevuto questo messaggio.", //nolint:misspell // Italian
 		Days:    [7]string{"domenica", "lunedì", "martedì", "mercoledì", "giovedì", "venerdì", "sabato"},
@@ -155,6 +160,7 @@ func dutch() *Texts {
 		Reasons: map[string]string{
 			"busy": "de lijn was bezet", "unreachable": "de telefoon was niet bereikbaar", "forwarded": "de oproep werd doorgeschakeld", "declined": "de oproep werd geweigerd",
 		},
+		Trust:   map[string]string{"verified": "nummer geverifieerd", "doubtful": "het nummer is mogelijk vervalst"},
 		Partial: "De oproep werd afgebroken: mogelijk ontbreekt het einde.",
 		Repeat:  "Mogelijk hebt u dit bericht al ontvangen.",
 		Days:    [7]string{"zondag", "maandag", "dinsdag", "woensdag", "donderdag", "vrijdag", "zaterdag"},
@@ -185,6 +191,7 @@ func polish() *Texts {
 		Reasons: map[string]string{
 			"busy": "linia była zajęta", "unreachable": "telefon był niedostępny", "forwarded": "połączenie zostało przekierowane", "declined": "połączenie zostało odrzucone",
 		},
+		Trust:   map[string]string{"verified": "numer zweryfikowany", "doubtful": "numer może być podrobiony"},
 		Partial: "Połączenie zostało przerwane: może brakować zakończenia.",
 		Repeat:  "Ta wiadomość mogła już do Państwa dotrzeć.",
 		Days:    [7]string{"niedziela", "poniedziałek", "wtorek", "środa", "czwartek", "piątek", "sobota"},
@@ -215,6 +222,7 @@ func portuguese() *Texts {
 		Reasons: map[string]string{
 			"busy": "a linha estava ocupada", "unreachable": "o telefone estava indisponível", "forwarded": "a chamada foi encaminhada", "declined": "a chamada foi recusada",
 		},
+		Trust:   map[string]string{"verified": "número verificado", "doubtful": "o número pode ser falso"},
 		Partial: "A chamada foi interrompida: pode faltar o final.",
 		Repeat:  "É possível que já tenha recebido esta mensagem.",
 		Days:    [7]string{"domingo", "segunda-feira", "terça-feira", "quarta-feira", "quinta-feira", "sexta-feira", "sábado"},
@@ -245,6 +253,7 @@ func turkish() *Texts {
 		Reasons: map[string]string{
 			"busy": "hat meşguldü", "unreachable": "telefona ulaşılamadı", "forwarded": "arama yönlendirildi", "declined": "arama reddedildi",
 		},
+		Trust:   map[string]string{"verified": "numara doğrulandı", "doubtful": "numara sahte olabilir"},
 		Partial: "Arama kesildi: mesajın sonu eksik olabilir.",
 		Repeat:  "Bu mesajı daha önce almış olabilirsiniz.",
 		Days:    [7]string{"Pazar", "Pazartesi", "Salı", "Çarşamba", "Perşembe", "Cuma", "Cumartesi"},

@@ -22,6 +22,7 @@ type Texts struct {
 	CallBack                         string // before the number to call
 
 	Reasons map[string]string // what to say of a note's reason: busy, unreachable, forwarded, declined; missed needs no word
+	Trust   map[string]string // what to say of a caller's number: verified, doubtful
 	Partial string            // the end may be missing
 	Repeat  string            // this may be a second copy
 
@@ -49,6 +50,9 @@ type Texts struct {
 func (t *Texts) Words() map[string]string {
 	words := maps.Clone(t.Page)
 	words["private"], words["play"], words["cut_off_hint"] = t.Private, t.Play, t.Partial
+	for trust, word := range t.Trust {
+		words["trust_"+trust] = word
+	}
 	return words
 }
 
@@ -71,6 +75,9 @@ func (t *Texts) Caption(n delivery.Note, repeat bool) Caption {
 	}
 	if reason := t.Reasons[n.Reason]; reason != "" {
 		parts = append(parts, reason)
+	}
+	if trust := t.Trust[n.Caller.Trust]; trust != "" && !n.Caller.Private {
+		parts = append(parts, trust)
 	}
 	c.Line = strings.Join(parts, " · ")
 	if n.Partial {

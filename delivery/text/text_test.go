@@ -112,13 +112,16 @@ func TestCaptions(t *testing.T) {
 	missed.Kind, missed.Reason, missed.Partial = delivery.Missed, "unreachable", false
 	missed.CalledAt = time.Date(2026, 7, 31, 22, 30, 0, 0, time.UTC) // the first of August in Berlin
 	video.Kind, video.Reason, video.Partial, video.Caller.Name = delivery.Video, "forwarded", false, ""
-	private.Caller, private.Reason, private.Partial = delivery.Caller{Private: true}, "declined", false
+	private.Caller, private.Reason, private.Partial = delivery.Caller{Private: true, Trust: "verified"}, "declined", false
+	verified, doubtful := note, note
+	verified.Caller.Trust, verified.Partial = "verified", false
+	doubtful.Caller.Trust, doubtful.Partial, doubtful.Reason = "doubtful", false, ""
 
 	var got bytes.Buffer
 	for _, tag := range slices.Sorted(maps.Keys(Table())) {
 		texts := For(tag)
 		fmt.Fprintf(&got, "== %s\n", tag)
-		for i, n := range []delivery.Note{note, missed, video, private} {
+		for i, n := range []delivery.Note{note, missed, video, private, verified, doubtful} {
 			fmt.Fprintf(&got, "%s\n\n", texts.Caption(n, i == 0).Plain())
 		}
 		fmt.Fprintf(&got, "%s\n[%s] %s\n%s\n", texts.Private, texts.Play, texts.Listen, texts.Expired)

@@ -35,6 +35,7 @@ type callerView struct {
 	Display string `json:"display,omitempty"` // the number as people write it
 	Name    string `json:"name,omitempty"`
 	Private bool   `json:"private"`
+	Trust   string `json:"trust,omitempty"` // verified or doubtful
 }
 
 type mediaView struct {
@@ -95,7 +96,7 @@ func viewOf(n delivery.Note) noteView {
 	}
 	if !n.Caller.Private {
 		v.Caller.Number, v.Caller.Name = n.Caller.Number, n.Caller.Name
-		v.Caller.Display = text.Display(n.Caller.Number)
+		v.Caller.Display, v.Caller.Trust = text.Display(n.Caller.Number), n.Caller.Trust
 	}
 	for i, level := range n.Waveform {
 		v.Waveform[i] = int(level)

@@ -64,6 +64,8 @@ const (
 	LoginsRefused = "afterbeep_logins_refused_total"
 	AccountUp     = "afterbeep_account_registered"      // by account
 	TurnedAway    = "afterbeep_calls_turned_away_total" // by why
+	LampPeers     = "afterbeep_lamp_subscriptions"
+	LampNotices   = "afterbeep_lamp_notifies_total" // by result
 	HeldUp        = "afterbeep_notes_held_up"
 	ActiveCalls   = "afterbeep_calls_active"
 	QueueDepth    = "afterbeep_queue_jobs" // by state
@@ -116,6 +118,8 @@ func readMetrics() []Metric {
 		{LoginsRefused, Counter, "SIP logins refused because of a wrong user, password or realm.", nil, nil},
 		{AccountUp, Gauge, "1 while a PBX sends calls by this account, 0 while it does not.", []string{"account"}, nil},
 		{TurnedAway, Counter, "Calls that got 503 before anything else was done for them: draining, or over a limit (calls, rate, trunk_calls, trunk_rate).", []string{"why"}, nil},
+		{LampPeers, Gauge, "Phones and PBXs that subscribe to the message lamp of a mailbox.", nil, nil},
+		{LampNotices, Counter, "NOTIFYs about waiting messages, by result: taken, or failed, which are refused or not answered.", []string{"result"}, nil},
 		{ActiveCalls, Gauge, "Calls in progress.", nil, nil},
 		{HeldUp, Gauge, "Recordings that could not be made into notes yet, and are tried again.", nil, nil},
 		{QueueDepth, Gauge, "Jobs in the queue, by state.", []string{"state"}, nil},

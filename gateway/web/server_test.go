@@ -190,8 +190,13 @@ func TestWhatThePageIsTold(t *testing.T) {
 		},
 		{
 			"private, though the note knows more",
-			delivery.Note{ID: "2", Kind: delivery.Missed, Caller: delivery.Caller{Number: "+493055501234", Name: "M", Private: true}, CalledAt: at},
+			delivery.Note{ID: "2", Kind: delivery.Missed, Caller: delivery.Caller{Number: "+493055501234", Name: "M", Private: true, Trust: "verified"}, CalledAt: at},
 			`{"id":"2","kind":"missed","caller":{"private":true},"called_at":"2026-03-01T13:03:00Z","duration_ms":0,"partial":false,"waveform":[],"media":null,"read":false,"played":false}`,
+		},
+		{
+			"what vouches for the number",
+			delivery.Note{ID: "4", Kind: delivery.Missed, Caller: delivery.Caller{Number: "+493055501234", Trust: "doubtful"}, CalledAt: at},
+			`{"id":"4","kind":"missed","caller":{"number":"+493055501234","display":"+49 30 55501234","private":false,"trust":"doubtful"},"called_at":"2026-03-01T13:03:00Z","duration_ms":0,"partial":false,"waveform":[],"media":null,"read":false,"played":false}`,
 		},
 		{
 			"extension",

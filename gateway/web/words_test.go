@@ -23,6 +23,9 @@ func TestPageKnowsItsWords(t *testing.T) {
 		said["reason_"+reason] = true
 	}
 	said["reason_missed"] = true
+	for trust := range text.For("en").Trust {
+		said["trust_"+trust] = true
+	}
 	call, word := regexp.MustCompile(`say\(([^)]*)\)`), regexp.MustCompile(`(=== )?"([a-z_]+)"`)
 	s := newServer(t, newMemory(), nil)
 	for name, content := range s.pages.files {

@@ -2,7 +2,7 @@
 
 import { Controls } from "./controls.js";
 import { attribute, element, icon } from "./dom.js";
-import { moment, reason, say, time, total } from "./text.js";
+import { moment, reason, say, time, total, trust } from "./text.js";
 
 // bubble makes a note's element. show() brings it up to date.
 export function bubble(note, player) {
@@ -23,17 +23,18 @@ const isUnplayed = (note) => note.media && note.kind !== "missed" && !note.playe
 // describe says in one sentence what is in a bubble, for a screen reader.
 function describe(note) {
   const what = note.kind === "missed" ? say("missed_call") : say(note.kind);
-  const parts = [what, (note.media || note.gone) && total(note), note.gone && say("gone"), reason(note), time(note)];
+  const parts = [what, (note.media || note.gone) && total(note), note.gone && say("gone"), reason(note), trust(note), time(note)];
   if (note.partial) parts.push(say("cut_off"));
   if (isUnplayed(note)) parts.push(say("unplayed"));
   return parts.filter(Boolean).join(", ");
 }
 
-// when says why and at what time.
+// when says how far the caller's number is to be trusted, why, and at what time.
 const when = (note) =>
   element(
     "span",
     { class: "when" },
+    trust(note) && element("span", { class: `why trust-${note.caller.trust}` }, trust(note)),
     reason(note) && element("span", { class: "why" }, reason(note)),
     element("time", { datetime: note.called_at }, time(note)),
   );

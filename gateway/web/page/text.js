@@ -12,6 +12,9 @@ export function say(key, ...values) {
 // reason says why a call was not answered; "" when nobody knows.
 export const reason = (note) => words[`reason_${note.reason}`] ?? "";
 
+// trust says what the network knows of the caller's number; "" for nothing.
+export const trust = (note) => words[`trust_${note.caller.trust}`] ?? "";
+
 // length writes milliseconds as minutes and seconds.
 export function length(ms) {
   const seconds = Math.floor(ms / 1000);

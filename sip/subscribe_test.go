@@ -1,0 +1,373 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	sipmsg "github.com/emiago/sipgo/sip"
+)
+
+// mailboxes are a Lamps with the mailboxes 101 and 102.
+type mailboxes struct {
+	mu       sync.Mutex
+	messages map[string]Messages
+	watchers map[chan string]string
+	fail     error
+}
+
+func newMailboxes() *mailboxes {
+	return &mailboxes{messages: map[string]Messages{"101": {New: 1, Old: 2}, "102": {}}, watchers: map[chan string]string{}}
+}
+
+func (m *mailboxes) Mailbox(callees []Callee) (string, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range callees {
+		if _, ok := m.messages[c.User]; ok {
+			return c.User, true
+		}
+	}
+	return "", false
+}
+
+func (m *mailboxes) Messages(_ context.Context, mailbox string) (Messages, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.messages[mailbox], m.fail
+}
+
+func (m *mailboxes) Watch(ctx context.Context, mailbox string) <-chan string {
+	ch := make(chan string, 8)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.watchers[ch] = mailbox
+	context.AfterFunc(ctx, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.watchers, ch)
+	})
+	return ch
+}
+
+// set changes what waits in a mailbox, and tells those who watch it.
+func (m *mailboxes) set(mailbox string, now Messages) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.messages[mailbox] = now
+	for ch, watched := range m.watchers {
+		if watched == mailbox {
+			ch <- "note"
+		}
+	}
+}
+
+func serveLamps(t *testing.T) (*testServer, *mailboxes) {
+	t.Helper()
+	lamps := newMailboxes()
+	return serveTest(t, func(s *Server) { s.lamps = lamps }, nil), lamps
+}
+
+// newSubscription is a SUBSCRIBE to a mailbox that is yet to be sent.
+func (p *rawPeer) newSubscription(mailbox string, lines ...string) *rawCall {
+	c := p.newCall()
+	c.user, c.extra = mailbox, append([]string{"Event: message-summary"}, lines...)
+	return c
+}
+
+// subscribe sends the SUBSCRIBE and returns its answer.
+func (c *rawCall) subscribe(code string) message {
+	c.peer.t.Helper()
+	c.send("SUBSCRIBE")
+	answer := c.peer.expect("SIP/2.0 "+code, "SUBSCRIBE")
+	if code == "200" {
+		c.toTag = answer.toTag()
+	}
+	return answer
+}
+
+// notified waits for the next NOTIFY and answers it.
+func (p *rawPeer) notified(code string) message {
+	p.t.Helper()
+	n := p.expect("NOTIFY", "NOTIFY")
+	lines := []string{"SIP/2.0 " + code}
+	for _, name := range []string{"via", "from", "to", "call-id", "cseq"} {
+		for _, value := range n.headers[name] {
+			lines = append(lines, name+": "+value)
+		}
+	}
+	p.send(strings.Join(append(lines, "Content-Length: 0", "", ""), "\r\n"))
+	return n
+}
+
+// tells checks what a NOTIFY says.
+func (m message) tells(t *testing.T, state, messages string) {
+	t.Helper()
+	if got := m.get("subscription-state"); !strings.HasPrefix(got, state) {
+		t.Errorf("the state is %q, want %q", got, state)
+	}
+	waiting := "yes"
+	if strings.HasPrefix(messages, "0/") {
+		waiting = "no"
+	}
+	if !strings.Contains(m.body, "Messages-Waiting: "+waiting+"\r\n") || !strings.Contains(m.body, "\r\nVoice-Message: "+messages+" (0/0)\r\n") {
+		t.Errorf("the body says %q, want %s", m.body, messages)
+	}
+}
+
+// A subscriber hears at once what there is, then each change, again when it
+// refreshes, and for the last time when it ends the subscription (RFC 6665
+// section 4.2.2, RFC 3842 section 3).
+func TestSubscription(t *testing.T) {
+	ts, lamps := serveLamps(t)
+	p := newRawPeer(t, ts, "127.0.0.1")
+	c := p.newSubscription("101", "Accept: application/simple-message-summary", "Expires: 600")
+	answer := c.subscribe("200")
+	if answer.get("expires") != "600" || answer.get("contact") == "" {
+		t.Errorf("granted %q by %q", answer.get("expires"), answer.get("contact"))
+	}
+	first := p.notified("200 OK")
+	first.tells(t, "active;expires=600", "1/2")
+	for name, want := range map[string]string{
+		"event": "message-summary", "content-type": "application/simple-message-summary", "call-id": c.id,
+		"from": "<sip:101@127.0.0.1>;tag=" + c.toTag, "to": `"Caller" <sip:+4940999@127.0.0.1>;tag=from-` + c.id, "cseq": "1 NOTIFY",
+	} {
+		if got := first.get(name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	if !strings.Contains(first.body, "Message-Account: sip:101@127.0.0.1\r\n") || !strings.HasPrefix(first.start, "NOTIFY sip:caller@"+p.addr()) {
+		t.Errorf("it says\n%s", first.text)
+	}
+
+	lamps.set("101", Messages{New: 2, Old: 2})
+	p.notified("200 OK").tells(t, "active", "2/2")
+	lamps.set("101", Messages{Old: 4})
+	last := p.notified("200 OK")
+	last.tells(t, "active", "0/4")
+
+	c.next().subscribe("200")
+	p.notified("200 OK").tells(t, "active;expires=600", "0/4")
+
+	c.extra[len(c.extra)-1] = "Expires: 0"
+	if answer := c.next().subscribe("200"); answer.get("expires") != "0" {
+		t.Errorf("granted %q", answer.get("expires"))
+	}
+	p.notified("200 OK").tells(t, "terminated;reason=timeout", "0/4")
+	lamps.set("101", Messages{New: 9})
+	if m, heard := p.read(300 * time.Millisecond); heard {
+		t.Errorf("after the end: %s", m.text)
+	}
+	c.next().subscribe("481")
+	if got := ts.Stats(); got.Subscriptions != 0 || got.Notified != 5 || got.Unnotified != 0 {
+		t.Errorf("stats %+v", got)
+	}
+}
+
+// Changes that come close together are told in one NOTIFY, the last of them for
+// certain.
+func TestNotificationsAreHeld(t *testing.T) {
+	ts, lamps := serveLamps(t)
+	p := newRawPeer(t, ts, "127.0.0.1")
+	p.newSubscription("102").subscribe("200")
+	p.notified("200 OK").tells(t, "active", "0/0")
+	for n := range 7 {
+		lamps.set("102", Messages{New: n + 1})
+	}
+	said := p.notified("200 OK")
+	if !strings.Contains(said.body, "7/0") {
+		said = p.notified("200 OK")
+	}
+	said.tells(t, "active", "7/0")
+	if got := ts.Stats().Notified; got > 3 {
+		t.Errorf("%d NOTIFYs for a burst", got)
+	}
+}
+
+func TestSubscribeRefused(t *testing.T) {
+	ts, _ := serveLamps(t)
+	p := newRawPeer(t, ts, "127.0.0.1")
+	for name, tt := range map[string]struct {
+		user, code string
+		lines      []string
+		header     string
+	}{
+		"no such mailbox": {"404", "480", []string{"Event: message-summary"}, ""},
+		"no event":        {"101", "489", nil, "allow-events"},
+		"another event":   {"101", "489", []string{"Event: presence"}, "allow-events"},
+		"another body":    {"101", "406", []string{"Event: message-summary", "Accept: application/pidf+xml"}, "accept"},
+		"too short":       {"101", "423", []string{"Event: message-summary", "Expires: 5"}, "min-expires"},
+		"no number":       {"101", "400", []string{"Event: message-summary", "Expires: soon"}, ""},
+		"an extension":    {"101", "420", []string{"Event: message-summary", "Require: eventlist"}, "unsupported"},
+	} {
+		c := p.newCall()
+		c.user, c.extra = tt.user, tt.lines
+		answer := c.subscribe(tt.code)
+		if tt.header != "" && answer.get(tt.header) == "" {
+			t.Errorf("%s: %s without %s", name, tt.code, tt.header)
+		}
+	}
+	c := p.newSubscription("101")
+	c.toTag = strings.Repeat("0", 32)
+	c.subscribe("481")
+	if got := ts.Stats().Subscriptions; got != 0 {
+		t.Errorf("%d subscriptions", got)
+	}
+}
+
+// Who is no trunk hears nothing, and who forks its SUBSCRIBE has one subscription.
+func TestSubscribersAreTrunks(t *testing.T) {
+	ts, _ := serveLamps(t)
+	stranger := newRawPeer(t, ts, "127.0.0.9")
+	stranger.newSubscription("101").send("SUBSCRIBE")
+	if m, heard := stranger.read(300 * time.Millisecond); heard {
+		t.Errorf("a stranger hears %s", m.text)
+	}
+	p := newRawPeer(t, ts, "127.0.0.1")
+	c := p.newSubscription("101")
+	c.subscribe("200")
+	p.notified("200 OK")
+	fork := *c
+	fork.branch, fork.toTag = c.branch+"-2", ""
+	fork.send("SUBSCRIBE")
+	p.expect("SIP/2.0 482", "SUBSCRIBE")
+	if got := ts.Stats().Subscriptions; got != 1 {
+		t.Errorf("%d subscriptions", got)
+	}
+}
+
+// A subscriber that forgot its subscription, or asks for what it would get, is
+// not told any more.
+func TestSubscriptionIsDropped(t *testing.T) {
+	ts, lamps := serveLamps(t)
+	for _, code := range []string{"481 Subscription Does Not Exist", "405 Method Not Allowed"} {
+		p := newRawPeer(t, ts, "127.0.0.1")
+		p.newSubscription("101").subscribe("200")
+		p.notified(code)
+		lamps.set("101", Messages{New: 50})
+		if m, heard := p.read(300 * time.Millisecond); heard {
+			t.Errorf("after %s: %s", code, m.text)
+		}
+	}
+	if got := ts.Stats(); got.Subscriptions != 0 || got.Unnotified != 2 {
+		t.Errorf("stats %+v", got)
+	}
+}
+
+// The NOTIFY follows the routes and the Contact, the one of a refresh too (RFC
+// 6665 section 4.4.1).
+func TestNotifyFollowsTheRoute(t *testing.T) {
+	ts, _ := serveLamps(t)
+	p, proxy := newRawPeer(t, ts, "127.0.0.1"), newRawPeer(t, ts, "127.0.0.2")
+	c := p.newSubscription("101", "Record-Route: <sip:"+proxy.addr()+";lr>")
+	c.contact = "<sip:phone@192.0.2.7>"
+	c.subscribe("200")
+	n := proxy.notified("200 OK")
+	if n.start != "NOTIFY sip:phone@192.0.2.7 SIP/2.0" || n.get("route") != "<sip:"+proxy.addr()+";lr>" {
+		t.Errorf("it goes %s by %s", n.start, n.get("route"))
+	}
+	c.contact, c.extra = "<sip:phone@192.0.2.8>", c.extra[:1]
+	c.next().subscribe("200")
+	if n := proxy.notified("200 OK"); n.start != "NOTIFY sip:phone@192.0.2.8 SIP/2.0" || n.get("cseq") != "2 NOTIFY" {
+		t.Errorf("after the refresh %s, %s", n.start, n.get("cseq"))
+	}
+}
+
+// A gateway that stops tells its subscribers when to come back; one that drains
+// takes no new ones.
+func TestSubscriptionsEndWithTheGateway(t *testing.T) {
+	ts, _ := serveLamps(t)
+	p := newRawPeer(t, ts, "127.0.0.1")
+	p.newSubscription("101").subscribe("200")
+	p.notified("200 OK")
+	ts.Drain()
+	if answer := p.newSubscription("101").subscribe("503"); answer.get("retry-after") == "" {
+		t.Error("no Retry-After")
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- ts.Close() }()
+	p.notified("200 OK").tells(t, "terminated;reason=probation;retry-after=30", "1/2")
+	if err := next(t, closed, "the end"); err != nil {
+		t.Error(err)
+	}
+}
+
+// Notify tells a PBX that did not subscribe, and says what became of it.
+func TestNotifyUnasked(t *testing.T) {
+	ts, _ := serveLamps(t)
+	p := newRawPeer(t, ts, "127.0.0.1")
+	to := "sip:{mailbox}@" + p.addr()
+	done := make(chan error, 1)
+	go func() { done <- ts.Notify(t.Context(), to, "+4930123456", Messages{New: 3, Old: 1}) }()
+	n := p.notified("200 OK")
+	n.tells(t, "active", "3/1")
+	for name, want := range map[string]string{
+		"event": "message-summary", "to": "<sip:+4930123456@" + p.addr() + ">", "content-type": "application/simple-message-summary",
+	} {
+		if got := n.get(name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	if n.start != "NOTIFY sip:+4930123456@"+p.addr()+" SIP/2.0" || !strings.Contains(n.get("via"), ts.addr("udp").String()) {
+		t.Errorf("%s by %s", n.start, n.get("via"))
+	}
+	if err := next(t, done, "the result"); err != nil {
+		t.Error(err)
+	}
+
+	go func() { done <- ts.Notify(t.Context(), to, "a#b", Messages{}) }()
+	if n := p.notified("404 Not Found"); !strings.HasPrefix(n.start, "NOTIFY sip:a%23b@") {
+		t.Errorf("%s", n.start)
+	}
+	var refused *StatusError
+	if err := next(t, done, "the result"); !errors.As(err, &refused) || refused.Code != 404 {
+		t.Errorf("%v", err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := ts.Notify(short, to, "101", Messages{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a PBX that is silent: %v", err)
+	}
+	for _, bad := range []string{"", "sip:101@192.0.2.1", "{mailbox}@192.0.2.1", "tel:{mailbox}", "sip:x@{mailbox}", "sip:{mailbox}@192.0.2.1;transport=sctp"} {
+		if err := ts.Notify(t.Context(), bad, "101", Messages{}); err == nil {
+			t.Errorf("%q is an address", bad)
+		}
+	}
+}
+
+// FuzzSubscribe reads hostile headers of a SUBSCRIBE.
+func FuzzSubscribe(f *testing.F) {
+	f.Add("message-summary", "3600", "application/simple-message-summary")
+	f.Add("message-summary;id=7", "0", "*/*")
+	f.Add("presence", "-1", "text/plain, application/*;q=0")
+	f.Add(";;id=\"\r\n", "99999999999999999999", "/")
+	f.Fuzz(func(t *testing.T, event, expires, accept string) {
+		req := invite(t, "sip:101@gw", "To: <sip:101@gw>", "From: <sip:1@pbx>;tag=1", "Contact: <sip:1@192.0.2.1>")
+		for name, value := range map[string]string{"Event": event, "Expires": expires, "Accept": accept} {
+			req.AppendHeader(sipmsg.NewHeader(name, value))
+		}
+		w, r := readInterest(req)
+		switch {
+		case r != nil && r.code < 400:
+			t.Errorf("refused with %d", r.code)
+		case r == nil && (w.expires < 0 || w.expires > longestSubscription || w.expires > 0 && w.expires < shortestSubscription):
+			t.Errorf("granted %s", w.expires)
+		case r == nil && strings.ContainsAny(w.event, "\r\n"):
+			t.Errorf("the event is %q", w.event)
+		}
+	})
+}
+
+func TestSummary(t *testing.T) {
+	got := string(summary("sip:101@pbx", Messages{New: 2, Old: 8}))
+	if want := "Messages-Waiting: yes\r\nMessage-Account: sip:101@pbx\r\nVoice-Message: 2/8 (0/0)\r\n"; got != want {
+		t.Errorf("got %q", got)
+	}
+	if got := fmt.Sprintf("%.20s", summary("", Messages{Old: 8})); got != "Messages-Waiting: no" {
+		t.Errorf("got %q", got)
+	}
+}
