@@ -25,7 +25,7 @@ type SMSOptions struct {
 	User     string            `yaml:"user" help:"HTTP basic authentication; empty for none"`
 	Password string            `yaml:"password" secret:"true" help:"of user"`
 	From     string            `yaml:"from" help:"the sender, where the gateway wants one" example:"Voicemail"`
-	Expect   string            `yaml:"expect" help:"a regular expression that the answer to an accepted message matches, where the gateway says 200 to all; empty takes every 2xx" example:"\"status\":\\s*\"ok\""`
+	Expect   string            `yaml:"expect" help:"a regular expression that the answer to an accepted message matches, where the gateway says 200 to all; empty takes every 2xx" example:"^OK"`
 	Segments int               `yaml:"segments" help:"how many segments a text is made to fit in, by shortening all but the link"`
 	HTTP     `hidden:"api_url|ack"`
 }
