@@ -131,7 +131,7 @@ func TestBeepAfterALateOffer(t *testing.T) {
 	}
 	closeAfter(t, l)
 	record(t, l, discard{})
-	time.Sleep(2 * addressLook)
+	time.Sleep(2 * readyLook)
 	if err := l.Answered(p.offer("8")); err != nil {
 		t.Fatal(err)
 	}
