@@ -48,8 +48,10 @@ func TestPhoneLeavesANote(t *testing.T) {
 	}
 }
 
-// baresip calls the target, plays the file and hangs up.
-func baresip(t *testing.T, port int, codec, wav, target string, length time.Duration) {
+// baresip calls the target, plays the file and hangs up. The codec may be
+// followed by other parameters of an account; settings are further lines of
+// its configuration.
+func baresip(t *testing.T, port int, codec, wav, target string, length time.Duration, settings ...string) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
@@ -70,7 +72,7 @@ module aufile.so
 module aubridge.so
 module_tmp account.so
 module_app menu.so
-`, port, wav, 41000+port, 41010+port),
+%s`, port, wav, 41000+port, 41010+port, strings.Join(settings, "\n")),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -84,6 +86,7 @@ module_app menu.so
 	if err != nil || !strings.Contains(string(said), "Call established") {
 		t.Fatalf("baresip: %v\n%s", err, said)
 	}
+	t.Logf("%s", said)
 }
 
 // writeWAV writes speech at 8 kHz as a WAV file of another rate.

@@ -68,7 +68,10 @@ func (r *recorder) check(d datagram) {
 // certificate it is shows only at the end of a handshake.
 func (r *recorder) shake(d datagram) {
 	s := stream{source: d.source}
-	if !r.known(s) && !r.leg.checks.passed(d.source) {
+	switch {
+	case d.source == r.leg.checks.control: // RTCP apart from RTP has keys of its own (RFC 5764 §4.1), and goes without reports
+		return
+	case !r.known(s) && !r.leg.checks.passed(d.source):
 		r.stranger(d)
 		return
 	}
@@ -159,11 +162,15 @@ func (r *recorder) look(now time.Time) {
 func (r *recorder) tell(now time.Time, bye bool) {
 	r.reports.schedule(now)
 	l, to := r.leg, r.agreed.control
-	if r.agreed.mux {
+	switch {
+	case r.agreed.mux && l.latch.source.IsValid():
+		to = l.latch.source // RFC 4961: a NAT lets through what goes back where it came from
+	case r.agreed.mux:
 		to = r.remote()
-		if l.latch.source.IsValid() {
-			to = l.latch.source // RFC 4961: a NAT lets through what goes back where it came from
-		}
+	case r.agreed.protected != nil && r.agreed.protected.certificates != nil:
+		return // its keys would be of a handshake of its own (RFC 5764 §4.1)
+	case r.agreed.ice.checked():
+		to = l.checks.control
 	}
 	said := l.said.Load()
 	if !to.IsValid() || !l.latch.source.IsValid() && !bye || bye && said == nil && r.reports.sent == 0 {

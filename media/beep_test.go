@@ -26,8 +26,14 @@ func (p *phone) hear(expected int, begun time.Time) (packets []rtp.Packet, took 
 			return packets, took
 		}
 		took = time.Since(begun)
+		plain := bytes.Clone(b[:n])
+		if p.opens != nil {
+			if plain, err = p.opens.DecryptRTP(nil, plain, nil); err != nil {
+				p.t.Fatal(err)
+			}
+		}
 		var packet rtp.Packet
-		if err := packet.Unmarshal(bytes.Clone(b[:n])); err != nil {
+		if err := packet.Unmarshal(plain); err != nil {
 			p.t.Fatal(err)
 		}
 		packets = append(packets, packet)

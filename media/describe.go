@@ -61,7 +61,7 @@ func (s *speaker) describe(streams description, chosen int, a *agreement, d dire
 			line("a=rtcp-mux")
 		}
 		a.protected.describe(s.identity, offering, line)
-		a.ice.describe(netip.AddrPortFrom(s.addr, s.port), line)
+		a.ice.describe(netip.AddrPortFrom(s.addr, s.port), offered.control.mux, line)
 		line("a=%s", d)
 	}
 

@@ -71,8 +71,10 @@ func (i *ice) follow(before *ice) *ice {
 // checked says whether checks are to come.
 func (i *ice) checked() bool { return i != nil && !i.mismatch }
 
-// describe writes the lines of ICE for a stream.
-func (i *ice) describe(at netip.AddrPort, line func(string, ...any)) {
+// describe writes the lines of ICE for a stream. A peer that wants RTCP apart
+// has a candidate for that as well (RFC 8445 §5.1.1): the same, where the two
+// are told apart as with rtcp-mux.
+func (i *ice) describe(at netip.AddrPort, mux bool, line func(string, ...any)) {
 	switch {
 	case i == nil:
 	case i.mismatch:
@@ -81,6 +83,10 @@ func (i *ice) describe(at netip.AddrPort, line func(string, ...any)) {
 		line("a=ice-ufrag:%s", i.ufrag)
 		line("a=ice-pwd:%s", i.pwd)
 		line("a=candidate:1 1 UDP 2130706431 %s %d typ host", at.Addr(), at.Port())
+		if !mux {
+			line("a=candidate:1 2 UDP 2130706430 %s %d typ host", at.Addr(), at.Port())
+			line("a=rtcp:%d", at.Port())
+		}
 	}
 }
 
@@ -89,6 +95,7 @@ func (i *ice) describe(at netip.AddrPort, line func(string, ...any)) {
 type checks struct {
 	message stun.Message
 	valid   [8]netip.AddrPort // sources that have shown the password, the latest first
+	control netip.AddrPort    // where the peer has RTCP, apart from RTP
 }
 
 // isSTUN tells a STUN message from RTP and DTLS (RFC 7983 §7).
@@ -122,8 +129,12 @@ func (c *checks) answer(packet []byte, source netip.AddrPort, now, before *ice) 
 	case m.Contains(stun.AttrICEControlled): // RFC 8445 §7.3.1.1: a lite agent does not control
 		sign = append(sign, stun.BindingError, stun.CodeRoleConflict)
 	default:
-		c.pass(source)
-		nominated = m.Contains(stun.AttrUseCandidate)
+		if forControl(m) {
+			c.control = source
+		} else {
+			c.pass(source)
+			nominated = m.Contains(stun.AttrUseCandidate)
+		}
 		sign = append(sign, stun.BindingSuccess, &stun.XORMappedAddress{IP: source.Addr().AsSlice(), Port: int(source.Port())})
 	}
 	built, err := stun.Build(append(sign, integrity, stun.Fingerprint)...)
@@ -131,6 +142,13 @@ func (c *checks) answer(packet []byte, source netip.AddrPort, now, before *ice) 
 		return nil, false
 	}
 	return built.Raw, nominated
+}
+
+// forControl says whether a check is of the path for RTCP, component 2, which
+// the last byte of its priority tells (RFC 8445 §5.1.2.1).
+func forControl(m *stun.Message) bool {
+	priority, err := m.Get(stun.AttrPriority)
+	return err == nil && len(priority) == 4 && priority[3] == 256-2
 }
 
 // pass remembers a source.

@@ -185,9 +185,7 @@ func (l *Leg) keys(a *agreement) (ours, theirs *master) {
 	return nil, nil
 }
 
-// Encryption names how the audio is encrypted, like AES_CM_128_HMAC_SHA1_80; it
-// is empty where it comes plain, or no key has been agreed on yet.
-func (l *Leg) Encryption() string {
+func (l *Leg) encryption() string {
 	if _, theirs := l.keys(l.agreed.Load()); theirs != nil {
 		return theirs.suite.name
 	}
@@ -213,6 +211,8 @@ type Stats struct {
 	Control uint64    // RTCP on the RTP port
 	First   time.Time // arrival of the first packet, zero when none came
 	Last    time.Time // arrival of the last packet
+
+	Encryption string // how the audio comes encrypted, like AES_CM_128_HMAC_SHA1_80; "" for plain, or before there is a key
 }
 
 // counts is Stats as it is counted.
@@ -232,6 +232,8 @@ func (l *Leg) Stats() Stats {
 		Control: c.control.Load(),
 		First:   unixNano(c.first.Load()),
 		Last:    unixNano(c.last.Load()),
+
+		Encryption: l.encryption(),
 	}
 }
 
