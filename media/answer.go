@@ -26,7 +26,7 @@ type agreement struct {
 	protected *protection    // nil for plain RTP
 	ice       *ice           // nil for none
 	control   netip.AddrPort // where the peer wants RTCP; invalid where it wants none
-	mux       bool           // RTCP goes the way of RTP (RFC 5761)
+	mux       bool           // RTCP goes the way of RTP (RFC 5761), if at all
 }
 
 // payloadSet is a set of payload types, a bit each.
@@ -124,7 +124,7 @@ func (e *Engine) agree(m *mediaLine) (*agreement, error) {
 	}
 	a := &agreement{
 		formats: e.common(m), direction: m.direction.mirror(), protected: protected,
-		ice: m.ice.agree(netip.AddrPortFrom(addr, m.port)), mux: m.control.mux,
+		ice: m.ice.agree(netip.AddrPortFrom(addr, m.port)), mux: m.control.mux && !m.control.silent,
 	}
 	if len(a.formats) == 0 || !a.formats[0].voice() {
 		return nil, fmt.Errorf("it offers %.200q, taken are %s", m.names(), e.names())

@@ -60,9 +60,12 @@ type reception struct {
 	senderAt time.Time // when that came
 }
 
-// longestGap is how many packets can be lost in a row; beyond it the sender
-// numbers anew (RFC 3550 A.1).
-const longestGap = 3000
+// How many packets can be lost in a row, and how many one can be late; beyond
+// that the sender numbers anew (RFC 3550 A.1).
+const (
+	longestGap = 3000
+	latest     = 100
+)
 
 // take counts an RTP packet that came, of a clock that ticks at rate Hz.
 func (r *reception) take(packet []byte, arrival time.Time, rate int) {
@@ -73,7 +76,7 @@ func (r *reception) take(packet []byte, arrival time.Time, rate int) {
 	}
 	r.received++
 	switch ahead := int16(uint16(number) - uint16(r.highest)); {
-	case ahead > longestGap:
+	case ahead > longestGap || ahead < -latest:
 		*r = reception{ssrc: ssrc, heard: true, first: number, highest: number, received: 1, sender: r.sender, senderAt: r.senderAt}
 	case ahead > 0:
 		r.highest += uint32(ahead)
