@@ -50,7 +50,7 @@ func (r *recorder) stranger(d datagram) {
 
 // check answers a connectivity check.
 func (r *recorder) check(d datagram) {
-	reply, nominated := r.leg.checks.answer(d.packet, d.source, r.agreed.ice, r.iceBefore)
+	reply, nominated := r.leg.checks.answer(d.packet, d.source, r.agreed.ice)
 	if reply == nil {
 		r.stranger(d)
 		return

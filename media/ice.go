@@ -24,6 +24,7 @@ type ice struct {
 	ufrag, pwd         string // ours
 	peerUfrag, peerPwd string
 	mismatch           bool // told, and no ICE then (RFC 8839 §4.2.5)
+	before             *ice // the credentials before a restart, which hold until the peer has seen the new ones
 }
 
 // agree settles ICE for a stream; nil where the peer offers none, or is a lite
@@ -64,6 +65,11 @@ func (i *iceLines) names(remote netip.AddrPort) bool {
 func (i *ice) follow(before *ice) *ice {
 	if i != nil && before != nil && i.mismatch == before.mismatch && i.peerUfrag == before.peerUfrag && i.peerPwd == before.peerPwd {
 		return before
+	}
+	if i.checked() && before.checked() {
+		former := *before
+		former.before = nil
+		i.before = &former
 	}
 	return i
 }
@@ -106,18 +112,16 @@ func (c *checks) passed(source netip.AddrPort) bool { return slices.Contains(c.v
 
 // answer is the reply to a check, nil for what is none or does not show the
 // password: strangers get no answer here either. nominated says that the peer
-// chose this path for its audio. before are the credentials of the description
-// before, which hold until the peer has seen the new ones.
-func (c *checks) answer(packet []byte, source netip.AddrPort, now, before *ice) (reply []byte, nominated bool) {
+// chose this path for its audio.
+func (c *checks) answer(packet []byte, source netip.AddrPort, i *ice) (reply []byte, nominated bool) {
 	m := &c.message
 	m.Raw = append(m.Raw[:0], packet...)
 	if m.Decode() != nil || m.Type != stun.BindingRequest || m.Contains(stun.AttrFingerprint) && stun.Fingerprint.Check(m) != nil {
 		return nil, false
 	}
 	signed(m)
-	i := now
 	if !i.shown(m) {
-		if i = before; !i.shown(m) {
+		if i = i.before; !i.shown(m) {
 			return nil, false
 		}
 	}

@@ -164,7 +164,7 @@ func TestICEUnsignedNomination(t *testing.T) {
 		t.Fatal(err)
 	}
 	var c checks
-	if reply, nominated := c.answer(m.Raw, netip.MustParseAddrPort("192.0.2.1:1"), i, nil); reply == nil || nominated {
+	if reply, nominated := c.answer(m.Raw, netip.MustParseAddrPort("192.0.2.1:1"), i); reply == nil || nominated {
 		t.Errorf("answered: %t, nominated: %t", reply != nil, nominated)
 	}
 }
@@ -262,7 +262,7 @@ func TestDTLSOverICE(t *testing.T) {
 	if p.check(l, useCandidate) == nil {
 		t.Fatal("no reply")
 	}
-	if _, err := p.shake(l, i); err != nil {
+	if err := p.shake(l, i); err != nil {
 		t.Fatal(err)
 	}
 	p.send(0, 10)
@@ -314,7 +314,7 @@ func FuzzSTUN(f *testing.F) {
 			return
 		}
 		var c checks
-		reply, nominated := c.answer(packet, netip.MustParseAddrPort("192.0.2.1:1"), i, nil)
+		reply, nominated := c.answer(packet, netip.MustParseAddrPort("192.0.2.1:1"), i)
 		if reply == nil {
 			if nominated || c.valid[0].IsValid() {
 				t.Error("no reply, and yet believed")

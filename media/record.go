@@ -73,12 +73,11 @@ type recorder struct {
 	heard   time.Time // the last valid packet, or the end of a hold
 	failed  error     // what the tape said first; it ends the recording
 
-	keys      *secured // the last DTLS handshake that has been taken note of
-	locked    bool     // packets come encrypted, and the keys are not there yet
-	early     []datagram
-	iceBefore *ice      // the credentials before the last ones
-	hurry     time.Time // until when to look often, for what must happen before audio comes
-	reports   reporter
+	keys    *secured // the last DTLS handshake that has been taken note of
+	locked  bool     // packets come encrypted, and the keys are not there yet
+	early   []datagram
+	hurry   time.Time // until when to look often, for what must happen before audio comes
+	reports reporter
 }
 
 func newRecorder(l *Leg, tape Tape) *recorder {
@@ -187,9 +186,6 @@ func (r *recorder) adopt() {
 		return
 	}
 	now := time.Now()
-	if a.ice != r.agreed.ice {
-		r.iceBefore = r.agreed.ice
-	}
 	r.keys, r.hurry = keys, now.Add(settlingTime)
 	r.agreed, r.heard = a, now
 	r.formats(now)

@@ -3,6 +3,7 @@ package media
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -325,6 +326,9 @@ func (discard) Append([]byte) error { return nil }
 func TestRecordAllocatesNothing(t *testing.T) {
 	for name, key := range recordedKeys() {
 		t.Run(name, func(t *testing.T) {
+			if raceDetector && strings.HasPrefix(name, "AES_CM") {
+				t.Skip("under the race detector a sync.Pool, of which there is one in the cipher, forgets on purpose")
+			}
 			p := newPhone(t, "127.0.0.1:0")
 			recordAllocatesNothing(t, p, p.openBy(newTestEngine(t, nil), key))
 		})

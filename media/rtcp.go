@@ -124,12 +124,12 @@ func (r *reception) hear(packet []byte, arrival time.Time) {
 		}
 		one := packet[:size]
 		packet = packet[size:]
-		switch rtcp.PacketType(one[1]) {
-		case rtcp.TypeSenderReport:
-			if size >= 28 && r.heard && binary.BigEndian.Uint32(one[4:]) == r.ssrc {
+		switch kind := rtcp.PacketType(one[1]); {
+		case kind == rtcp.TypeSenderReport && size >= 28:
+			if r.heard && binary.BigEndian.Uint32(one[4:]) == r.ssrc {
 				r.sender, r.senderAt = binary.BigEndian.Uint32(one[10:]), arrival
 			}
-		case rtcp.TypeGoodbye:
+		case kind == rtcp.TypeGoodbye:
 			for i := range min(int(one[0]&0x1f), size/4-1) {
 				if binary.BigEndian.Uint32(one[4+4*i:]) == r.ssrc {
 					r.heard = false // a packet after it begins anew

@@ -133,7 +133,7 @@ func TestReports(t *testing.T) {
 			offer := p.offer("0 8", "a=rtcp-mux")
 			if key != nil {
 				p.lock(key)
-				offer = append(p.offerSecure("RTP/SAVP", key), "a=rtcp-mux\r\n"...)
+				offer = append(p.offerSecure(key), "a=rtcp-mux\r\n"...)
 			}
 			l, err := newTestEngine(t, withBeep).Open(offer, nil)
 			if err != nil {

@@ -19,8 +19,9 @@ type cryptoLine struct {
 	ours *master
 }
 
-// String is the attribute's value. It holds the key: for a description alone.
-func (c cryptoLine) String() string {
+// text is the attribute's value, for a description. It is no String, which would
+// write the key into a log.
+func (c cryptoLine) text() string {
 	return fmt.Sprintf("%s %s inline:%s", c.tag, c.ours.suite.name, base64.StdEncoding.EncodeToString(c.ours.secret))
 }
 

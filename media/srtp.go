@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"sync"
@@ -37,6 +38,9 @@ type master struct {
 	secret []byte // the key and the salt after it
 	mki    []byte // that each packet carries, if any
 }
+
+// Format writes the suite's name, whatever it is asked for: a key is in no log.
+func (m master) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, m.suite.name) }
 
 // equal says whether two keys, either of which may be nil, are the same.
 func (m *master) equal(n *master) bool {
@@ -73,12 +77,12 @@ const (
 // takes the place of is kept: packets under it may still be on their way. It
 // belongs to Record, and allocates nothing for a packet that is genuine.
 type opener struct {
-	key, before         *master
-	current, former     *srtp.Context
-	guesses             int
-	header              rtp.Header
-	control             rtcp.Header
-	plain, plainControl []byte
+	key, before     *master
+	current, former *srtp.Context
+	guesses         int
+	header          rtp.Header
+	control         rtcp.Header
+	plain           []byte
 }
 
 // use has packets opened with a key from now on; nil means that they come

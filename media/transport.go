@@ -134,9 +134,9 @@ func (p *protection) describe(e *identity, offering bool, line func(string, ...a
 		line("a=fingerprint:%s", e.fingerprint)
 	case p.offered != nil:
 		for _, c := range p.offered {
-			line("a=crypto:%s", c)
+			line("a=crypto:%s", c.text())
 		}
 	default:
-		line("a=crypto:%s", p.line)
+		line("a=crypto:%s", p.line.text())
 	}
 }
