@@ -86,7 +86,6 @@ module_app menu.so
 	if err != nil || !strings.Contains(string(said), "Call established") {
 		t.Fatalf("baresip: %v\n%s", err, said)
 	}
-	t.Logf("%s", said)
 }
 
 // writeWAV writes speech at 8 kHz as a WAV file of another rate.

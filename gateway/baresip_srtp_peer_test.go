@@ -20,8 +20,8 @@ func TestEncryptedPhoneLeavesANote(t *testing.T) {
 		{"SDES, RTP/SAVP", "mediaenc=srtp-mand", []string{"module srtp.so"}},
 		{"SDES, RTP/SAVPF", "mediaenc=srtp-mandf", []string{"module srtp.so", "rtcp_mux yes"}},
 		{"DTLS, UDP/TLS/RTP/SAVP", "mediaenc=dtls_srtp", []string{"module dtls_srtp.so"}},
-		{"DTLS, ICE", "mediaenc=dtls_srtp;medianat=ice", []string{"module dtls_srtp.so", "module ice.so", "rtcp_mux yes", "ice_debug yes"}},
-		{"SDES, ICE", "mediaenc=srtp-mand;medianat=ice", []string{"module srtp.so", "module ice.so", "ice_debug yes"}},
+		{"DTLS, ICE", "mediaenc=dtls_srtp;medianat=ice", []string{"module dtls_srtp.so", "module ice.so", "rtcp_mux yes"}},
+		{"SDES, ICE", "mediaenc=srtp-mand;medianat=ice", []string{"module srtp.so", "module ice.so"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

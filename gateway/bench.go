@@ -48,7 +48,7 @@ func benchCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		c, err := newCaller(local, []string{codecName}, slog.New(slog.DiscardHandler))
+		c, err := newCaller(local, []string{codecName}, slog.New(slog.DiscardHandler), l.who.media)
 		if err != nil {
 			return err
 		}

@@ -17,10 +17,12 @@ import (
 	"github.com/afterbeep/afterbeep/sip"
 )
 
-// identity is who a test call comes from, and why it was forwarded.
+// identity is who a test call comes from, why it was forwarded, and whether
+// anybody may listen in.
 type identity struct {
 	from, name, diversion string
 	reason                forwarding
+	srtp                  bool
 }
 
 // forwarding is why a call was forwarded, as a Diversion says it (RFC 5806).
@@ -49,6 +51,14 @@ func (i *identity) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&i.diversion, "diversion", "", "the number that did not answer, sent as a Diversion header")
 	i.reason = "no-answer"
 	cmd.Flags().Var(&i.reason, "reason", "why it was forwarded: "+strings.Join(forwardings, ", "))
+	cmd.Flags().BoolVar(&i.srtp, "srtp", false, "offer encrypted audio alone (RTP/SAVP, with keys by SDES)")
+}
+
+// media is how the options of the caller's audio differ.
+func (i *identity) media(o *media.Options) {
+	if i.srtp {
+		o.SRTP = media.SRTPRequired
+	}
 }
 
 func (i *identity) request() sip.Request {
@@ -82,7 +92,7 @@ func callCommand() *cobra.Command {
 		if codecName != "" {
 			codecs = []string{codecName}
 		}
-		c, err := newCaller(local, codecs, slog.New(slog.DiscardHandler))
+		c, err := newCaller(local, codecs, slog.New(slog.DiscardHandler), who.media)
 		if err != nil {
 			return err
 		}
