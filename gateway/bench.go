@@ -50,7 +50,7 @@ func benchCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		c, err := newCaller(local, []string{codecName}, l.who.tls, slog.New(slog.DiscardHandler))
+		c, err := newCaller(local, []string{codecName}, l.who.tls, slog.New(slog.DiscardHandler), l.who.media)
 		if err != nil {
 			return err
 		}

@@ -17,12 +17,13 @@ import (
 	"github.com/afterbeep/afterbeep/sip"
 )
 
-// identity is who a test call comes from, why it was forwarded, and what a
-// TLS server is shown.
+// identity is who a test call comes from, why it was forwarded, what a TLS
+// server is shown, and whether anybody may listen in.
 type identity struct {
 	from, name, diversion string
 	reason                forwarding
 	tls                   sip.ClientTLS
+	srtp                  bool
 }
 
 // forwarding is why a call was forwarded, as a Diversion says it (RFC 5806).
@@ -54,6 +55,14 @@ func (i *identity) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&i.tls.Certificate, "certificate", "", "the certificate (PEM) to show a gateway whose trunk has a tls_name")
 	cmd.Flags().StringVar(&i.tls.Key, "key", "", "the certificate's private key (PEM)")
 	cmd.Flags().Var(&i.reason, "reason", "why it was forwarded: "+strings.Join(forwardings, ", "))
+	cmd.Flags().BoolVar(&i.srtp, "srtp", false, "offer encrypted audio alone (RTP/SAVP, with keys by SDES)")
+}
+
+// media is how the options of the caller's audio differ.
+func (i *identity) media(o *media.Options) {
+	if i.srtp {
+		o.SRTP = media.SRTPRequired
+	}
 }
 
 func (i *identity) request() sip.Request {
@@ -87,7 +96,7 @@ func callCommand() *cobra.Command {
 		if codecName != "" {
 			codecs = []string{codecName}
 		}
-		c, err := newCaller(local, codecs, who.tls, slog.New(slog.DiscardHandler))
+		c, err := newCaller(local, codecs, who.tls, slog.New(slog.DiscardHandler), who.media)
 		if err != nil {
 			return err
 		}

@@ -34,10 +34,13 @@ type caller struct {
 }
 
 // newCaller calls from the local address, offering the codecs in their order.
-func newCaller(local netip.Addr, codecs []string, certificates sip.ClientTLS, log *slog.Logger) (*caller, error) {
+func newCaller(local netip.Addr, codecs []string, certificates sip.ClientTLS, log *slog.Logger, change ...func(*media.Options)) (*caller, error) {
 	options := media.DefaultOptions()
 	options.Address, options.Beep, options.Codecs = local, false, codecs
 	options.Ports = media.PortRange{First: 40000, Last: 49999}
+	for _, c := range change {
+		c(&options)
+	}
 	engine, err := media.NewEngine(options, log)
 	if err != nil {
 		return nil, err

@@ -88,6 +88,9 @@ func TestCheckSaysWhatToMend(t *testing.T) {
 		"a link for nobody": {strings.Replace(quiet, "'127.0.0.1:0'", "'0.0.0.0:0'", 1), []string{
 			"warn http.public_url is not set",
 		}, false},
+		"keys in the clear": {strings.Replace(quiet, "udp://127.0.0.1:0", "udp://0.0.0.0:0", 1) + "media: {srtp: required}", []string{
+			"warn media.srtp is required, but udp://0.0.0.0:0 hears calls in the clear",
+		}, false},
 		"an inbox on this machine": {quiet + "mailboxes: [{number: 101}]", []string{"ok inbox opens on this machine only"}, false},
 		"a taken port": {strings.Replace(quiet, "'127.0.0.1:0'", "'"+taken.Addr().String()+"'", 1), []string{
 			"FAIL http://" + taken.Addr().String() + " another program uses this address",

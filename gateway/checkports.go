@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/afterbeep/afterbeep/config"
+	"github.com/afterbeep/afterbeep/media"
 	"github.com/afterbeep/afterbeep/sip"
 )
 
@@ -111,6 +112,18 @@ func (c *checker) remoteTrunk() (name string, network netip.Prefix, ok bool) {
 	return "", netip.Prefix{}, false
 }
 
+// keys finds keys that anybody can read: those of SDES stand in the session
+// description, and so are as safe as the signalling.
+func (c *checker) keys() {
+	clear := func(l sip.ListenAddress) bool {
+		return (l.Network == "udp" || l.Network == "tcp" || l.Network == "ws") && !l.Addr.Addr().IsLoopback()
+	}
+	if i := slices.IndexFunc(c.cfg.SIP.Listen, clear); i >= 0 && c.cfg.Media.SRTP == media.SRTPRequired {
+		c.say(markWarn, "media.srtp", "is required, but %s hears calls in the clear, and with them the keys of SDES: "+
+			"have the PBX use TLS, or DTLS-SRTP", c.cfg.SIP.Listen[i])
+	}
+}
+
 // filesPerCall are a call's RTP socket, its tape, and the tape's reader.
 const filesPerCall = 3
 
@@ -127,6 +140,7 @@ func (c *checker) media(ctx context.Context) {
 		c.say(markWarn, "open files", "the limit is %d, enough for %s at once; raise nofile (LimitNOFILE) to %d for all ports",
 			limit.Max, count(int(limit.Max)/filesPerCall, "call", "calls"), filesPerCall*calls)
 	}
+	c.keys()
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
 		c.say(markOK, "ffmpeg", "not installed; voice notes do not need it")
 	}

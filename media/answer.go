@@ -23,6 +23,10 @@ type agreement struct {
 	remote    netip.AddrPort // where the peer wants RTP; invalid where it wants none
 	paused    bool           // on hold: nothing needs to come
 	known     payloadSet     // of formats and earlier
+	protected *protection    // nil for plain RTP
+	ice       *ice           // nil for none
+	control   netip.AddrPort // where the peer wants RTCP; invalid where it wants none
+	mux       bool           // RTCP goes the way of RTP (RFC 5761), if at all
 }
 
 // payloadSet is a set of payload types, a bit each.
@@ -33,6 +37,12 @@ func (s *payloadSet) has(pt uint8) bool { return s[pt/64]>>(pt%64)&1 != 0 }
 
 // received is every format that a packet may have, as the tape names them.
 func (a *agreement) received() []Format { return slices.Concat(a.formats, a.earlier) }
+
+// inherit keeps of the agreement before what goes on: keys and credentials.
+func (a *agreement) inherit(before *agreement) {
+	a.protected.follow(before.protected)
+	a.ice = a.ice.follow(before.ice)
+}
 
 // follow makes a the agreement after before: what is under way in the formats
 // of before is still taken.
@@ -54,20 +64,38 @@ func (a *agreement) follow(before *agreement) {
 
 // same says whether nothing that concerns the packets differs.
 func (a *agreement) same(b *agreement) bool {
-	return a.direction == b.direction && a.remote == b.remote && a.paused == b.paused && slices.Equal(a.formats, b.formats)
+	return a.direction == b.direction && a.remote == b.remote && a.paused == b.paused && slices.Equal(a.formats, b.formats) &&
+		a.protected.same(b.protected) && a.ice == b.ice && a.control == b.control
+}
+
+// rate is the clock rate of a format agreed on, Hz.
+func (a *agreement) rate(pt uint8) int {
+	for _, formats := range [...][]Format{a.formats, a.earlier} {
+		for i := range formats {
+			if formats[i].PayloadType == pt {
+				return formats[i].ClockRate
+			}
+		}
+	}
+	return 0
 }
 
 // choose finds the first stream that can be answered (RFC 3264 §6: the others
-// are refused).
+// are refused); of an encrypted one and the same in the clear the former,
+// wherever it stands.
 func (e *Engine) choose(d description) (index int, a *agreement, err error) {
 	var why error
 	for i := range d {
-		if a, err = e.agree(&d[i]); err == nil {
-			return i, a, nil
+		found, err := e.agree(&d[i])
+		if err == nil && (a == nil || a.protected == nil && found.protected != nil) {
+			index, a = i, found
 		}
-		if why == nil || d[i].media == "audio" {
+		if err != nil && (why == nil || d[i].media == "audio") {
 			why = err
 		}
+	}
+	if a != nil {
+		return index, a, nil
 	}
 	if why == nil {
 		why = errors.New("it holds no m= line")
@@ -82,8 +110,10 @@ func (e *Engine) agree(m *mediaLine) (*agreement, error) {
 		return nil, errors.New("no stream is audio")
 	case m.port == 0:
 		return nil, errors.New("the audio stream is switched off")
-	case m.proto != "RTP/AVP" && m.proto != "RTP/AVPF":
-		return nil, fmt.Errorf("transport %.20q is not supported, RTP/AVP and RTP/AVPF are", m.proto)
+	}
+	protected, err := e.protect(m)
+	if err != nil {
+		return nil, err
 	}
 	addr, err := parseConnection(m.connection)
 	if err != nil {
@@ -92,16 +122,22 @@ func (e *Engine) agree(m *mediaLine) (*agreement, error) {
 	if addr.IsValid() && !addr.IsUnspecified() && addr.Is4() != e.told.Is4() {
 		return nil, fmt.Errorf("its address is %s, ours %s: IPv4 and IPv6 do not meet", addr, e.told)
 	}
-	a := &agreement{formats: e.common(m), direction: m.direction.mirror()}
+	a := &agreement{
+		formats: e.common(m), direction: m.direction.mirror(), protected: protected,
+		ice: m.ice.agree(netip.AddrPortFrom(addr, m.port)), mux: m.control.mux && !m.control.silent,
+	}
 	if len(a.formats) == 0 || !a.formats[0].voice() {
 		return nil, fmt.Errorf("it offers %.200q, taken are %s", m.names(), e.names())
 	}
-	if addr.IsUnspecified() { // RFC 3264 §8.4: the hold of RFC 2543, nothing may be sent to the peer
+	switch {
+	case a.ice.checked() && trickles(addr, m.port): // where to send will show
+	case addr.IsUnspecified(): // RFC 3264 §8.4: the hold of RFC 2543, nothing may be sent to the peer
 		a.paused = true
 		a.direction = a.direction.silent()
-	} else if addr.IsValid() {
+	case addr.IsValid():
 		a.remote = netip.AddrPortFrom(addr, m.port)
 	}
+	a.control = m.control.destination(a.remote)
 	a.paused = a.paused || !a.direction.receives()
 	return a, nil
 }

@@ -3,6 +3,7 @@ package media
 import (
 	"context"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -10,39 +11,51 @@ import (
 )
 
 const (
-	addressLook = 50 * time.Millisecond
-	addressWait = 32 * time.Second // 64*T1, by when the ACK has come or never will (RFC 3261 §13.3.1.4)
+	readyLook = 50 * time.Millisecond
+	readyWait = 32 * time.Second // 64*T1, by when the ACK has come or never will (RFC 3261 §13.3.1.4)
 )
 
-// addressed waits until the peer has said where it wants RTP, which after a
-// late offer it does in the ACK; nil when it never does.
-func (l *Leg) addressed(ctx context.Context) *agreement {
-	switch a := l.agreed.Load(); {
-	case a.remote.IsValid():
-		return a
-	case !l.ours:
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, addressWait)
+// ready waits until there is somewhere to send to, and a key to send with: after
+// a late offer the ACK says where, with ICE the checks do, and DTLS takes its
+// time. It gives up where none of it can come.
+func (l *Leg) ready(ctx context.Context) (a *agreement, to netip.AddrPort) {
+	ctx, cancel := context.WithTimeout(ctx, readyWait)
 	defer cancel()
-	look := time.NewTicker(addressLook)
+	look := time.NewTicker(readyLook)
 	defer look.Stop()
 	for {
+		a := l.agreed.Load()
+		ours, _ := l.keys(a)
+		locked := a.protected != nil && ours == nil
+		switch to := l.destination(a); {
+		case to.IsValid() && !locked:
+			return a, to
+		case !to.IsValid() && !l.ours && !a.ice.checked():
+			return nil, to
+		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return nil, netip.AddrPort{}
 		case <-look.C:
-			if a := l.agreed.Load(); a.remote.IsValid() {
-				return a
-			}
 		}
 	}
+}
+
+// destination is where the peer wants RTP: where ICE is in use, what it chose.
+func (l *Leg) destination(a *agreement) netip.AddrPort {
+	if !a.ice.checked() {
+		return a.remote
+	}
+	if n := l.nominated.Load(); n != nil {
+		return *n
+	}
+	return netip.AddrPort{}
 }
 
 // beep sends the beep to where the peer wants RTP, if it does. What goes wrong
 // in sending is the peer's loss of a beep and nothing else.
 func (l *Leg) beep(ctx context.Context) {
-	a := l.addressed(ctx)
+	a, to := l.ready(ctx)
 	if a == nil {
 		return
 	}
@@ -57,8 +70,9 @@ func (l *Leg) beep(ctx context.Context) {
 		PayloadType:    voice.PayloadType,
 		SequenceNumber: uint16(rand.Uint32()), //nolint:gosec // RFC 3550 §5.1 wants these to differ, not to be secret
 		Timestamp:      rand.Uint32(),         //nolint:gosec // likewise
-		SSRC:           rand.Uint32(),         //nolint:gosec // likewise
+		SSRC:           l.ssrc,
 	}}
+	said := spoken{rate: voice.ClockRate}
 	var packet []byte
 	tick := time.NewTicker(ptime * time.Millisecond)
 	defer tick.Stop()
@@ -67,7 +81,11 @@ func (l *Leg) beep(ctx context.Context) {
 		if _, err := p.MarshalTo(packet); err != nil {
 			return
 		}
-		_, _ = l.socket.WriteToUDPAddrPort(packet, a.remote)
+		_, _ = l.Conn().WriteToUDPAddrPort(packet, to)
+		said.packets++
+		said.bytes += uint32(len(p.Payload))
+		said.timestamp, said.at = p.Timestamp, time.Now()
+		l.said.Store(new(said))
 		p.Marker = false
 		p.SequenceNumber++
 		p.Timestamp += uint32(voice.ClockRate * ptime / 1000)

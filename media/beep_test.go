@@ -26,8 +26,14 @@ func (p *phone) hear(expected int, begun time.Time) (packets []rtp.Packet, took 
 			return packets, took
 		}
 		took = time.Since(begun)
+		plain := bytes.Clone(b[:n])
+		if p.opens != nil {
+			if plain, err = p.opens.DecryptRTP(nil, plain, nil); err != nil {
+				p.t.Fatal(err)
+			}
+		}
 		var packet rtp.Packet
-		if err := packet.Unmarshal(bytes.Clone(b[:n])); err != nil {
+		if err := packet.Unmarshal(plain); err != nil {
 			p.t.Fatal(err)
 		}
 		packets = append(packets, packet)
@@ -131,7 +137,7 @@ func TestBeepAfterALateOffer(t *testing.T) {
 	}
 	closeAfter(t, l)
 	record(t, l, discard{})
-	time.Sleep(2 * addressLook)
+	time.Sleep(2 * readyLook)
 	if err := l.Answered(p.offer("8")); err != nil {
 		t.Fatal(err)
 	}

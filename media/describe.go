@@ -16,22 +16,23 @@ const (
 // speaker writes our session descriptions: one session, whose version counts
 // up with every change (RFC 3264 §8).
 type speaker struct {
-	addr    netip.Addr
-	port    uint16
-	bitrate int // of the Opus asked for, bit/s
+	addr     netip.Addr
+	port     uint16
+	bitrate  int // of the Opus asked for, bit/s
+	identity *identity
 
 	id      uint64
 	version uint64
 	said    string // the last description, without its o= line
 }
 
-func newSpeaker(addr netip.Addr, port uint16, bitrate int) *speaker {
-	return &speaker{addr: addr, port: port, bitrate: bitrate, id: rand.Uint64() >> 2} //nolint:gosec // names a session, guards nothing
+func (e *Engine) newSpeaker(port uint16) *speaker {
+	return &speaker{addr: e.told, port: port, bitrate: NoteBitrate(e.options.MaxDuration), identity: e.identity, id: rand.Uint64() >> 2} //nolint:gosec // names a session, guards nothing
 }
 
-// describe writes an offer or answer for streams, of which the chosen one has
-// the formats and direction given and all others are refused.
-func (s *speaker) describe(streams description, chosen int, formats []Format, d direction) []byte {
+// describe writes an offer or answer for streams, of which the chosen one is as
+// agreed, in the direction given, and all others are refused.
+func (s *speaker) describe(streams description, chosen int, a *agreement, d direction, offering bool) []byte {
 	var b strings.Builder
 	family := map[bool]string{true: "IP4", false: "IP6"}[s.addr.Is4()]
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
@@ -39,20 +40,28 @@ func (s *speaker) describe(streams description, chosen int, formats []Format, d 
 	line("s=-")
 	line("c=IN %s %s", family, s.addr)
 	line("t=0 0")
+	if a.ice.checked() {
+		line("a=ice-lite")
+	}
 	for i, offered := range streams {
 		if i != chosen { // RFC 3264 §6: port zero, the formats are ignored but one must stand there
 			line("m=%s 0 %s %s", offered.media, offered.proto, offered.formats[0])
 			continue
 		}
-		line("m=audio %d %s%s", s.port, offered.proto, payloadTypes(formats))
-		for _, f := range formats {
+		line("m=audio %d %s%s", s.port, offered.proto, payloadTypes(a.formats))
+		if offered.mid != "" {
+			line("a=mid:%s", offered.mid)
+		}
+		for _, f := range a.formats {
 			s.format(line, f)
 		}
 		line("a=ptime:%d", ptime)
 		line("a=maxptime:%d", maxPtime)
-		if offered.rtcpMux { // RFC 5761 §5.1.1: RTCP on the RTP port is told apart and passed over
+		if offered.control.mux { // RFC 5761 §5.1.1
 			line("a=rtcp-mux")
 		}
+		a.protected.describe(s.identity, offering, line)
+		a.ice.describe(netip.AddrPortFrom(s.addr, s.port), offered.control.mux, line)
 		line("a=%s", d)
 	}
 
@@ -88,8 +97,14 @@ func payloadTypes(formats []Format) string {
 
 // firstOffer is the layout of an offer of ours, and what it holds: no comfort
 // noise, because every pause that is sent is a pause that need not be made up.
+// Where encryption is required it offers keys, else it is plain: an offer cannot
+// say "either" in a way that most understand.
 func (e *Engine) firstOffer() (description, *agreement) {
 	formats := slices.DeleteFunc(slices.Clone(e.formats), func(f Format) bool { return f.Name == comfortNoise })
 	a := &agreement{formats: formats, direction: sendRecv}
+	if e.options.SRTP == SRTPRequired {
+		a.protected = offerCrypto()
+		return description{{media: "audio", proto: "RTP/SAVP"}}, a
+	}
 	return description{{media: "audio", proto: "RTP/AVP"}}, a
 }

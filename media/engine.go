@@ -13,13 +13,14 @@ import (
 
 // Engine opens the legs of calls. It owns the pool of RTP ports.
 type Engine struct {
-	options Options
-	log     *slog.Logger
-	told    netip.Addr // our address in session descriptions
-	ports   *ports
-	formats []Format            // that can be agreed on, best first
-	beeps   map[string][][]byte // payloads by codec name, shared by all legs
-	batches batches
+	options  Options
+	log      *slog.Logger
+	told     netip.Addr // our address in session descriptions
+	ports    *ports
+	formats  []Format            // that can be agreed on, best first
+	beeps    map[string][][]byte // payloads by codec name, shared by all legs
+	batches  batches
+	identity *identity // of DTLS handshakes; nil where nothing is encrypted
 }
 
 // NewEngine checks the options and prepares what all legs share.
@@ -39,6 +40,11 @@ func NewEngine(o Options, log *slog.Logger) (*Engine, error) {
 		formats: ours(codecs),
 		beeps:   make(map[string][][]byte, len(codecs)),
 		batches: make(batches, runtime.GOMAXPROCS(0)),
+	}
+	if o.SRTP != SRTPOff {
+		if e.identity, err = newIdentity(); err != nil {
+			return nil, fmt.Errorf("media: make a certificate for DTLS: %w", err)
+		}
 	}
 	if !o.Beep {
 		return e, nil

@@ -91,6 +91,17 @@ func (l *latch) take(s stream, remote netip.AddrPort, now time.Time) (over bool)
 	return over
 }
 
+// prove latches on to the source of a packet that is proven to be the caller's
+// by its key. Such a proof is better than any address: the caller is followed
+// wherever its network moves it, and a stranger gets nowhere with the right
+// address.
+func (l *latch) prove(s stream, now time.Time) {
+	if s.source != l.source {
+		l.since, l.strangers = now, 0
+	}
+	l.stream = s
+}
+
 // stranger counts a packet of another source. A stranger who goes on costs
 // little: the socket is connected to the caller, once it is sure who that is.
 func (l *latch) stranger(k *socket, remote netip.AddrPort, now time.Time, log *slog.Logger) {
@@ -103,17 +114,25 @@ func (l *latch) stranger(k *socket, remote netip.AddrPort, now time.Time, log *s
 	log.Warn("strangers send to an RTP port", "port", k.addr.Port(), "kernel_drops_them", l.connected)
 }
 
-// rearm lets the next source in, after a re-offer.
-func (l *latch) rearm(s *socket, now time.Time) error {
+// release has the kernel let every source through again.
+func (l *latch) release(s *socket) error {
 	if l.connected {
 		if err := s.disconnect(); err != nil {
 			return err
 		}
 	}
+	l.tried, l.connected, l.strangers = false, false, 0
+	return nil
+}
+
+// rearm lets the next source in, after a re-offer.
+func (l *latch) rearm(s *socket, now time.Time) error {
+	if err := l.release(s); err != nil {
+		return err
+	}
 	if l.source.IsValid() {
 		l.before = l.source
 	}
 	l.stream, l.armed = stream{}, now
-	l.tried, l.connected = false, false
 	return nil
 }

@@ -2,6 +2,7 @@ package media
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
@@ -26,10 +27,20 @@ type Leg struct {
 	negotiated bool        // another one came after the first
 	ours       bool        // the INVITE held no offer: the first is ours
 
-	agreed atomic.Pointer[agreement]
-	latch  latch // belongs to Record
-	counts counts
-	closed sync.Once
+	agreed    atomic.Pointer[agreement]
+	secured   atomic.Pointer[secured]        // the latest DTLS handshake
+	nominated atomic.Pointer[netip.AddrPort] // the path that the peer chose by ICE
+	said      atomic.Pointer[spoken]
+	ssrc      uint32 // of what we send
+	sealer    sealer
+	counts    counts
+	closed    sync.Once
+
+	// The rest belongs to Record.
+	latch        latch
+	opener       opener
+	checks       checks
+	associations associations
 }
 
 // Open takes an RTP port and answers an SDP offer (RFC 3264). Packets are
@@ -56,8 +67,10 @@ func (e *Engine) Open(offer []byte, from []netip.Prefix) (*Leg, error) {
 	}
 	l := &Leg{engine: e, ours: offer == nil, socket: s, port: s.addr.Port(), from: from, streams: streams, chosen: chosen}
 	l.latch.stale = e.ports.before(l.port)
-	l.speaker = newSpeaker(e.told, l.port, NoteBitrate(e.options.MaxDuration))
-	l.first = l.speaker.describe(streams, chosen, agreed.formats, agreed.direction)
+	l.associations.leg = l
+	l.ssrc = rand.Uint32() //nolint:gosec // RFC 3550 §5.1 wants it to differ, not to be secret
+	l.speaker = e.newSpeaker(l.port)
+	l.first = l.speaker.describe(streams, chosen, agreed, agreed.direction, l.ours)
 	agreed.follow(nil)
 	l.agreed.Store(agreed)
 	return l, nil
@@ -81,7 +94,7 @@ func (l *Leg) Negotiate(offer []byte) (answer []byte, err error) {
 	defer l.mu.Unlock()
 	l.streams, l.chosen, l.negotiated = streams, chosen, true
 	l.settle(a)
-	return l.speaker.describe(streams, chosen, a.formats, a.direction), nil
+	return l.speaker.describe(streams, chosen, a, a.direction, false), nil
 }
 
 // Description is our side: the answer to the offer that Open got, or our own
@@ -93,7 +106,7 @@ func (l *Leg) Description() []byte {
 	if !l.negotiated {
 		return slices.Clone(l.first)
 	}
-	return l.speaker.describe(l.streams, l.chosen, l.agreed.Load().formats, sendRecv)
+	return l.speaker.describe(l.streams, l.chosen, l.agreed.Load(), sendRecv, true)
 }
 
 // Answered takes the peer's answer to our own offer. After an error all is as
@@ -121,6 +134,7 @@ func (l *Leg) Answered(answer []byte) error {
 // the next packet.
 func (l *Leg) settle(a *agreement) {
 	before := l.agreed.Load()
+	a.inherit(before)
 	if a.same(before) { // stored anew all the same, which opens the latch: its NAT may have given the peer another port
 		again := *before
 		a = &again
@@ -138,9 +152,45 @@ func (l *Leg) Formats() []Format { return slices.Clone(l.agreed.Load().formats) 
 // and where the peer named a host.
 func (l *Leg) Remote() netip.AddrPort { return l.agreed.Load().remote }
 
-// Conn is the RTP socket, for sending; it belongs to the leg. Once that is
-// closed, its error is net.ErrClosed.
-func (l *Leg) Conn() PacketWriter { return l.socket }
+// Conn is the RTP socket, for sending; it belongs to the leg. It encrypts what
+// was agreed to be. Once the leg is closed, its error is net.ErrClosed.
+func (l *Leg) Conn() PacketWriter { return conn{l} }
+
+// conn sends RTP and RTCP of a leg.
+type conn struct{ *Leg }
+
+// WriteToUDPAddrPort sends a packet, encrypted where that was agreed on.
+func (c conn) WriteToUDPAddrPort(packet []byte, to netip.AddrPort) (int, error) {
+	a := c.agreed.Load()
+	if a.protected == nil {
+		return c.socket.WriteToUDPAddrPort(packet, to)
+	}
+	ours, _ := c.keys(a)
+	return c.sealer.send(c.socket, ours, packet, to)
+}
+
+// keys are those of an agreement; nil where it has none, or DTLS has not made
+// them yet.
+func (l *Leg) keys(a *agreement) (ours, theirs *master) {
+	p := a.protected
+	switch {
+	case p == nil:
+		return nil, nil
+	case p.certificates == nil:
+		return p.line.ours, p.theirs
+	}
+	if s := l.secured.Load(); s != nil && s.peer == p.certificates {
+		return s.ours, s.theirs
+	}
+	return nil, nil
+}
+
+func (l *Leg) encryption() string {
+	if _, theirs := l.keys(l.agreed.Load()); theirs != nil {
+		return theirs.suite.name
+	}
+	return ""
+}
 
 // Close gives the RTP port back and ends Record. It may be called again.
 func (l *Leg) Close() error {
@@ -161,6 +211,8 @@ type Stats struct {
 	Control uint64    // RTCP on the RTP port
 	First   time.Time // arrival of the first packet, zero when none came
 	Last    time.Time // arrival of the last packet
+
+	Encryption string // how the audio comes encrypted, like AES_CM_128_HMAC_SHA1_80; "" for plain, or before there is a key
 }
 
 // counts is Stats as it is counted.
@@ -180,6 +232,8 @@ func (l *Leg) Stats() Stats {
 		Control: c.control.Load(),
 		First:   unixNano(c.first.Load()),
 		Last:    unixNano(c.last.Load()),
+
+		Encryption: l.encryption(),
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pion/srtp/v3"
 )
 
 // newTestEngine makes an engine on 127.0.0.1 without a beep, as changed.
@@ -39,6 +41,9 @@ type phone struct {
 	to   netip.AddrPort
 	seq  uint16
 	ssrc byte
+
+	context *srtp.Context // what it encrypts with, if it does
+	opens   *srtp.Context // what it decrypts with
 }
 
 func newPhone(tb testing.TB, address string) *phone {
@@ -80,7 +85,7 @@ func (p *phone) open(e *Engine, from ...netip.Prefix) *Leg {
 func (p *phone) send(pt uint8, n int) {
 	p.t.Helper()
 	for range n {
-		p.sendRaw(p.packet(pt))
+		p.sendRaw(p.seal(p.packet(pt)))
 	}
 }
 

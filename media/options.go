@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ type Options struct {
 	Beep        bool          `yaml:"beep" help:"a short beep when the call is answered"`
 	MaxDuration time.Duration `yaml:"max_duration" least:"1s" help:"a recording ends after this time"`
 	NoRTP       time.Duration `yaml:"no_rtp" least:"1s" help:"a call ends when no audio came for this time"`
+	SRTP        SRTP          `yaml:"srtp" enum:"off|optional|required" help:"encrypted audio, with keys by SDES or DTLS: off refuses it, optional takes what is offered, required refuses plain audio"`
 
 	// Codecs restricts what is offered and answered to these encoding names;
 	// none means every codec there is. The test caller sets it.
@@ -32,6 +34,7 @@ func DefaultOptions() Options {
 		Beep:        true,
 		MaxDuration: 3 * time.Minute,
 		NoRTP:       10 * time.Second,
+		SRTP:        SRTPOptional,
 	}
 }
 
@@ -61,6 +64,9 @@ func (o Options) Validate() error {
 	}
 	if o.NoRTP <= 0 {
 		complain("no_rtp", "expected a time above zero, like 10s")
+	}
+	if known := []SRTP{"", SRTPOff, SRTPOptional, SRTPRequired}; !slices.Contains(known, o.SRTP) {
+		complain("srtp", "expected off, optional or required")
 	}
 	return errors.Join(wrong...)
 }

@@ -32,7 +32,8 @@ const (
 // written, and the result is nil. It ends by itself with ErrNoRTP when nothing
 // valid came for Options.NoRTP, not counting the time on hold, with ErrTooLong
 // at Options.MaxDuration, and with the tape's error. A socket error, such as
-// ECONNREFUSED, ends nothing. Record sends the beep.
+// ECONNREFUSED, ends nothing. Record sends the beep and the RTCP reports, and
+// answers what else comes to the port: DTLS handshakes and ICE's checks.
 //
 // A record goes to the tape once a second, or when it holds 48 kB. The first
 // one begins with the formats; they are repeated when the peer offers again,
@@ -46,10 +47,12 @@ func (l *Leg) Record(ctx context.Context, tape Tape) error {
 	defer context.AfterFunc(ctx, l.socket.wake)()
 
 	r := newRecorder(l, tape)
+	defer l.associations.close()
 	why := r.run(ctx)
 	if why == nil {
 		r.drain()
 	}
+	r.tell(time.Now(), true)
 	r.flush(time.Now())
 	if l.latch.source.IsValid() {
 		l.engine.ports.leave(l.port, l.latch.stream)
@@ -69,6 +72,12 @@ type recorder struct {
 	flushed time.Time // when the last record was due
 	heard   time.Time // the last valid packet, or the end of a hold
 	failed  error     // what the tape said first; it ends the recording
+
+	keys    *secured // the last DTLS handshake that has been taken note of
+	locked  bool     // packets come encrypted, and the keys are not there yet
+	early   []datagram
+	hurry   time.Time // until when to look often, for what must happen before audio comes
+	reports reporter
 }
 
 func newRecorder(l *Leg, tape Tape) *recorder {
@@ -79,6 +88,9 @@ func newRecorder(l *Leg, tape Tape) *recorder {
 		began:  now, flushed: now, heard: now,
 	}
 	r.formats(now)
+	r.hurry = now.Add(settlingTime)
+	r.reports.schedule(now)
+	r.rekey()
 	return r
 }
 
@@ -91,6 +103,10 @@ func (r *recorder) run(ctx context.Context) error {
 		}
 		if now.Sub(r.flushed) >= recordSpan {
 			r.flush(now)
+			r.look(now)
+		}
+		if !now.Before(r.reports.due) {
+			r.tell(now, false)
 		}
 		switch {
 		case r.failed != nil:
@@ -107,7 +123,7 @@ func (r *recorder) run(ctx context.Context) error {
 		default:
 		}
 		// Of all errors closing alone ends it: after ECONNREFUSED, or a network that is gone for a moment, audio may still come.
-		if _, err := r.read(r.next()); errors.Is(err, net.ErrClosed) {
+		if _, err := r.read(r.next(now)); errors.Is(err, net.ErrClosed) {
 			return fmt.Errorf("media: record: %w", err)
 		}
 	}
@@ -115,15 +131,19 @@ func (r *recorder) run(ctx context.Context) error {
 
 // next is when the reader must look up, whatever comes: at most a second ahead,
 // so that packets need not touch the deadline.
-func (r *recorder) next() time.Time {
+func (r *recorder) next(now time.Time) time.Time {
 	next := r.flushed.Add(recordSpan)
 	for _, t := range [...]time.Time{
 		r.began.Add(r.leg.engine.options.MaxDuration),
 		r.heard.Add(r.leg.engine.options.NoRTP),
+		r.reports.due,
 	} {
 		if t.Before(next) {
 			next = t
 		}
+	}
+	if now.Before(r.hurry) && now.Add(settling).Before(next) && !r.settled() {
+		return now.Add(settling)
 	}
 	return next
 }
@@ -157,16 +177,22 @@ func (r *recorder) read(until time.Time) (n int, err error) {
 // adopt takes note of a new agreement, if there is one: the formats go to the
 // tape, and the source may change.
 func (r *recorder) adopt() {
-	a := r.leg.agreed.Load()
+	a, keys := r.leg.agreed.Load(), r.leg.secured.Load()
 	if a == r.agreed {
+		if keys != r.keys {
+			r.keys = keys
+			r.rekey()
+		}
 		return
 	}
 	now := time.Now()
+	r.keys, r.hurry = keys, now.Add(settlingTime)
 	r.agreed, r.heard = a, now
 	r.formats(now)
 	if err := r.leg.latch.rearm(r.leg.socket, now); err != nil {
 		r.leg.engine.log.Warn("an RTP port stays bound to the source before the re-offer", "port", r.leg.port, "error", err)
 	}
+	r.rekey()
 }
 
 // formats writes the formats in force to the record.
@@ -174,22 +200,34 @@ func (r *recorder) formats(now time.Time) {
 	r.add(entryFormat, appendFormats(nil, r.agreed.received()), now)
 }
 
-// keep puts a packet into the record, if it is the caller's audio.
+// keep takes a datagram in.
 func (r *recorder) keep(d datagram) {
 	r.adopt()
-	if r.failed != nil {
-		return
+	if r.failed == nil {
+		r.admit(d)
 	}
+}
+
+// media puts a packet into the record, if it is the caller's audio.
+func (r *recorder) media(d datagram) {
 	c, latch := &r.leg.counts, &r.leg.latch
 	s := streamOf(d.packet, d.source)
-	if !latch.allows(s, r.agreed.remote, r.leg.from) {
-		latch.stranger(r.leg.socket, r.agreed.remote, d.arrival, r.leg.engine.log)
-		c.foreign.Add(1)
+	encrypted := r.agreed.protected != nil
+	switch {
+	case encrypted:
+		if d.packet = r.opened(d, s); d.packet == nil {
+			return
+		}
+	case !r.known(s):
+		r.stranger(d)
 		return
+	default:
+		d.packet = r.straggler(d)
 	}
 	switch r.agreed.classify(d.packet) {
 	case isRTCP:
 		c.control.Add(1)
+		r.reports.hear(d.packet, d.arrival)
 		return
 	case isInvalid:
 		c.invalid.Add(1)
@@ -201,9 +239,12 @@ func (r *recorder) keep(d datagram) {
 			return
 		}
 	case isRTP:
-		if latch.take(s, r.agreed.remote, d.arrival) {
+		if encrypted {
+			latch.prove(s, d.arrival)
+		} else if latch.take(s, r.remote(), d.arrival) {
 			r.anew(d.arrival)
 		}
+		r.reports.take(d.packet, d.arrival, r.agreed.rate(d.packet[1]&0x7f))
 	}
 	r.heard = d.arrival
 	r.add(entryAudio, d.packet, d.arrival)

@@ -34,7 +34,10 @@ type mediaLine struct {
 	connection string    // the c= line, its own or the session's
 	direction  direction // as the peer sees it
 	rtpmaps    []string  // "0 PCMU/8000"
-	rtcpMux    bool      // RFC 5761
+	mid        string    // RFC 5888, echoed
+	control    controlLines
+	secrets    secretLines
+	ice        iceLines
 }
 
 // direction is the direction of a stream (RFC 8866 §6.7).
@@ -98,12 +101,20 @@ func parseDescription(b []byte) (description, error) {
 				return nil, fmt.Errorf("%w: more than %d m= lines", ErrBadOffer, maxStreams)
 			}
 			m.connection, m.direction = session.connection, session.direction
+			m.secrets.setup, m.ice = session.secrets.setup, session.ice
 			streams = append(streams, m)
 			at = &streams[len(streams)-1]
 		case kind == "c":
 			at.connection = value
+		case kind == "b":
+			at.control.bandwidth(value)
 		case kind == "a":
 			at.attribute(value)
+		}
+	}
+	for i := range streams { // RFC 8122 §5: its own count, and the session's where it has none
+		if s := &streams[i].secrets; s.fingerprints == nil {
+			s.fingerprints = session.secrets.fingerprints
 		}
 	}
 	return streams, nil
@@ -129,11 +140,41 @@ func (m *mediaLine) attribute(value string) {
 	switch name {
 	case "rtpmap":
 		m.rtpmaps = append(m.rtpmaps, rest)
+	case "mid":
+		if isToken(rest) {
+			m.mid = rest
+		}
+	case "rtcp":
+		m.control.address = rest
 	case "rtcp-mux":
-		m.rtcpMux = true
+		m.control.mux = true
+	case "crypto":
+		m.secrets.cryptos = append(m.secrets.cryptos, rest)
+	case "fingerprint":
+		m.secrets.fingerprints = append(m.secrets.fingerprints, rest)
+	case "setup":
+		m.secrets.setup = rest
+	case "ice-lite":
+		m.ice.lite = true
+	case "ice-ufrag":
+		m.ice.ufrag = rest
+	case "ice-pwd":
+		m.ice.pwd = rest
+	case "candidate":
+		m.ice.candidates = append(m.ice.candidates, rest)
 	case string(sendRecv), string(sendOnly), string(recvOnly), string(inactive):
 		m.direction = direction(name)
 	}
+}
+
+// isToken says whether s can stand in a line of ours as it is (RFC 8866 §9).
+func isToken(s string) bool {
+	for _, c := range s {
+		if c <= ' ' || c >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[]`, c) {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // encoding is what an rtpmap gives a payload type for a meaning (RFC 8866 §6.6).

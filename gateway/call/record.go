@@ -48,13 +48,14 @@ type record struct {
 	Held     int64         `json:"call_ms"`     // from the answer to the end
 	Packets  uint64        `json:"packets"`
 	Foreign  uint64        `json:"foreign,omitempty"` // from another source than the caller's
+	Cipher   string        `json:"srtp,omitempty"`    // how the audio came encrypted
 	Lost     int           `json:"lost"`
 	Late     int           `json:"late"`
 	Digits   string        `json:"dtmf,omitempty"`
 }
 
 func (r *record) received(s media.Stats) {
-	r.Packets, r.Foreign = s.Packets, s.Foreign
+	r.Packets, r.Foreign, r.Cipher = s.Packets, s.Foreign, s.Encryption
 	r.Held = time.Since(r.Answered).Milliseconds()
 }
 
