@@ -1,50 +1,284 @@
 package config
 
-import "github.com/afterbeep/afterbeep/delivery"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
-// Directory finds the mailbox of a number.
+	"github.com/afterbeep/afterbeep/delivery"
+)
+
+// ErrNoMailbox says that a number has no mailbox. Any other error of a look-up
+// says that this cannot be told now.
+var ErrNoMailbox = errors.New("the number has no mailbox")
+
+// Directory finds the mailbox of a number: among those of the configuration
+// file, those of its CSV file, or by asking its service. A look-up that asks
+// nobody costs the same for one mailbox as for a hundred thousand.
 type Directory struct {
-	mailboxes []Mailbox
-	byUser    map[string]*Mailbox
+	log    *slog.Logger
+	memory delivery.Memory
+
+	changing sync.Mutex // held by who puts other sources in place
+	sources  atomic.Pointer[sources]
 }
 
-// NewDirectory indexes the mailboxes; a look-up costs the same for one as for
-// a hundred thousand.
-func NewDirectory(mailboxes []Mailbox) *Directory {
-	d := &Directory{mailboxes: mailboxes, byUser: make(map[string]*Mailbox, len(mailboxes))}
-	for i := range mailboxes {
-		d.byUser[mailboxes[i].Number] = &mailboxes[i]
-	}
-	return d
+// sources are where mailboxes come from. They do not change: others take their
+// place.
+type sources struct {
+	config  *Config
+	local   []*index // of the configuration file, and of the CSV file
+	sheet   sheetState
+	service *service // nil for none
 }
 
-// Lookup returns the mailbox of a SIP user part as it came, or else of the
-// same number in E.164 ("" for none).
-func (d *Directory) Lookup(user, number string) (*Mailbox, bool) {
-	if m, ok := d.byUser[user]; ok {
-		return m, true
-	}
-	if number == "" {
-		return nil, false
-	}
-	m, ok := d.byUser[number]
-	return m, ok
+// sheetState is what was last seen of a CSV file.
+type sheetState struct {
+	seen   fs.FileInfo // at the last look
+	read   fs.FileInfo // when it was read
+	failed bool        // and said so
 }
 
-// Recipient is the mailbox of a number, as a note names it.
-func (d *Directory) Recipient(number string) (delivery.Recipient, bool) {
-	m, ok := d.Lookup(number, "")
-	if !ok {
+// OpenDirectory reads what c names. The service, if there is one, is asked only
+// when a number is looked up; memory keeps what it said over a restart, nil
+// where that is of no use.
+func OpenDirectory(c *Config, memory delivery.Memory, log *slog.Logger) (*Directory, error) {
+	d := &Directory{log: log, memory: memory}
+	return d, d.Reload(c)
+}
+
+// Reload puts what c names in the place of what there is; if that cannot be
+// read, all stays as it is. Look-ups go on meanwhile.
+func (d *Directory) Reload(c *Config) error {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	next := &sources{config: c, local: []*index{newIndex(c.Mailboxes, nil)}}
+	if c.Directory.File != "" {
+		is, err := os.Stat(c.Directory.File)
+		if err != nil {
+			return fmt.Errorf("directory.file: %w", err)
+		}
+		sheet, err := readSheet(c, c.Directory.File)
+		if err != nil {
+			return fmt.Errorf("directory.file: %w", err)
+		}
+		next.local = append(next.local, sheet)
+		next.sheet = sheetState{seen: is, read: is}
+	}
+	if c.Directory.URL != "" {
+		next.service = newService(c, d.memory, d.log)
+	}
+	if before := d.sources.Swap(next); before != nil {
+		before.close()
+	}
+	return nil
+}
+
+// Close waits for what is being asked.
+func (d *Directory) Close() error {
+	if s := d.sources.Load(); s != nil {
+		s.close()
+	}
+	return nil
+}
+
+func (s *sources) close() {
+	if s.service != nil {
+		s.service.close()
+	}
+}
+
+// Run reads the CSV file again when it has changed, until ctx ends.
+func (d *Directory) Run(ctx context.Context) {
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			d.look()
+		}
+	}
+}
+
+// look reads the CSV file if it has changed and was left alone since the last
+// look: half a file is not to be taken for all of it. One that cannot be read
+// leaves the mailboxes as they are.
+func (d *Directory) look() {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	s := d.sources.Load()
+	path := s.config.Directory.File
+	if path == "" {
+		return
+	}
+	next := *s
+	is, err := os.Stat(path)
+	still := err == nil && same(s.sheet.seen, is)
+	next.sheet.seen = is
+	switch {
+	case err != nil:
+		next.sheetFailed(d.log, unnamed(err))
+	case same(s.sheet.read, is) || !still:
+	default:
+		next.sheet.read = is
+		sheet, err := readSheet(s.config, path)
+		if err != nil {
+			next.sheet.failed = false // another version's failure
+			next.sheetFailed(d.log, err)
+			break
+		}
+		next.sheet.failed = false
+		next.local = []*index{s.local[0], sheet}
+		d.log.Info("mailboxes read", "key", "directory.file", "mailboxes", len(sheet.mailboxes))
+	}
+	d.sources.Store(&next)
+}
+
+// sheetFailed says once that the CSV file cannot be read.
+func (s *sources) sheetFailed(log *slog.Logger, err error) {
+	if !s.sheet.failed {
+		log.Error("mailboxes cannot be read; those read before stay", "key", "directory.file", "error", err)
+	}
+	s.sheet.failed = true
+}
+
+// Lookup returns the mailbox of a SIP user part as it came, or else of the same
+// number in E.164 ("" for none): one of its own, else that of a range or a
+// wildcard, which look at E.164 first, else what the service says. It waits for
+// the service for a few seconds at most. ErrNoMailbox, or why that cannot be
+// told now.
+func (d *Directory) Lookup(ctx context.Context, user, number string) (*Mailbox, error) {
+	for {
+		s := d.sources.Load()
+		if m := s.find(user, number); m != nil {
+			return m, nil
+		}
+		if s.service == nil || user == "" {
+			return nil, ErrNoMailbox
+		}
+		m, err := s.service.find(ctx, user, number)
+		if errors.Is(err, errClosed) && d.sources.Load() != s { // another has taken its place
+			continue
+		}
+		return m, err
+	}
+}
+
+// find looks among the mailboxes that are known without asking; nil for none.
+func (s *sources) find(user, number string) *Mailbox {
+	for _, name := range []string{user, number} {
+		for _, x := range s.local {
+			if m := x.byNumber(name); m != nil {
+				return m
+			}
+		}
+	}
+	for _, name := range []string{number, user} { // so that a number has one mailbox, however it was dialled
+		for _, x := range s.local {
+			if m := x.byPattern(name); m != nil {
+				return m
+			}
+		}
+	}
+	return nil
+}
+
+// Retention is how long a mailbox's notes are kept: as for all where the
+// mailbox is gone, for good while that cannot be told.
+func (d *Directory) Retention(ctx context.Context, mailbox string) delivery.Retention {
+	s := d.sources.Load()
+	if s.service != nil && s.find(mailbox, "") == nil {
+		if m := s.service.known(ctx, question{user: mailbox}).mailbox; m != nil { // however old: notes by the thousand are looked at
+			return m.Keep
+		}
+	}
+	switch m, err := d.Lookup(ctx, mailbox, ""); {
+	case err == nil:
+		return m.Keep
+	case errors.Is(err, ErrNoMailbox):
+		return s.config.Retention
+	default:
+		return delivery.Retention{}
+	}
+}
+
+// Recipient is the mailbox of a number, as a note names it; false where there
+// is none, or none can be told now.
+func (d *Directory) Recipient(ctx context.Context, number string) (delivery.Recipient, bool) {
+	m, err := d.Lookup(ctx, number, "")
+	if err != nil {
 		return delivery.Recipient{}, false
 	}
 	return m.Recipient(), true
 }
 
-// Recipients are all mailboxes, in the order of the file.
-func (d *Directory) Recipients() []delivery.Recipient {
-	all := make([]delivery.Recipient, len(d.mailboxes))
-	for i := range d.mailboxes {
-		all[i] = d.mailboxes[i].Recipient()
+// Search lists mailboxes whose name or number contains the query, "" for all,
+// in the order of the files, and says whether there are more than most. A
+// mailbox that is one of a range, of a wildcard or the service's is found by
+// its whole number.
+func (d *Directory) Search(ctx context.Context, query string, most int) (found []delivery.Recipient, more bool) {
+	search := delivery.NewSearch(query)
+	for m := range d.All() {
+		if p, _ := parsePattern(m.Number); !p.exact() || !search.Finds(m.Name, m.Number) {
+			continue
+		}
+		if len(found) == most {
+			return found, true
+		}
+		found = append(found, m.Recipient())
 	}
-	return all
+	number := search.Number()
+	listed := slices.ContainsFunc(found, func(r delivery.Recipient) bool { return strings.EqualFold(r.Number, number) })
+	if listed || !isDigits(number) && (number == "" || len(found) > 0) { // a word is a name, unless nobody has it
+		return found, false
+	}
+	if r, ok := d.Recipient(ctx, number); ok {
+		found = append(found, r)
+	}
+	return found, false
+}
+
+// All are the mailboxes of the files in their order, among them those that
+// stand for many.
+func (d *Directory) All() iter.Seq[*Mailbox] {
+	return func(yield func(*Mailbox) bool) {
+		for _, x := range d.sources.Load().local {
+			for i := range x.mailboxes {
+				if !yield(&x.mailboxes[i]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Count is how many mailboxes the files name, and whether there may be more: a
+// service is asked.
+func (d *Directory) Count() (mailboxes int, more bool) {
+	s := d.sources.Load()
+	for _, x := range s.local {
+		mailboxes += len(x.mailboxes)
+	}
+	return mailboxes, s.service != nil
+}
+
+// Check asks the service, if there is one, for a mailbox that cannot be.
+func (d *Directory) Check(ctx context.Context) error {
+	s := d.sources.Load().service
+	if s == nil {
+		return nil
+	}
+	_, err := s.request(ctx, question{user: "afterbeep-check"})
+	return err
 }

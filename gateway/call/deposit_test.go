@@ -75,6 +75,16 @@ func (d drafts) Begin(context.Context, delivery.Note, int64) (delivery.Draft, er
 	return d.next, nil
 }
 
+// directory has one mailbox.
+type directory struct{ number string }
+
+func (d directory) Lookup(_ context.Context, user, _ string) (*config.Mailbox, error) {
+	if user != d.number {
+		return nil, config.ErrNoMailbox
+	}
+	return &config.Mailbox{Number: d.number, Deliver: delivery.Chain{{Channel: "crm"}}}, nil
+}
+
 type deaf struct{}
 
 func (deaf) CallBegan()             {}
@@ -86,7 +96,7 @@ func (deaf) Rendered(f media.Facts) { _ = f }
 func newPath(d drafts) (p *Path, delivered *[]delivery.Lease) {
 	delivered = new([]delivery.Lease)
 	return &Path{
-		Directory: config.NewDirectory([]config.Mailbox{{Number: "102"}}), Renderers: media.NewRenderers(media.RenderersOptions{}),
+		Directory: directory{"102"}, Renderers: media.NewRenderers(media.RenderersOptions{}),
 		Drafts: d, Metrics: deaf{}, Log: slog.New(slog.DiscardHandler),
 		Deliver: func(leases ...delivery.Lease) { *delivered = append(*delivered, leases...) },
 	}, delivered

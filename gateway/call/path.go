@@ -22,7 +22,7 @@ import (
 
 // Path is what a call needs on its way.
 type Path struct {
-	Directory   *config.Directory
+	Directory   Directory
 	Contacts    *config.Contacts // nil for none
 	Engine      *media.Engine
 	Renderers   *media.Renderers
@@ -34,6 +34,14 @@ type Path struct {
 	Log         *slog.Logger
 
 	held heldUp
+}
+
+// Directory finds mailboxes, see config.Directory.
+type Directory interface {
+	// Lookup returns the mailbox of a SIP user part, or else of the same number
+	// in E.164. config.ErrNoMailbox; any other error says that it cannot be told
+	// now.
+	Lookup(ctx context.Context, user, number string) (*config.Mailbox, error)
 }
 
 // Metrics is told what becomes of calls.
@@ -55,7 +63,7 @@ const (
 	Elsewhere      Outcome = "elsewhere"       // somebody answered elsewhere: nothing
 	UnknownMailbox Outcome = "unknown_mailbox" // 480
 	NoCommonCodec  Outcome = "no_common_codec" // 488
-	Unavailable    Outcome = "unavailable"     // 503: no port, or no room in the store
+	Unavailable    Outcome = "unavailable"     // 503: no port, no room in the store, or no word from the directory
 	Failed         Outcome = "failed"          // the note waits in the store for a later try
 )
 
@@ -88,13 +96,20 @@ func (p *Path) over(ctx context.Context, r *record) {
 }
 
 func (p *Path) take(ctx context.Context, c *sip.Call, r *record) Outcome {
-	mailbox, callee, ok := p.find(c.Callees)
-	if !ok {
+	// What follows must not be cut short by the caller hanging up.
+	keep := context.WithoutCancel(ctx)
+	mailbox, callee, err := p.find(keep, c.Callees)
+	if errors.Is(err, config.ErrNoMailbox) {
 		if len(c.Callees) > 0 { // so that the call record shows what to add, or to mend in the PBX
 			r.Mailbox, r.Header = c.Callees[0].User, c.Callees[0].Header
 		}
 		refuse(c, 480, 0)
 		return UnknownMailbox
+	}
+	if err != nil {
+		p.Log.Error("call refused: the directory does not say whose it is", "note_id", c.ID, "error", err)
+		refuse(c, 503, retryAfter) // another gateway may know
+		return Unavailable
 	}
 	r.Mailbox, r.Reason, r.Header = mailbox.Number, callee.Reason, callee.Header
 
@@ -104,8 +119,6 @@ func (p *Path) take(ctx context.Context, c *sip.Call, r *record) Outcome {
 	}
 	defer func() { _ = leg.Close() }()
 
-	// What follows must not be cut short by the caller hanging up.
-	keep := context.WithoutCancel(ctx)
 	draft, err := p.Drafts.Begin(keep, delivery.Note{
 		ID: c.ID, State: delivery.Recording, Kind: delivery.Voice, Trunk: c.Trunk.Name,
 		Recipient: mailbox.Recipient(), Caller: p.caller(c, mailbox),
@@ -128,14 +141,22 @@ func (p *Path) take(ctx context.Context, c *sip.Call, r *record) Outcome {
 	return p.record(ctx, c, leg, d, r)
 }
 
-// find is the first callee who has a mailbox.
-func (p *Path) find(callees []sip.Callee) (*config.Mailbox, sip.Callee, bool) {
+// findWithin is how long a caller waits for a directory that is asked, however
+// many may have been called.
+const findWithin = 4 * time.Second
+
+// find is the first callee who has a mailbox. One of whom that cannot be told
+// is not passed over: the note would go to somebody else.
+func (p *Path) find(ctx context.Context, callees []sip.Callee) (*config.Mailbox, sip.Callee, error) {
+	ctx, cancel := context.WithTimeout(ctx, findWithin)
+	defer cancel()
 	for _, callee := range callees {
-		if m, ok := p.Directory.Lookup(callee.User, callee.Number); ok {
-			return m, callee, true
+		m, err := p.Directory.Lookup(ctx, callee.User, callee.Number)
+		if !errors.Is(err, config.ErrNoMailbox) {
+			return m, callee, err
 		}
 	}
-	return nil, sip.Callee{}, false
+	return nil, sip.Callee{}, config.ErrNoMailbox
 }
 
 // caller is who calls, by the name that the mailbox's contacts have: the
@@ -145,7 +166,7 @@ func (p *Path) caller(c *sip.Call, m *config.Mailbox) delivery.Caller {
 	if caller.Private {
 		return caller
 	}
-	caller.Name = cmp.Or(p.Contacts.Name(m.Number, caller.Number, c.Trunk.Country), caller.Name)
+	caller.Name = cmp.Or(p.Contacts.Name(m, caller.Number, c.Trunk.Country), caller.Name)
 	return caller
 }
 
