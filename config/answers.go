@@ -73,8 +73,8 @@ func (as *answers) put(q question, a answer) {
 	}
 	delete(other, q)
 	if _, ok := to[q]; !ok && len(to) >= most {
-		for any := range to {
-			delete(to, any)
+		for old := range to {
+			delete(to, old)
 			break
 		}
 	}
