@@ -41,9 +41,9 @@ func serve(ctx context.Context, cfg *config.Config, path string) error {
 		log.Info("listening", "sip", l.String())
 	}
 	log.Info("listening", "http", g.http.Addr().String())
+	stop := onHangup(func() { g.reload(path, level) })
 	known, _ := g.directory.Count()
 	log.Info("ready", "version", versionText(), "mailboxes", known, "trunks", len(cfg.SIP.Trunks))
-	stop := onHangup(func() { g.reload(path, level) })
 	err = g.run(ctx, secondSignal(ctx))
 	stop()
 	log.Info("stopped")
