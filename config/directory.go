@@ -198,9 +198,12 @@ func (s *sources) find(user, number string) *Mailbox {
 // mailbox is gone, for good while that cannot be told.
 func (d *Directory) Retention(ctx context.Context, mailbox string) delivery.Retention {
 	s := d.sources.Load()
-	if s.service != nil && s.find(mailbox, "") == nil {
-		if m := s.service.known(ctx, question{user: mailbox}).mailbox; m != nil { // however old: notes by the thousand are looked at
+	if s.service != nil && s.find(mailbox, "") == nil { // mailboxes by the thousand: none is asked for without need
+		if m := s.service.known(ctx, question{user: mailbox}).mailbox; m != nil {
 			return m.Keep
+		}
+		if s.service.resting() {
+			return delivery.Retention{}
 		}
 	}
 	switch m, err := d.Lookup(ctx, mailbox, ""); {
@@ -230,7 +233,7 @@ func (d *Directory) Recipient(ctx context.Context, number string) (delivery.Reci
 func (d *Directory) Search(ctx context.Context, query string, most int) (found []delivery.Recipient, more bool) {
 	search := delivery.NewSearch(query)
 	for m := range d.All() {
-		if p, _ := parsePattern(m.Number); !p.exact() || !search.Finds(m.Name, m.Number) {
+		if p, _ := parsePattern(m.Number); !search.Finds(m.Name, m.Number) || !p.exact() {
 			continue
 		}
 		if len(found) == most {

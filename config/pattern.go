@@ -34,6 +34,9 @@ var (
 
 // parsePattern reads a mailbox's number. The error says what was expected.
 func parsePattern(number string) (pattern, error) {
+	if !strings.ContainsAny(number, "*-") {
+		return pattern{}, nil
+	}
 	if wildcard.MatchString(number) {
 		return pattern{wild: true, prefix: strings.TrimSuffix(number, "*")}, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -115,6 +116,39 @@ func TestSheetTellsEveryMistake(t *testing.T) {
 				t.Errorf("got:\n%s\nwant:\n%s", got, want)
 			}
 		})
+	}
+}
+
+// What deploy/directory.md shows is read.
+func TestDirectoryDocument(t *testing.T) {
+	text, err := os.ReadFile("../deploy/directory.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := map[string]string{} // the last of each kind
+	for i, part := range strings.Split(string(text), "```") {
+		if kind, block, _ := strings.Cut(part, "\n"); i%2 == 1 {
+			blocks[kind] = block
+		}
+	}
+	c := twoChannels()
+	c.Channels["team-bot"] = c.Channels["bot"]
+	x, err := parseSheet(c, "directory.md", []byte(blocks["csv"]))
+	if err != nil || len(x.mailboxes) != 2 {
+		t.Errorf("its CSV file: %v", err)
+	}
+	for _, column := range columnKeys() {
+		if !strings.Contains(string(text), "`"+column+"`") {
+			t.Errorf("it does not name the column %s", column)
+		}
+	}
+	a, err := newService(c, nil, slog.New(slog.DiscardHandler)).read(question{user: "030123456", number: "+4930123456"}, []byte(blocks["json"]))
+	if err != nil || len(a.mailbox.Chains()) != 3 || x != nil && a.mailbox.Name != x.mailboxes[0].Name {
+		t.Errorf("its answer: %v", err)
+	}
+	_, err = Parse("directory.md", []byte(blocks["yaml"]), func(string) (string, bool) { return "open sesame", true })
+	if err != nil {
+		t.Errorf("its settings: %v", err)
 	}
 }
 

@@ -19,7 +19,7 @@ func (c *checker) mailboxes(ctx context.Context) {
 		return
 	}
 	if err != nil {
-		c.say(markFail, "directory.file", "%v", err)
+		c.say(markFail, "directory.file", "%v", errors.Unwrap(err)) // it begins with the key
 		return
 	}
 	c.directory = directory

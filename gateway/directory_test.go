@@ -387,7 +387,7 @@ func TestCheckReadsTheDirectory(t *testing.T) {
 		}
 	}
 	lines, failed := checked(t, dir, quiet+"directory: {file: nowhere.csv}")
-	if !failed || !strings.Contains(lines, "FAIL directory.file directory.file: stat "+dir+"/nowhere.csv: no such file or directory") {
+	if !failed || !strings.Contains(lines, "FAIL directory.file stat "+dir+"/nowhere.csv: no such file or directory") {
 		t.Errorf("check says\n%s", lines)
 	}
 }
