@@ -29,6 +29,7 @@ type Directory struct {
 	memory delivery.Memory
 
 	changing sync.Mutex // held by who puts other sources in place
+	sheet    sheetState
 	sources  atomic.Pointer[sources]
 }
 
@@ -37,15 +38,14 @@ type Directory struct {
 type sources struct {
 	config  *Config
 	local   []*index // of the configuration file, and of the CSV file
-	sheet   sheetState
 	service *service // nil for none
 }
 
-// sheetState is what was last seen of a CSV file.
+// sheetState is what is known of the CSV file.
 type sheetState struct {
-	seen   fs.FileInfo // at the last look
-	read   fs.FileInfo // when it was read
-	failed bool        // and said so
+	seen fs.FileInfo // at the last look; nil where it could not be seen
+	read fs.FileInfo // when it was read
+	said string      // of its last failure
 }
 
 // OpenDirectory reads what c names. The service, if there is one, is asked only
@@ -72,7 +72,7 @@ func (d *Directory) Reload(c *Config) error {
 			return fmt.Errorf("directory.file: %w", err)
 		}
 		next.local = append(next.local, sheet)
-		next.sheet = sheetState{seen: is, read: is}
+		d.sheet = sheetState{seen: is, read: is}
 	}
 	if c.Directory.URL != "" {
 		next.service = newService(c, d.memory, d.log)
@@ -122,35 +122,36 @@ func (d *Directory) look() {
 	if path == "" {
 		return
 	}
-	next := *s
 	is, err := os.Stat(path)
-	still := err == nil && same(s.sheet.seen, is)
-	next.sheet.seen = is
-	switch {
-	case err != nil:
-		next.sheetFailed(d.log, unnamed(err))
-	case same(s.sheet.read, is) || !still:
-	default:
-		next.sheet.read = is
-		sheet, err := readSheet(s.config, path)
-		if err != nil {
-			next.sheet.failed = false // another version's failure
-			next.sheetFailed(d.log, err)
-			break
-		}
-		next.sheet.failed = false
-		next.local = []*index{s.local[0], sheet}
-		d.log.Info("mailboxes read", "key", "directory.file", "mailboxes", len(sheet.mailboxes))
+	if err != nil {
+		d.sheet.seen = nil
+		d.sheetFailed(unnamed(err))
+		return
 	}
-	d.sources.Store(&next)
+	still := same(d.sheet.seen, is)
+	d.sheet.seen = is
+	if !still || same(d.sheet.read, is) {
+		return
+	}
+	sheet, err := readSheet(s.config, path)
+	if mistakes := (FileErrors{}); err == nil || errors.As(err, &mistakes) { // else it is tried again
+		d.sheet.read = is
+	}
+	if err != nil {
+		d.sheetFailed(err)
+		return
+	}
+	d.sheet.said = ""
+	d.sources.Store(&sources{config: s.config, local: []*index{s.local[0], sheet}, service: s.service})
+	d.log.Info("mailboxes read", "key", "directory.file", "mailboxes", len(sheet.mailboxes))
 }
 
-// sheetFailed says once that the CSV file cannot be read.
-func (s *sources) sheetFailed(log *slog.Logger, err error) {
-	if !s.sheet.failed {
-		log.Error("mailboxes cannot be read; those read before stay", "key", "directory.file", "error", err)
+// sheetFailed says once why the CSV file cannot be read.
+func (d *Directory) sheetFailed(err error) {
+	if err.Error() != d.sheet.said {
+		d.log.Error("mailboxes cannot be read; those read before stay", "key", "directory.file", "error", err)
 	}
-	s.sheet.failed = true
+	d.sheet.said = err.Error()
 }
 
 // Lookup returns the mailbox of a SIP user part as it came, or else of the same
@@ -168,7 +169,7 @@ func (d *Directory) Lookup(ctx context.Context, user, number string) (*Mailbox, 
 			return nil, ErrNoMailbox
 		}
 		m, err := s.service.find(ctx, user, number)
-		if errors.Is(err, errClosed) && d.sources.Load() != s { // another has taken its place
+		if errors.Is(err, errClosed) && d.sources.Load().service != s.service { // another has taken its place
 			continue
 		}
 		return m, err

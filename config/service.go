@@ -43,7 +43,9 @@ func (d *decoder) checkDirectory(o DirectoryOptions) {
 
 const (
 	askWithin   = 3 * time.Second     // a caller waits: another gateway may know better
+	askedAgain  = time.Second         // of that where the last answer is known
 	askedAtOnce = 64                  // questions
+	recallIn    = time.Second / 2     // before the service is asked
 	freshNone   = 30 * time.Second    // at most, of the answer that there is no mailbox
 	restFor     = 5 * time.Second     // after a failure: mailboxes that are known do without asking
 	keepAnswer  = 30 * 24 * time.Hour // that the service cannot be asked
@@ -117,13 +119,19 @@ func (s *service) find(ctx context.Context, user, number string) (*Mailbox, erro
 		q.number = ""
 	}
 	a := s.known(ctx, q)
+	asking := ctx
+	if a.mailbox != nil {
+		var cancel context.CancelFunc
+		asking, cancel = context.WithTimeout(ctx, askedAgain)
+		defer cancel()
+	}
 	switch {
 	case a.fresh(s.config.Directory.Fresh):
 		return a.result()
 	case a.mailbox != nil && s.resting():
 		return a.mailbox, nil
 	}
-	m, err := s.ask(ctx, q)
+	m, err := s.ask(asking, q)
 	if a.mailbox != nil && err != nil && !errors.Is(err, ErrNoMailbox) {
 		return a.mailbox, nil
 	}
@@ -136,6 +144,8 @@ func (s *service) known(ctx context.Context, q question) answer {
 	if a, ok := s.answers.get(q); ok {
 		return a
 	}
+	ctx, cancel := context.WithTimeout(ctx, recallIn)
+	defer cancel()
 	a, err := s.recall(ctx, q)
 	if err != nil {
 		s.log.Warn("what the directory said cannot be recalled", "error", err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -54,96 +53,6 @@ func newDesk(t *testing.T) *desk {
 // settings are the `directory` part of a gateway's file.
 func (d *desk) settings() string {
 	return fmt.Sprintf("directory: {url: %q, token: open sesame, allow_private: true, fresh: 1s}", d.URL)
-}
-
-// phone is a caller that speaks SIP by the byte, so that each response is seen
-// as it comes.
-type phone struct {
-	t    testing.TB
-	conn net.Conn
-	id   string
-	to   string
-}
-
-func newPhone(t testing.TB, gateway netip.AddrPort, number string) *phone {
-	t.Helper()
-	conn, err := net.Dial("udp", gateway.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return &phone{t: t, conn: conn, id: delivery.NewID(), to: fmt.Sprintf("<sip:%s@%s>", number, gateway)}
-}
-
-// send sends a request outside a dialog, or with the tag of a response's To
-// within one.
-func (p *phone) send(method, tag string, seq int, body string) {
-	p.t.Helper()
-	to := p.to
-	if tag != "" {
-		to += ";tag=" + tag
-	}
-	contentType := ""
-	if body != "" {
-		contentType = "Content-Type: application/sdp\r\n"
-	}
-	branch := p.id
-	if method == "ACK" || method == "BYE" {
-		branch += method
-	}
-	_, err := fmt.Fprintf(p.conn, "%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s;rport\r\nMax-Forwards: 70\r\nFrom: <sip:030555@pbx.example>;tag=%s\r\n"+
-		"To: %s\r\nCall-ID: %s\r\nCSeq: %d %s\r\nContact: <sip:pbx@%s>\r\n%sContent-Length: %d\r\n\r\n%s",
-		method, strings.Trim(p.to, "<>"), p.conn.LocalAddr(), branch, p.id, to, p.id, seq, method, p.conn.LocalAddr(), contentType, len(body), body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-}
-
-// receive is the status and the To tag of the next response.
-func (p *phone) receive() (status int, tag string) {
-	p.t.Helper()
-	_ = p.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-	b := make([]byte, 2048)
-	n, err := p.conn.Read(b)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	text := string(b[:n])
-	if _, err := fmt.Sscanf(text, "SIP/2.0 %d", &status); err != nil {
-		p.t.Fatalf("not a response: %s", text)
-	}
-	for line := range strings.Lines(text) {
-		if rest, ok := strings.CutPrefix(line, "To:"); ok {
-			_, tag, _ = strings.Cut(strings.TrimSpace(rest), "tag=")
-		}
-	}
-	return status, tag
-}
-
-// final is the next response that is not provisional.
-func (p *phone) final() (status int, tag string) {
-	p.t.Helper()
-	for status < 200 {
-		status, tag = p.receive()
-	}
-	return status, tag
-}
-
-const sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n"
-
-// call calls, hangs up when it is answered, and says what the answer was.
-func (p *phone) call() int {
-	p.t.Helper()
-	p.send("INVITE", "", 1, sdp)
-	status, tag := p.final()
-	p.send("ACK", tag, 1, "")
-	if status == 200 {
-		p.send("BYE", tag, 2, "")
-		if status, _ := p.final(); status != 200 {
-			p.t.Errorf("the BYE is answered %d", status)
-		}
-	}
-	return status
 }
 
 // While the directory is slow the peer hears that its call is being seen to,
@@ -340,8 +249,10 @@ func TestAdopt(t *testing.T) {
 		"another level":   {"store:", "log: {level: error}\nstore:", "", ""},
 		"another trunk":   {"country: DE", "country: FR", "", "[sip]"},
 		"another channel": {"attach: true", "attach: true, within: 3m", "", "[channels]"},
-		"a new channel": {"mailboxes:", "  crm: {type: webhook, url: \"https://a.example\", secret: " + webhookSecret + ", attach: true}\nmailboxes:\n  - {number: 7, deliver: crm}",
-			`mailboxes[0].deliver[0]: there is no channel "crm"`, "[channels]"},
+		"a new channel": {
+			"mailboxes:", "  crm: {type: webhook, url: \"https://a.example\", secret: " + webhookSecret + ", attach: true}\nmailboxes:\n  - {number: 7, deliver: crm}",
+			`mailboxes[0].deliver[0]: there is no channel "crm"`, "[channels]",
+		},
 		"contacts": {"store:", "contacts: nowhere.vcf\nretention: {audio: 1d}\nstore:", "", ""},
 	} {
 		next, err := config.Parse(path, []byte(strings.Replace(good, c.old, c.new, 1)), os.LookupEnv)
