@@ -1,13 +1,13 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -130,11 +130,29 @@ func sheetConfig(tb testing.TB, text string) (config, path string) {
 	return fmt.Sprintf("directory: {file: %q}\nmailboxes: [{number: 7, name: of the file}]\n", path), path
 }
 
+// logbook is a log that is read while it is written.
+type logbook struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logbook) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logbook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // A new version of the CSV file counts once it was left alone for a moment; one
 // with a mistake leaves the mailboxes as they are, and the log says where it is.
 func TestSheetIsReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logbook
 		text, path := sheetConfig(t, "number,name\n101,Anna\n7,of the sheet\n")
 		d := openDirectory(t, text, nil, slog.New(slog.NewTextHandler(&log, nil)))
 		go d.Run(t.Context())
