@@ -28,9 +28,12 @@ type Directory struct {
 	log    *slog.Logger
 	memory delivery.Memory
 
-	changing sync.Mutex // held by who puts other sources in place
-	sheet    sheetState
 	sources  atomic.Pointer[sources]
+	changing sync.Mutex // held by who puts others in place
+	sheet    sheetState
+
+	sheetDown atomic.Bool
+	asked     asked
 }
 
 // sources are where mailboxes come from. They do not change: others take their
@@ -73,9 +76,10 @@ func (d *Directory) Reload(c *Config) error {
 		}
 		next.local = append(next.local, sheet)
 		d.sheet = sheetState{seen: is, read: is}
+		d.sheetDown.Store(false)
 	}
 	if c.Directory.URL != "" {
-		next.service = newService(c, d.memory, d.log)
+		next.service = newService(c, d.memory, &d.asked, d.log)
 	}
 	if before := d.sources.Swap(next); before != nil {
 		before.close()
@@ -142,6 +146,7 @@ func (d *Directory) look() {
 		return
 	}
 	d.sheet.said = ""
+	d.sheetDown.Store(false)
 	d.sources.Store(&sources{config: s.config, local: []*index{s.local[0], sheet}, service: s.service})
 	d.log.Info("mailboxes read", "key", "directory.file", "mailboxes", len(sheet.mailboxes))
 }
@@ -152,6 +157,7 @@ func (d *Directory) sheetFailed(err error) {
 		d.log.Error("mailboxes cannot be read; those read before stay", "key", "directory.file", "error", err)
 	}
 	d.sheet.said = err.Error()
+	d.sheetDown.Store(true)
 }
 
 // Lookup returns the mailbox of a SIP user part as it came, or else of the same
@@ -265,16 +271,6 @@ func (d *Directory) All() iter.Seq[*Mailbox] {
 			}
 		}
 	}
-}
-
-// Count is how many mailboxes the files name, and whether there may be more: a
-// service is asked.
-func (d *Directory) Count() (mailboxes int, more bool) {
-	s := d.sources.Load()
-	for _, x := range s.local {
-		mailboxes += len(x.mailboxes)
-	}
-	return mailboxes, s.service != nil
 }
 
 // Check asks the service, if there is one, for a mailbox that cannot be.

@@ -185,6 +185,9 @@ func TestSheetIsReadAgain(t *testing.T) {
 		check("changed", "102", "Carl")
 		replace("number,name\n101,Dora\n+49 30 5550,Emil\n")
 		check("broken", "101", "Bert")
+		if d.Standing().Up {
+			t.Error("a broken file is as it should be")
+		}
 		if !strings.Contains(log.String(), "line 3, column 1, number: `afterbeep check` says") {
 			t.Errorf("the log does not say which line:\n%s", log.String())
 		}
@@ -199,6 +202,9 @@ func TestSheetIsReadAgain(t *testing.T) {
 		replace("number;name\n103;Frida\n")
 		check("mended", "101", none)
 		check("mended", "103", "Frida")
+		if !d.Standing().Up {
+			t.Error("a mended file is not as it should be")
+		}
 		for _, secret := range []string{"5550", "Anna", "Emil", "101", path} {
 			if strings.Contains(log.String(), secret) {
 				t.Errorf("the log shows %q:\n%s", secret, log.String())
@@ -268,8 +274,8 @@ func TestReload(t *testing.T) {
 	if _, err := d.Lookup(t.Context(), "7", ""); !errors.Is(err, ErrNoMailbox) {
 		t.Errorf("a mailbox that was taken out: %v", err)
 	}
-	if n, more := d.Count(); n != 2 || more {
-		t.Errorf("%d mailboxes, more: %v", n, more)
+	if s := d.Standing(); s != (Standing{Mailboxes: 2, Up: true}) {
+		t.Errorf("it stands: %+v", s)
 	}
 }
 

@@ -65,6 +65,7 @@ type question struct {
 type service struct {
 	config  *Config // its channels and retention
 	memory  delivery.Memory
+	counts  *asked
 	log     *slog.Logger
 	http    http.Client
 	answers answers
@@ -88,12 +89,12 @@ type flight struct {
 // errClosed is what a service says that is no longer there.
 var errClosed = errors.New("the directory was closed")
 
-func newService(c *Config, memory delivery.Memory, log *slog.Logger) *service {
+func newService(c *Config, memory delivery.Memory, counts *asked, log *slog.Logger) *service {
 	if memory == nil {
 		memory = &delivery.Scratch{}
 	}
 	return &service{
-		config: c, memory: memory, log: log,
+		config: c, memory: memory, counts: counts, log: log,
 		http: http.Client{
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // it could lead anywhere
 			Transport:     channel.Transport(c.Directory.AllowPrivate),
@@ -163,6 +164,13 @@ func (s *service) resting() bool {
 	return !s.failed.IsZero() && time.Since(s.failed) < restFor
 }
 
+// down says whether the service failed the last time.
+func (s *service) down() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.failed.IsZero()
+}
+
 // ask asks the service, once for all who ask the same.
 func (s *service) ask(ctx context.Context, q question) (*Mailbox, error) {
 	s.mu.Lock()
@@ -205,7 +213,9 @@ func (s *service) fly(ctx context.Context, q question, f *flight) {
 	delete(s.flights, q)
 	s.mu.Unlock()
 	close(f.done)
-	s.tell(err)
+	answered := err == nil || errors.Is(err, ErrNoMailbox)
+	s.counts.count(f.mailbox, answered)
+	s.tell(err, answered)
 	ctx, stop := context.WithTimeout(ctx, askWithin)
 	defer stop()
 	for _, do := range remember {
@@ -214,10 +224,10 @@ func (s *service) fly(ctx context.Context, q question, f *flight) {
 }
 
 // tell remembers how the service stands, and says so where it fails.
-func (s *service) tell(err error) {
+func (s *service) tell(err error, answered bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err == nil || errors.Is(err, ErrNoMailbox) {
+	if answered {
 		if !s.failed.IsZero() {
 			s.log.Info("the directory answers again", "key", "directory.url")
 		}

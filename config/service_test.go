@@ -229,6 +229,9 @@ func TestServiceOutage(t *testing.T) {
 	age(d, time.Hour)
 	desk.says(503, "")
 	check("away", "Bert", "7/")
+	if s := d.Standing(); s != (Standing{Mailboxes: 2, Found: 2, None: 1, Failed: 1}) {
+		t.Errorf("while it is away: %+v", s)
+	}
 	check("away, and known to be", "Bert", "")
 	if got := name("8"); !strings.Contains(got, "503") {
 		t.Errorf("who is not known while it is away: %q", got)
@@ -238,6 +241,9 @@ func TestServiceOutage(t *testing.T) {
 	desk.says(404, "")
 	check("back, and the mailbox is gone", none, "7/")
 	_ = d.Close()
+	if s := d.Standing(); !s.Up || s.None != 2 {
+		t.Errorf("when it is back: %+v", s)
+	}
 	for said, want := range map[string]int{"the directory does not answer": 1, "the directory answers again": 1} {
 		if n := strings.Count(log.String(), said); n != want {
 			t.Errorf("%q %d times in\n%s", said, n, log.String())
@@ -419,7 +425,7 @@ func TestDirectorySettings(t *testing.T) {
 func FuzzAnswer(f *testing.F) {
 	f.Add([]byte(`{"number": "+4930123456", "name": "Anna", "deliver": ["crm", "inbox"], "also": ["inbox", ["crm"]], "retention": {"audio": "7d"}}`))
 	f.Add([]byte(`{"deliver": "bot:1", "also": [[]], "timezone": "../etc/passwd"}`))
-	s := newService(twoChannels(), nil, slog.New(slog.DiscardHandler))
+	s := newService(twoChannels(), nil, nil, slog.New(slog.DiscardHandler))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		q := question{user: "7"}
 		a, err := s.read(q, body)

@@ -142,7 +142,7 @@ func TestDirectoryDocument(t *testing.T) {
 			t.Errorf("it does not name the column %s", column)
 		}
 	}
-	a, err := newService(c, nil, slog.New(slog.DiscardHandler)).read(question{user: "030123456", number: "+4930123456"}, []byte(blocks["json"]))
+	a, err := newService(c, nil, nil, slog.New(slog.DiscardHandler)).read(question{user: "030123456", number: "+4930123456"}, []byte(blocks["json"]))
 	if err != nil || len(a.mailbox.Chains()) != 3 || x != nil && a.mailbox.Name != x.mailboxes[0].Name {
 		t.Errorf("its answer: %v", err)
 	}

@@ -23,7 +23,7 @@ func (c *checker) mailboxes(ctx context.Context) {
 		return
 	}
 	c.directory = directory
-	known, _ := directory.Count()
+	known := directory.Standing().Mailboxes
 	if c.cfg.Directory.File != "" {
 		c.say(markOK, "directory.file", "%s: %s", c.cfg.Directory.File, count(known-len(c.cfg.Mailboxes), "mailbox", "mailboxes"))
 	}

@@ -21,8 +21,7 @@ func (g *gateway) reload(path string, level *slog.LevelVar) {
 		return
 	}
 	setLevel(level, next.Log.Level)
-	known, _ := g.directory.Count()
-	g.log.Info("the configuration is read again", "mailboxes", known)
+	g.log.Info("the configuration is read again", "mailboxes", g.directory.Standing().Mailboxes)
 	if keys := g.cfg.NeedsRestart(next); len(keys) > 0 {
 		g.log.Warn("settings have changed that count after a restart only", "keys", keys)
 	}

@@ -42,8 +42,7 @@ func serve(ctx context.Context, cfg *config.Config, path string) error {
 	}
 	log.Info("listening", "http", g.http.Addr().String())
 	stop := onHangup(func() { g.reload(path, level) })
-	known, _ := g.directory.Count()
-	log.Info("ready", "version", versionText(), "mailboxes", known, "trunks", len(cfg.SIP.Trunks))
+	log.Info("ready", "version", versionText(), "mailboxes", g.directory.Standing().Mailboxes, "trunks", len(cfg.SIP.Trunks))
 	err = g.run(ctx, secondSignal(ctx))
 	stop()
 	log.Info("stopped")
