@@ -279,6 +279,8 @@ func (d *Directory) Check(ctx context.Context) error {
 	if s == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
 	_, err := s.request(ctx, question{user: "afterbeep-check"})
 	return err
 }

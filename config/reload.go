@@ -3,20 +3,19 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 )
-
-// reloadable are the keys that a running gateway can go by anew.
-var reloadable = map[string]bool{"retention": true, "contacts": true, "mailboxes": true, "directory": true}
 
 // NeedsRestart names the keys of the file that differ in next, and that only a
 // restart brings into effect.
 func (c *Config) NeedsRestart(next *Config) (keys []string) {
+	reloadable := []string{"retention", "contacts", "mailboxes", "directory"}
 	now, then := *c, *next
 	now.Log.Level, then.Log.Level = "", "" // counts at once
 	now.Store.Wait, then.Store.Wait = 0, 0 // no setting of the file
 	a, b := fieldsOf(reflect.ValueOf(&now).Elem()), fieldsOf(reflect.ValueOf(&then).Elem())
 	for i := range a {
-		if !reloadable[a[i].name] && !reflect.DeepEqual(a[i].value.Interface(), b[i].value.Interface()) {
+		if !slices.Contains(reloadable, a[i].name) && !reflect.DeepEqual(a[i].value.Interface(), b[i].value.Interface()) {
 			keys = append(keys, a[i].name)
 		}
 	}

@@ -37,8 +37,6 @@ func (c *checker) mailboxes(ctx context.Context) {
 // service asks the directory service for a mailbox that cannot be. serve starts
 // whatever it answers.
 func (c *checker) service(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, proofTime)
-	defer cancel()
 	began := time.Now()
 	if err := c.directory.Check(ctx); err != nil {
 		c.say(markWarn, "directory.url", "%v; until that is mended calls for mailboxes that it has not told of yet are refused with 503", err)

@@ -34,7 +34,9 @@ func TestMetrics(t *testing.T) {
 	m.Retired(delivery.Retired{Audio: 7, Notes: 5, Orphans: 1})
 	m.ReadFunc(StoreFree, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 4096}, nil })
 	m.ReadFunc(StoreFailed, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 1}, nil })
-	m.ReadFunc(Questions, func(context.Context) (map[string]float64, error) { return map[string]float64{"found": 8, "failed": 2}, nil })
+	m.ReadFunc(Questions, func(context.Context) (map[string]float64, error) {
+		return map[string]float64{"found": 8, "failed": 2}, nil
+	})
 	for i, name := range []string{SharedUp, SharedGate, SharedMachines, SharedUnpublished, DirectoryUp, Mailboxes} {
 		m.ReadFunc(name, func(context.Context) (map[string]float64, error) { return map[string]float64{"": float64(i)}, nil })
 	}
