@@ -22,15 +22,15 @@ func (d *decoder) check(c *Config) {
 	d.checkHTTP(c.HTTP)
 	d.checkSockets(c)
 	d.checkChannels(c)
-	first := map[string]int{}
+	d.checkDirectory(c.Directory)
+	newIndex(c.Mailboxes, func(later, earlier int) {
+		if c.Mailboxes[later].Number != "" {
+			d.problem(fmt.Sprintf("mailboxes[%d].number", later), "this number is taken by mailboxes[%d]; each mailbox needs its own", earlier)
+		}
+	})
 	for i := range c.Mailboxes {
 		m := &c.Mailboxes[i]
 		key := fmt.Sprintf("mailboxes[%d]", i)
-		if other, taken := first[m.Number]; taken && m.Number != "" {
-			d.problem(key+".number", "this number is taken by mailboxes[%d]; each mailbox needs its own", other)
-		} else {
-			first[m.Number] = i
-		}
 		d.checkMailbox(key, m)
 		d.checkTargets(c, key, m)
 		if m.Keep != c.Retention {
@@ -137,38 +137,64 @@ func (d *decoder) withoutLinks(key string, ch Channel) {
 var language = regexp.MustCompile(`^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$`)
 
 func (d *decoder) checkMailbox(key string, m *Mailbox) {
-	bare := strings.Join(strings.FieldsFunc(m.Number, unicode.IsSpace), "")
-	switch {
-	case bare == "":
-		d.problem(key+".number", `expected a number, an extension or a SIP user part, like "+4930123456" or "101"`)
-	case bare != m.Number:
-		d.problem(key+".number", "write it without blanks: %q, not %q", bare, m.Number)
-	case strings.ContainsAny(m.Number, "@<>") || strings.HasPrefix(m.Number, "sip:") || strings.HasPrefix(m.Number, "tel:"):
-		d.problem(key+".number", `expected the number alone, like "+4930123456" or "101", not %q`, m.Number)
-	}
+	d.checkNumber(join(key, "number"), m.Number)
 	for i, caller := range m.Blocked {
 		if caller == "" || strings.ContainsFunc(caller, unicode.IsSpace) {
-			d.problem(fmt.Sprintf("%s.blocked[%d]", key, i), `expected a number without blanks, like "+493055501234", or private, not %q`, caller)
+			d.problem(fmt.Sprintf("%s[%d]", join(key, "blocked"), i), `expected a number without blanks, like "+493055501234", or private, not %q`, caller)
 		}
 	}
 	if m.Language != "" && !language.MatchString(m.Language) {
-		d.problem(key+".language", "expected a language like de or pt-BR, not %q", m.Language)
+		d.problem(join(key, "language"), "expected a language like de or pt-BR, not %q", m.Language)
 	}
-	if _, err := time.LoadLocation(m.Timezone); err != nil {
-		d.problem(key+".timezone", "expected a time zone like Europe/Berlin, not %q", m.Timezone)
+	if !d.isTimezone(m.Timezone) {
+		d.problem(join(key, "timezone"), "expected a time zone like Europe/Berlin, not %q", m.Timezone)
 	}
 	if len(m.Deliver) == 0 {
-		d.problem(key+".deliver", "expected one target or more; without the key notes go to the inbox")
+		d.problem(join(key, "deliver"), "expected one target or more; without the key notes go to the inbox")
 	}
+}
+
+// rounded is what a spreadsheet makes of a number that is not text.
+var rounded = regexp.MustCompile(`^[0-9][.,][0-9]+E\+[0-9]+$`)
+
+func (d *decoder) checkNumber(key, number string) {
+	bare := strings.Join(strings.FieldsFunc(number, unicode.IsSpace), "")
+	_, err := parsePattern(number)
+	switch {
+	case bare == "":
+		d.problem(key, `expected a number, an extension or a SIP user part, like "+4930123456" or "101"`)
+	case bare != number:
+		d.problem(key, "write it without blanks: %q, not %q", bare, number)
+	case strings.ContainsAny(number, "@<>") || strings.HasPrefix(number, "sip:") || strings.HasPrefix(number, "tel:"):
+		d.problem(key, `expected the number alone, like "+4930123456" or "101", not %q`, number)
+	case rounded.MatchString(number):
+		d.problem(key, "a spreadsheet has rounded this number: make its column text, and enter it again, not %q", number)
+	case err != nil:
+		d.problem(key, "%v", err)
+	}
+}
+
+// isTimezone remembers what was found out: a zone is read from a file each time.
+func (d *decoder) isTimezone(name string) bool {
+	known, asked := d.zones[name]
+	if !asked {
+		_, err := time.LoadLocation(name)
+		known = err == nil
+		if d.zones == nil {
+			d.zones = map[string]bool{}
+		}
+		d.zones[name] = known
+	}
+	return known
 }
 
 func (d *decoder) checkTargets(c *Config, key string, m *Mailbox) {
 	for i, t := range m.Deliver {
-		d.checkTarget(c, fmt.Sprintf("%s.deliver[%d]", key, i), t)
+		d.checkTarget(c, join(key, fmt.Sprintf("deliver[%d]", i)), t)
 	}
 	for i, chain := range m.Also {
 		for j, t := range chain {
-			d.checkTarget(c, fmt.Sprintf("%s.also[%d][%d]", key, i, j), t)
+			d.checkTarget(c, join(key, fmt.Sprintf("also[%d][%d]", i, j)), t)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -29,6 +30,7 @@ type Config struct {
 	Operator  *channel.OperatorOptions `yaml:"operator" help:"a webhook of yours that is told of each note that could not be delivered, was delivered, read or played, never of its audio or caller; takes allow_private and rate too" example:"{url: https://ops.example/afterbeep, secret: \"${OPERATOR_SECRET}\"}"`
 	Contacts  string                   `yaml:"contacts" path:"true" help:"a vCard file (.vcf), as phones and CardDAV servers export it, by which callers get their names; read again when it changes" example:"contacts.vcf"`
 	Mailboxes []Mailbox                `yaml:"mailboxes" help:"whose calls are taken, and where their notes go"`
+	Directory DirectoryOptions         `yaml:"directory" help:"more mailboxes, see deploy/directory.md: those of a CSV file, or of a service that is asked; the ones above go before"`
 }
 
 // HTTP is the `http` part of the file.
@@ -48,7 +50,7 @@ type Log struct {
 
 // Mailbox is one number whose unanswered calls are taken.
 type Mailbox struct {
-	Number   string           `yaml:"number" required:"true" help:"E.164 with +, an extension, or any SIP user part; in quotes"`
+	Number   string           `yaml:"number" required:"true" help:"E.164 with +, an extension, or any SIP user part, in quotes; 200-299 or +49301234* is a mailbox for each such number"`
 	Name     string           `yaml:"name" help:"shown to the recipient"`
 	Language string           `yaml:"language" help:"of the texts, like en or de (default en)"`
 	Timezone string           `yaml:"timezone" help:"of the times shown, like Europe/Berlin (default UTC)"`
@@ -85,6 +87,7 @@ func Default() Config {
 		Retention: delivery.Retention{Audio: 30 * day, Metadata: 90 * day},
 		HTTP:      HTTP{Listen: netip.MustParseAddrPort("127.0.0.1:8080")},
 		Log:       Log{Level: "info", Format: "text", RecordNumbers: "hash"},
+		Directory: DirectoryOptions{Fresh: 5 * time.Minute},
 	}
 }
 
@@ -141,10 +144,7 @@ func (c *Config) fill(dir string) {
 		limits.Callees = cmp.Or(limits.Callees, c.SIP.Limits.Callees)
 	}
 	for i := range c.Mailboxes {
-		if c.Mailboxes[i].Deliver == nil {
-			c.Mailboxes[i].Deliver = delivery.Chain{{Channel: Inbox}}
-		}
-		c.Mailboxes[i].Keep = c.Mailboxes[i].Retention.over(c.Retention)
+		c.Mailboxes[i].fill(c)
 	}
 }
 
@@ -161,6 +161,14 @@ func (d *decoder) openToAccounts(c *Config) {
 	if !given("media.address") && !given("media.advertise") {
 		c.Media.Address = c.SIP.Listen[0].Addr.Addr()
 	}
+}
+
+// fill sets what follows from the rest of the file.
+func (m *Mailbox) fill(c *Config) {
+	if m.Deliver == nil {
+		m.Deliver = delivery.Chain{{Channel: Inbox}}
+	}
+	m.Keep = m.Retention.over(c.Retention)
 }
 
 func absolute(dir, path string) string {

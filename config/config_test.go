@@ -16,10 +16,14 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/delivery/channel"
 	"github.com/afterbeep/afterbeep/sip"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
@@ -132,10 +136,10 @@ func TestParseOfWhatIsNotYAML(t *testing.T) {
 		"name: Foo: Bar":                 "1:7: the value seems to hold another key: put it in quotes, or mend the indent of the line below",
 		"store: {path: 'x}":              "1:15: this quote has no end",
 		"http:\n  public_url: @x":        "2:15: put this value in quotes: YAML keeps its first character for itself",
-		"- 1\n- 2":                       "1:1: expected keys and values (sip, media, store, retention, http, log, channels, operator, contacts, mailboxes), not a list",
-		"sip":                            `1:1: expected keys and values (sip, media, store, retention, http, log, channels, operator, contacts, mailboxes), not "sip"`,
+		"- 1\n- 2":                       "1:1: expected keys and values (sip, media, store, retention, http, log, channels, operator, contacts, mailboxes, directory), not a list",
+		"sip":                            `1:1: expected keys and values (sip, media, store, retention, http, log, channels, operator, contacts, mailboxes, directory), not "sip"`,
 		"sip:\n  trunks: 7":              `2:11: sip.trunks: expected a list, each entry beginning with "- ", not "7"`,
-		"*nothing":                       "1:1: expected keys and values (sip, media, store, retention, http, log, channels, operator, contacts, mailboxes), not an alias that stands for nothing",
+		"*nothing":                       "1:1: expected keys and values (sip, media, store, retention, http, log, channels, operator, contacts, mailboxes, directory), not an alias that stands for nothing",
 		"sip: &a {trunks: *a}":           `1:9: sip.trunks: expected a list, each entry beginning with "- ", not keys and values`,
 		"# Büro\nstore: {path: B\xfcro}": "2:16: this is not UTF-8: save the file as UTF-8, without another character set",
 		"\xff\xfes\x00i\x00p\x00":        "1:1: this is not UTF-8: save the file as UTF-8, without another character set",
@@ -281,20 +285,6 @@ channels: {texts: {type: sms, url: "https://sms.example", headers: {Authorizatio
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%v\ndoes not say %s", err, want)
-		}
-	}
-}
-
-func TestDirectoryLooksUpAsItCameFirst(t *testing.T) {
-	d := NewDirectory([]Mailbox{{Number: "101", Name: "extension"}, {Number: "+49101", Name: "number"}})
-	for _, c := range []struct{ user, number, want string }{
-		{"101", "+49101", "extension"},
-		{"0101", "+49101", "number"},
-		{"102", "", ""},
-	} {
-		m, ok := d.Lookup(c.user, c.number)
-		if ok != (c.want != "") || (ok && m.Name != c.want) {
-			t.Errorf("Lookup(%q, %q) = %v, want %q", c.user, c.number, m, c.want)
 		}
 	}
 }

@@ -14,8 +14,15 @@ import (
 // Contacts give callers the names that recipients know them by: those of a
 // mailbox's own file first, then those of the file for all.
 type Contacts struct {
-	all *contactFile            // nil for none
-	own map[string]*contactFile // by the mailbox's number
+	log   *slog.Logger
+	files atomic.Pointer[contactFiles]
+}
+
+// contactFiles are the files that are named. They do not change: others take
+// their place.
+type contactFiles struct {
+	all    *contactFile            // nil for none
+	byPath map[string]*contactFile // those of mailboxes among them
 }
 
 // ContactFile is one file of contacts, and the key that names it.
@@ -42,28 +49,35 @@ func (c *Config) ContactFiles() []ContactFile {
 // NewContacts reads the files of contacts. One that cannot be read is logged
 // and looked at again: a gateway answers without names too.
 func NewContacts(c *Config, log *slog.Logger) *Contacts {
-	contacts := &Contacts{own: map[string]*contactFile{}}
-	byPath := map[string]*contactFile{}
-	for _, f := range c.ContactFiles() {
-		file := &contactFile{key: f.Key, path: f.Path, log: log}
-		file.current()
-		byPath[f.Path] = file
-	}
-	contacts.all = byPath[c.Contacts]
-	for _, m := range c.Mailboxes {
-		if file, ok := byPath[m.Contacts]; ok {
-			contacts.own[m.Number] = file
-		}
-	}
+	contacts := &Contacts{log: log}
+	contacts.Reload(c)
 	return contacts
 }
 
+// Reload goes by the files that c names from now on. Those that it goes by
+// already are read again when they have changed, as ever.
+func (c *Contacts) Reload(cfg *Config) {
+	before := c.files.Load()
+	next := &contactFiles{byPath: map[string]*contactFile{}}
+	for _, f := range cfg.ContactFiles() {
+		file := &contactFile{key: f.Key, path: f.Path, log: c.log}
+		if before != nil && before.byPath[f.Path] != nil {
+			file = before.byPath[f.Path]
+		}
+		file.current()
+		next.byPath[f.Path] = file
+	}
+	next.all = next.byPath[cfg.Contacts]
+	c.files.Store(next)
+}
+
 // Name is what a mailbox's contacts call a number, see [Book.Name].
-func (c *Contacts) Name(mailbox, number, country string) string {
+func (c *Contacts) Name(m *Mailbox, number, country string) string {
 	if c == nil || number == "" {
 		return ""
 	}
-	for _, file := range []*contactFile{c.own[mailbox], c.all} {
+	files := c.files.Load()
+	for _, file := range []*contactFile{files.byPath[m.Contacts], files.all} {
 		if file == nil {
 			continue
 		}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -142,28 +143,33 @@ func card(name, number string) string {
 }
 
 // addressBooks are contacts for all, and a mailbox's own.
-func addressBooks(t *testing.T, log *slog.Logger) (c *Contacts, all string) {
+func addressBooks(t *testing.T, log *slog.Logger) (*Contacts, *Config) {
 	t.Helper()
 	dir := t.TempDir()
-	all = filepath.Join(dir, "contacts.vcf")
+	all := filepath.Join(dir, "contacts.vcf")
 	own := filepath.Join(dir, "own.vcf")
 	write(t, all, card("Maria K.", "030 555 012 34")+card("Headquarters", "+49 30 1234567"))
 	write(t, own, card("Mum", "+493055501234"))
 	cfg := Default()
 	cfg.Contacts = all
 	cfg.Mailboxes = []Mailbox{{Number: "101"}, {Number: "102", Contacts: own}, {Number: "103", Contacts: all}}
-	return NewContacts(&cfg, log), all
+	return NewContacts(&cfg, log), &cfg
 }
 
-func write(t *testing.T, path, text string) {
-	t.Helper()
+// numbered is the mailbox of a number; an empty one for none.
+func (c *Config) numbered(number string) *Mailbox {
+	return cmp.Or(newIndex(c.Mailboxes, nil).byNumber(number), &Mailbox{})
+}
+
+func write(tb testing.TB, path, text string) {
+	tb.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 func TestContacts(t *testing.T) {
-	c, _ := addressBooks(t, slog.New(slog.DiscardHandler))
+	c, cfg := addressBooks(t, slog.New(slog.DiscardHandler))
 	for _, tc := range []struct{ mailbox, number, country, want string }{
 		{"101", "+493055501234", "DE", "Maria K."},
 		{"102", "+493055501234", "DE", "Mum"},
@@ -174,11 +180,11 @@ func TestContacts(t *testing.T) {
 		{"104", "+49301234567", "DE", "Headquarters"},
 		{"101", "", "DE", ""},
 	} {
-		if got := c.Name(tc.mailbox, tc.number, tc.country); got != tc.want {
+		if got := c.Name(cfg.numbered(tc.mailbox), tc.number, tc.country); got != tc.want {
 			t.Errorf("%v: %q", tc, got)
 		}
 	}
-	if got := (*Contacts)(nil).Name("101", "+49301234567", "DE"); got != "" {
+	if got := (*Contacts)(nil).Name(&Mailbox{Number: "101"}, "+49301234567", "DE"); got != "" {
 		t.Errorf("no contacts call somebody %q", got)
 	}
 }
@@ -188,11 +194,12 @@ func TestContacts(t *testing.T) {
 func TestContactsChange(t *testing.T) {
 	var log bytes.Buffer
 	synctest.Test(t, func(t *testing.T) {
-		c, path := addressBooks(t, slog.New(slog.NewTextHandler(&log, nil)))
+		c, cfg := addressBooks(t, slog.New(slog.NewTextHandler(&log, nil)))
+		path := cfg.Contacts
 		const number = "+493055501234"
 		is := func(want, when string) {
 			t.Helper()
-			if got := c.Name("101", number, "DE"); got != want {
+			if got := c.Name(cfg.numbered("101"), number, "DE"); got != want {
 				t.Errorf("%s: %q, want %q", when, got, want)
 			}
 		}
@@ -250,12 +257,27 @@ func TestContactsAreReadOnce(t *testing.T) {
 
 // While one call reads, the others go on with what there is.
 func TestContactsDoNotWait(t *testing.T) {
-	c, path := addressBooks(t, slog.New(slog.DiscardHandler))
-	c.all.mu.Lock()
-	defer c.all.mu.Unlock()
+	c, cfg := addressBooks(t, slog.New(slog.DiscardHandler))
+	path := cfg.Contacts
+	c.files.Load().all.mu.Lock()
+	defer c.files.Load().all.mu.Unlock()
 	write(t, path, card("Mary", "+493055501234"))
-	if got := c.Name("101", "+493055501234", "DE"); got != "Maria K." {
+	if got := c.Name(cfg.numbered("101"), "+493055501234", "DE"); got != "Maria K." {
 		t.Errorf("the name is %q", got)
+	}
+}
+
+// Other files can take the place of those that are named.
+func TestContactsReload(t *testing.T) {
+	c, cfg := addressBooks(t, slog.New(slog.DiscardHandler))
+	next := *cfg
+	next.Contacts = ""
+	next.Mailboxes = []Mailbox{{Number: "101", Contacts: cfg.Mailboxes[1].Contacts}, {Number: "102"}}
+	c.Reload(&next)
+	for number, want := range map[string]string{"101": "Mum", "102": ""} {
+		if got := c.Name(next.numbered(number), "+493055501234", "DE"); got != want {
+			t.Errorf("%s calls her %q, want %q", number, got, want)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ type decoder struct {
 	anchors   map[string]ast.Node
 	at        map[string]position // where each key's value stands
 	wrong     map[string]bool     // keys whose mistake is known
+	zones     map[string]bool     // names of time zones, and whether there is such a one
 	found     FileErrors
 }
 

@@ -1,5 +1,6 @@
 // Package config turns one YAML file into a typed, validated [Config], and
-// holds the directory: number -> mailbox.
+// holds the [Directory]: number -> mailbox, out of the file, a CSV file that is
+// read again when it changes, or a service that is asked by HTTP.
 //
 // In: the file's bytes, the environment, secret files. Out: a Config whose
 // parts are the option types of the rooms themselves, or all mistakes at once,

@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 )
@@ -37,6 +38,17 @@ func (ps FileErrors) Error() string {
 		lines[i] = p.String()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// LogValue is what a log may say of the mistakes: where they are, and nothing of
+// what stands there.
+func (ps FileErrors) LogValue() slog.Value {
+	first := ps[0]
+	text := strings.TrimPrefix(fmt.Sprintf("line %d, column %d, %s", first.Line, first.Column, first.Key), "line 0, column 0, ")
+	if more := len(ps) - 1; more > 0 {
+		text += fmt.Sprintf(", and %d more", more)
+	}
+	return slog.StringValue(strings.TrimSuffix(text, ", ") + ": `afterbeep check` says what was expected")
 }
 
 type position struct{ line, column int }

@@ -295,16 +295,19 @@ func components(value string) []string {
 	return append(all, part.String())
 }
 
-// oneLine is a name on one line, in UTF-8: what is not is taken for Latin 1.
-func oneLine(name string) string {
-	if !utf8.ValidString(name) {
-		runes := make([]rune, len(name))
-		for i := range len(name) {
-			runes[i] = rune(name[i])
-		}
-		name = string(runes)
+// oneLine is a name on one line, in UTF-8.
+func oneLine(name string) string { return strings.Join(strings.Fields(inUTF8(name)), " ") }
+
+// inUTF8 takes what is no UTF-8 for Latin 1.
+func inUTF8(text string) string {
+	if utf8.ValidString(text) {
+		return text
 	}
-	return strings.Join(strings.Fields(name), " ")
+	runes := make([]rune, len(text))
+	for i := range len(text) {
+		runes[i] = rune(text[i])
+	}
+	return string(runes)
 }
 
 // dialable is what would be dialled of a number as people and RFC 3966 write

@@ -104,7 +104,7 @@ func testChannel(ctx context.Context, out io.Writer, path string, to delivery.Ta
 	if err := checkTarget(configured, to); err != nil {
 		return err
 	}
-	recipient, err := recipientOf(cfg, to, mailbox)
+	recipient, err := recipientOf(ctx, cfg, path, to, mailbox)
 	if err != nil {
 		return err
 	}
@@ -131,15 +131,16 @@ func checkTarget(c config.Channel, to delivery.Target) error {
 }
 
 // recipientOf is whose note the sample pretends to be.
-func recipientOf(cfg *config.Config, to delivery.Target, mailbox string) (delivery.Recipient, error) {
+func recipientOf(ctx context.Context, cfg *config.Config, path string, to delivery.Target, mailbox string) (delivery.Recipient, error) {
 	if mailbox != "" {
-		m, ok := config.NewDirectory(cfg.Mailboxes).Lookup(mailbox, "")
-		if !ok {
-			return delivery.Recipient{}, fmt.Errorf("there is no mailbox %s in the file", mailbox)
-		}
-		return m.Recipient(), nil
+		m, err := findMailbox(ctx, cfg, path, mailbox)
+		return m.Recipient, err
 	}
-	for _, m := range cfg.Mailboxes {
+	d, err := config.OpenDirectory(cfg, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return delivery.Recipient{}, err
+	}
+	for m := range d.All() { // the service's are asked for one by one
 		for _, chain := range m.Chains() {
 			if slices.Contains(chain, to) {
 				return m.Recipient(), nil

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"time"
 
@@ -90,37 +89,6 @@ func (g *gateway) linkables() map[string]web.Linkable {
 		}
 	}
 	return all
-}
-
-// linkableFor names the channels that a mailbox's chains name without an
-// address: what they lead to is for the mailbox to say.
-func (g *gateway) linkableFor(mailbox string) []string {
-	m, ok := g.directory.Lookup(mailbox, "")
-	if !ok {
-		return nil
-	}
-	return openTargets(m)
-}
-
-// openTargets names the channels that a mailbox's chains name without an
-// address, each once.
-func openTargets(m *config.Mailbox) (names []string) {
-	for _, chain := range m.Chains() {
-		for _, t := range chain {
-			if t.Address == "" && !slices.Contains(names, t.Channel) {
-				names = append(names, t.Channel)
-			}
-		}
-	}
-	return names
-}
-
-// languageOf is the language of a mailbox's texts, "" for one that is not known.
-func (g *gateway) languageOf(mailbox string) string {
-	if m, ok := g.directory.Lookup(mailbox, ""); ok {
-		return m.Language
-	}
-	return ""
 }
 
 // LinkChat implements control.Chats.

@@ -138,7 +138,7 @@ func TestChannelOfTheGateway(t *testing.T) {
 		l, err := g.store.Life(ctx, p.Note.ID)
 		return err == nil && !l.Note.PlayedAt.IsZero()
 	})
-	if names := g.linkableFor(reception); fmt.Sprint(names) != "[bot]" || g.linkables()["bot"].Type != "chatbot" {
+	if names := g.linkableFor(t.Context(), reception); fmt.Sprint(names) != "[bot]" || g.linkables()["bot"].Type != "chatbot" {
 		t.Errorf("%v can be linked", names)
 	}
 	if err := client.UnlinkChat(ctx, "bot", reception); err != nil {

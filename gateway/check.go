@@ -52,6 +52,8 @@ type checker struct {
 	running bool     // a gateway runs on this store
 	held    []string // where it listens
 	found   []finding
+
+	directory *config.Directory // nil when it cannot be read
 }
 
 // check tries what the file asks for and prints a line for each thing. It sends
@@ -59,7 +61,7 @@ type checker struct {
 func check(ctx context.Context, out io.Writer, cfg *config.Config) error {
 	c := &checker{cfg: cfg}
 	for _, part := range []func(context.Context){
-		c.file, c.gateway, c.listeners, c.tls, c.reach, c.accounts, c.media, c.store, c.redis, c.records, c.contacts, c.channels,
+		c.file, c.mailboxes, c.gateway, c.listeners, c.tls, c.reach, c.accounts, c.media, c.store, c.redis, c.records, c.contacts, c.channels,
 	} {
 		part(ctx)
 	}
@@ -69,6 +71,9 @@ func check(ctx context.Context, out io.Writer, cfg *config.Config) error {
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if c.directory != nil {
+		_ = c.directory.Close() // idle connections alone
 	}
 	if slices.ContainsFunc(c.found, func(f finding) bool { return f.mark == markFail }) {
 		return errSaid
@@ -85,9 +90,6 @@ func (c *checker) file(context.Context) {
 		count(len(c.cfg.Mailboxes), "mailbox", "mailboxes"), count(len(c.cfg.Channels), "channel", "channels"))
 	if len(c.cfg.SIP.Trunks)+len(c.cfg.SIP.Accounts) == 0 {
 		c.say(markWarn, "sip.trunks", "there is none: no call will be answered")
-	}
-	if len(c.cfg.Mailboxes) == 0 {
-		c.say(markWarn, "mailboxes", "there is none: every call will be refused with 480")
 	}
 	for _, t := range c.cfg.SIP.Trunks {
 		for _, p := range t.From {

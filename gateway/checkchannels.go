@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/afterbeep/afterbeep/config"
 	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/delivery/channel"
 )
@@ -47,7 +46,7 @@ func (c *checker) channel(ctx context.Context, name string) finding {
 		return finding{markFail, what, kind + ": " + err.Error()}
 	case err != nil:
 		return finding{markWarn, what, kind + ": " + err.Error() + "; until that is mended its notes wait"}
-	case !used(c.cfg, name):
+	case !c.used(name):
 		return finding{markWarn, what, kind + ", which no mailbox delivers to"}
 	case !proven:
 		return finding{markOK, what, kind + ", not checked: it can be tried with a note alone, see `afterbeep channel test`"}
@@ -100,11 +99,18 @@ func prove(ctx context.Context, o channel.Options, env channel.Env) (proven bool
 	return err == nil, remark, err
 }
 
-// used says whether a mailbox delivers to the channel.
-func used(cfg *config.Config, name string) bool {
-	return slices.ContainsFunc(cfg.Mailboxes, func(m config.Mailbox) bool {
-		return slices.ContainsFunc(m.Chains(), func(c delivery.Chain) bool {
-			return slices.ContainsFunc(c, func(t delivery.Target) bool { return t.Channel == name })
-		})
-	})
+// used says whether a mailbox delivers to the channel, as far as that can be
+// told.
+func (c *checker) used(name string) bool {
+	if c.directory == nil || c.cfg.Directory.URL != "" {
+		return true
+	}
+	for m := range c.directory.All() {
+		for _, chain := range m.Chains() {
+			if slices.ContainsFunc(chain, func(t delivery.Target) bool { return t.Channel == name }) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -46,7 +46,7 @@ func TestCheckProvesChannels(t *testing.T) {
 	}
 	for _, want := range []string{
 		"warn channel post mail: the session broke off at the connection: dial tcp 127.0.0.1:1: connect: connection refused; until that is mended its notes wait",
-		"allow_private: true on this channel; until that is mended its notes wait",
+		"allow_private: true; until that is mended its notes wait",
 		"ok channel texts sms\n",
 		"warn channel closed sms: the gateway refuses the login; see headers, user and password; until that is mended its notes wait",
 		"warn channel hook7 webhook, which no mailbox delivers to",

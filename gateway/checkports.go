@@ -95,7 +95,7 @@ func (c *checker) reach(context.Context) {
 	switch addr := c.cfg.HTTP.Listen.Addr(); {
 	case addr.IsUnspecified():
 		c.say(markWarn, "http.public_url", "is not set: `afterbeep link` would lead to %s, which nobody can open", addr)
-	case addr.IsLoopback() && used(c.cfg, config.Inbox):
+	case addr.IsLoopback() && c.used(config.Inbox):
 		c.say(markOK, "inbox", "opens on this machine only; for others set http.listen, or http.public_url with a proxy before it")
 	}
 }

@@ -41,6 +41,7 @@ type gateway struct {
 	records io.Closer
 
 	directory *config.Directory
+	contacts  *config.Contacts
 	channels  map[string]delivery.Channel
 	draining  atomic.Bool
 }
@@ -62,7 +63,9 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger) (g *gateway
 	if g.control, err = control.Listen(ctx, cfg.Store.Path); err != nil {
 		return g, err
 	}
-	g.directory = config.NewDirectory(cfg.Mailboxes)
+	if err := g.openDirectory(); err != nil {
+		return g, err
+	}
 	if err := g.openDelivery(); err != nil {
 		return g, err
 	}
@@ -96,8 +99,9 @@ func (g *gateway) openCalls(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	g.contacts = config.NewContacts(g.cfg, g.log)
 	g.path = &call.Path{
-		Directory: g.directory, Contacts: config.NewContacts(g.cfg, g.log), Engine: engine, Renderers: media.NewRenderers(media.RenderersOptions{}),
+		Directory: g.directory, Contacts: g.contacts, Engine: engine, Renderers: media.NewRenderers(media.RenderersOptions{}),
 		Drafts: g.store, Deliver: g.worker.Deliver, Records: records,
 		Metrics: callMetrics{g.metrics}, MaxDuration: g.cfg.Media.MaxDuration, Log: g.log,
 	}
@@ -138,7 +142,7 @@ func (g *gateway) openWeb(ctx context.Context) (err error) {
 	}
 	g.readMetrics()
 	g.web, err = web.New(ctx, web.Options{
-		Notes: g.store, Inbox: g.store, Links: g.store, Keeper: g.store, Directory: g.directory, Metrics: g.metrics, Log: g.log,
+		Notes: g.store, Inbox: g.store, Links: g.store, Keeper: g.store, Directory: mailboxes{g.directory, g.store}, Metrics: g.metrics, Log: g.log,
 		MP3: media.MP3, Callbacks: g.callbacks(), Linkables: g.linkables(), LinkableFor: g.linkableFor,
 		Ready: g.ready, PublicURL: g.cfg.HTTP.PublicURL, AdminToken: g.cfg.HTTP.AdminToken,
 	})
@@ -173,8 +177,9 @@ func (g *gateway) run(ctx context.Context, abort <-chan struct{}) error {
 	rooms.Go(func() error { return g.path.Run(work) })
 	rooms.Go(func() error { g.retain(work); return nil })
 	rooms.Go(func() error { g.tellLamps(work); return nil })
+	rooms.Go(func() error { g.directory.Run(work); return nil })
 	rooms.Go(func() error {
-		return control.Serve(work, g.control, g.store, control.Gateway{Addresses: g.addresses(), Ready: g.ready, Try: g.try, Chats: g})
+		return control.Serve(work, g.control, g.store, control.Gateway{Addresses: g.addresses(), Ready: g.ready, Try: g.try, Chats: g, Mailbox: g.mailbox})
 	})
 	rooms.Go(func() error { return g.web.Serve(g.http) })
 	rooms.Go(func() error { return g.sip.Serve(work, g.path.Handle) })
@@ -228,6 +233,9 @@ func (g *gateway) close() error {
 	}
 	if g.control != nil {
 		_ = g.control.Close()
+	}
+	if g.directory != nil {
+		errs = append(errs, g.directory.Close())
 	}
 	if g.records != nil {
 		errs = append(errs, g.records.Close())

@@ -36,22 +36,23 @@ func linkCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		mailbox, ok := config.NewDirectory(cfg.Mailboxes).Lookup(args[0], "")
+		mailbox, err := findMailbox(cmd.Context(), cfg, *path, args[0])
+		number := mailbox.Recipient.Number
 		switch {
-		case !ok:
-			return fmt.Errorf("there is no mailbox %s in %s", args[0], *path)
+		case err != nil:
+			return err
 		case *name == "" && *revoke:
 			return fmt.Errorf("say which link is to end: --revoke --channel NAME")
 		case *name == "":
-			return printInbox(cmd.Context(), cmd.OutOrStdout(), cfg, mailbox.Number)
+			return printInbox(cmd.Context(), cmd.OutOrStdout(), cfg, number)
 		case cfg.Channels[*name].Options == nil:
 			return fmt.Errorf("there is no channel %s in %s", *name, *path)
 		case *revoke:
-			return revokeChat(cmd.Context(), cmd.OutOrStdout(), *path, *name, mailbox.Number)
-		case !slices.Contains(openTargets(mailbox), *name):
-			return fmt.Errorf("mailbox %s does not deliver to the chat that it links at %s: put %s without an address into its deliver or also", mailbox.Number, *name, *name)
+			return revokeChat(cmd.Context(), cmd.OutOrStdout(), *path, *name, number)
+		case !slices.Contains(mailbox.Links, *name):
+			return fmt.Errorf("mailbox %s does not deliver to the chat that it links at %s: put %s without an address into its deliver or also", number, *name, *name)
 		}
-		return printCode(cmd.Context(), cmd.OutOrStdout(), *path, *name, mailbox.Number)
+		return printCode(cmd.Context(), cmd.OutOrStdout(), *path, *name, number)
 	}
 	return cmd
 }

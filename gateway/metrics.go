@@ -23,6 +23,12 @@ func (g *gateway) readMetrics() {
 	})
 	g.readLamps()
 	g.metrics.ReadFunc(web.HeldUp, one(func() float64 { return float64(g.path.HeldUp()) }))
+	g.metrics.ReadFunc(web.Mailboxes, one(func() float64 { return float64(g.directory.Standing().Mailboxes) }))
+	g.metrics.ReadFunc(web.DirectoryUp, one(func() float64 { return flag(g.directory.Standing().Up) }))
+	g.metrics.ReadFunc(web.Questions, func(context.Context) (map[string]float64, error) {
+		s := g.directory.Standing()
+		return map[string]float64{"found": float64(s.Found), "none": float64(s.None), "failed": float64(s.Failed)}, nil
+	})
 	g.metrics.ReadFunc(web.StoreFree, func(context.Context) (map[string]float64, error) {
 		free, err := g.store.Free()
 		return map[string]float64{"": float64(free)}, err

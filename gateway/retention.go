@@ -25,7 +25,7 @@ func (g *gateway) retain(ctx context.Context) {
 }
 
 func (g *gateway) retire(ctx context.Context) {
-	took, err := g.store.Retire(ctx, g.retention)
+	took, err := g.store.Retire(ctx, func(mailbox string) delivery.Retention { return g.directory.Retention(ctx, mailbox) })
 	g.metrics.Retired(took)
 	if took != (delivery.Retired{}) {
 		g.log.Info("retention is over", "audio", took.Audio, "notes", took.Notes, "orphans", took.Orphans)
@@ -34,13 +34,4 @@ func (g *gateway) retire(ctx context.Context) {
 		g.metrics.StoreError("retire")
 		g.log.Error("retention could not be kept; trying again", "again_in_s", int64(retireEvery.Seconds()), "error", err)
 	}
-}
-
-// retention is that of a mailbox; one that the file no longer has gets the one
-// for all.
-func (g *gateway) retention(mailbox string) delivery.Retention {
-	if m, ok := g.directory.Lookup(mailbox, ""); ok {
-		return m.Keep
-	}
-	return g.cfg.Retention
 }

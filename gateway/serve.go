@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -22,12 +23,15 @@ func serveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return serve(cmd.Context(), cfg, newLogger(cfg.Log))
+		return serve(cmd.Context(), cfg, *path)
 	}
 	return cmd
 }
 
-func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+// serve runs the gateway until ctx ends; SIGHUP has it read the file at path
+// again.
+func serve(ctx context.Context, cfg *config.Config, path string) error {
+	log, level := newLogger(cfg.Log)
 	cfg.Store.Wait = 5 * time.Second // for a command that has the store open
 	g, err := open(ctx, cfg, log)
 	if err != nil {
@@ -37,8 +41,10 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		log.Info("listening", "sip", l.String())
 	}
 	log.Info("listening", "http", g.http.Addr().String())
-	log.Info("ready", "version", versionText(), "mailboxes", len(cfg.Mailboxes), "trunks", len(cfg.SIP.Trunks))
+	stop := onHangup(func() { g.reload(path, level) })
+	log.Info("ready", "version", versionText(), "mailboxes", g.directory.Standing().Mailboxes, "trunks", len(cfg.SIP.Trunks))
 	err = g.run(ctx, secondSignal(ctx))
+	stop()
 	log.Info("stopped")
 	return errors.Join(err, g.close())
 }
@@ -57,12 +63,34 @@ func secondSignal(ctx context.Context) <-chan struct{} {
 	return second
 }
 
-func newLogger(o config.Log) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(o.Level)) // the file allows only levels
+// onHangup does something at each SIGHUP until stop, which waits for it.
+func onHangup(do func()) (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	var doing sync.WaitGroup
+	doing.Go(func() {
+		for range signals {
+			do()
+		}
+	})
+	return func() {
+		signal.Stop(signals)
+		close(signals) // nothing is sent any more
+		doing.Wait()
+	}
+}
+
+// newLogger writes to standard error. Its level may be set anew.
+func newLogger(o config.Log) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
+	setLevel(level, o.Level)
 	options := &slog.HandlerOptions{Level: level}
 	if o.Format == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+		return slog.New(slog.NewJSONHandler(os.Stderr, options)), level
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, options))
+	return slog.New(slog.NewTextHandler(os.Stderr, options)), level
+}
+
+func setLevel(level *slog.LevelVar, text string) {
+	_ = level.UnmarshalText([]byte(text)) // the file allows only levels
 }

@@ -20,10 +20,12 @@ type stack struct {
 
 // tuneSipgo sets, once and before sipgo first runs, what it keeps in package
 // variables: a UDP response may be as large as a datagram (8 Record-Routes
-// pass its limit of 1300 bytes, and then it is never sent), and its own
+// pass its limit of 1300 bytes, and then it is never sent), a 100 Trying is on
+// its way well before it is due (RFC 3261 section 17.2.1: 200 ms), and its own
 // default logger, which prints whole messages, is silent.
 var tuneSipgo = sync.OnceFunc(func() {
 	sipmsg.UDPMTUSize = 65000
+	sipmsg.Timer_1xx = 150 * time.Millisecond
 	sipmsg.SetDefaultLogger(slog.New(slog.DiscardHandler))
 })
 

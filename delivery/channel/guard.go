@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// errPrivate is what a channel meets that would connect to an address of the
-// inside without leave.
+// errPrivate is what meets who would connect to an address of the inside
+// without leave.
 var errPrivate = errors.New("the host's address is private, loopback or reserved; " +
-	"if it is meant, set allow_private: true on this channel")
+	"if it is meant, set allow_private: true")
 
 // forbidden are the networks that are not the public internet: of the IANA
 // special-purpose registries (RFC 6890) all that are not globally reachable,

@@ -97,18 +97,7 @@ func newClient(o HTTP, env Env, redact redactor) *client {
 			Timeout: maxRequest,
 			// A redirect could lead anywhere: to the inside, or to another server with our signature.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			Transport: &http.Transport{
-				Proxy:                  nil, // one from the environment would get around the guard
-				DialContext:            guardedDialer(o.AllowPrivate).DialContext,
-				TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-				TLSHandshakeTimeout:    10 * time.Second,
-				ForceAttemptHTTP2:      true,
-				MaxIdleConnsPerHost:    idlePerHost,
-				IdleConnTimeout:        90 * time.Second,
-				MaxResponseHeaderBytes: 64 << 10,
-				WriteBufferSize:        64 << 10, // most notes leave in one write
-				DisableCompression:     true,
-			},
+			Transport:     Transport(o.AllowPrivate),
 		},
 	}
 }
@@ -117,6 +106,23 @@ func newClient(o HTTP, env Env, redact redactor) *client {
 func (c *client) Close() error {
 	c.http.CloseIdleConnections()
 	return nil
+}
+
+// Transport connects to what an operator has named: to public addresses alone,
+// unless private ones are allowed, and by no proxy.
+func Transport(allowPrivate bool) *http.Transport {
+	return &http.Transport{
+		Proxy:                  nil, // one from the environment would get around the guard
+		DialContext:            guardedDialer(allowPrivate).DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    10 * time.Second,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConnsPerHost:    idlePerHost,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+		WriteBufferSize:        64 << 10, // most notes leave in one write
+		DisableCompression:     true,
+	}
 }
 
 // answer is what a service said.

@@ -2,6 +2,7 @@ package call
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -74,7 +75,10 @@ func TestHiddenGuessesCount(t *testing.T) {
 	outcomes := map[Outcome]int{}
 	for i := range 20 {
 		c := &sip.Call{Trunk: trunk, Source: netip.MustParseAddrPort("192.0.2.1:5060"), Callees: []sip.Callee{{User: "pilot"}, {User: fmt.Sprint(92 + i)}}}
-		m, callee := p.find(c.Callees)
+		m, callee, err := p.find(t.Context(), c.Callees)
+		if err != nil {
+			t.Fatal(err)
+		}
 		outcomes[p.unwanted(c, m, callee)]++
 	}
 	if outcomes[TooManyCallees] != 1 || outcomes[UnknownMailbox] != 19 { // 102 is a mailbox, the eleventh guess
@@ -84,9 +88,13 @@ func TestHiddenGuessesCount(t *testing.T) {
 
 func TestUnwanted(t *testing.T) {
 	p, _ := newPath(drafts{})
-	p.Directory = config.NewDirectory([]config.Mailbox{
+	directory, err := config.OpenDirectory(&config.Config{Mailboxes: []config.Mailbox{
 		{Number: "101"}, {Number: "102", Disabled: true}, {Number: "103", Blocked: []string{"+493055501234", "private"}},
-	})
+	}}, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Directory = directory
 	trunk := &sip.Trunk{Country: "DE"}
 	for _, tt := range []struct {
 		user   string
@@ -101,7 +109,10 @@ func TestUnwanted(t *testing.T) {
 		{"104", sip.Caller{Number: "+493055501234"}, UnknownMailbox},
 	} {
 		c := &sip.Call{Trunk: trunk, Caller: tt.caller, Callees: []sip.Callee{{User: tt.user}}}
-		m, callee := p.find(c.Callees)
+		m, callee, err := p.find(t.Context(), c.Callees)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if got := p.unwanted(c, m, callee); got != tt.want {
 			t.Errorf("%+v to %s: %q, want %q", tt.caller, tt.user, got, tt.want)
 		}

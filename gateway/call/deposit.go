@@ -15,10 +15,10 @@ import (
 // deposit is a draft on its way to being a note.
 type deposit struct {
 	draft   delivery.Draft
-	mailbox *config.Mailbox
-	cutOff  bool      // the end of the call is missing
-	ended   time.Time // when the call was over
-	settled bool      // it is a note, is discarded, or waits for Run
+	mailbox *config.Mailbox // nil for what an earlier process left, until it is looked up
+	cutOff  bool            // the end of the call is missing
+	ended   time.Time       // when the call was over
+	settled bool            // it is a note, is discarded, or waits for Run
 
 	tries int       // that have failed
 	due   time.Time // of the next one
@@ -104,6 +104,11 @@ func (p *Path) commit(ctx context.Context, d *deposit, done <-chan rendering) (n
 	}
 	if r.err != nil {
 		return note, facts, fmt.Errorf("the tape cannot be rendered: %w", r.err)
+	}
+	if d.mailbox == nil {
+		if d.mailbox, err = p.mailbox(ctx, d.draft.Note()); err != nil {
+			return note, r.facts, fmt.Errorf("the directory does not say where the note goes: %w", err)
+		}
 	}
 	p.Metrics.Rendered(r.facts)
 	note = describe(d.draft.Note(), r)

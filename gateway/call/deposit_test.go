@@ -75,6 +75,25 @@ func (d drafts) Begin(context.Context, delivery.Note, int64) (delivery.Draft, er
 	return d.next, nil
 }
 
+// directory has one mailbox, and cannot be asked at first.
+type directory struct {
+	number string
+	away   int // look-ups
+}
+
+var errAway = errors.New("the directory is away")
+
+func (d *directory) Lookup(_ context.Context, user, _ string) (*config.Mailbox, error) {
+	if d.away > 0 {
+		d.away--
+		return nil, errAway
+	}
+	if user != d.number {
+		return nil, config.ErrNoMailbox
+	}
+	return &config.Mailbox{Number: d.number, Deliver: delivery.Chain{{Channel: "crm"}}}, nil
+}
+
 type deaf struct{}
 
 func (deaf) CallBegan()             {}
@@ -86,7 +105,7 @@ func (deaf) Rendered(f media.Facts) { _ = f }
 func newPath(d drafts) (p *Path, delivered *[]delivery.Lease) {
 	delivered = new([]delivery.Lease)
 	return &Path{
-		Directory: config.NewDirectory([]config.Mailbox{{Number: "102"}}), Renderers: media.NewRenderers(media.RenderersOptions{}),
+		Directory: &directory{number: "102"}, Renderers: media.NewRenderers(media.RenderersOptions{}),
 		Drafts: d, Metrics: deaf{}, Log: slog.New(slog.DiscardHandler),
 		Deliver: func(leases ...delivery.Lease) { *delivered = append(*delivered, leases...) },
 	}, delivered
@@ -138,6 +157,42 @@ func TestAFailedRenderingIsNotTakenForSilence(t *testing.T) {
 			t.Errorf("kept %d times, %d leases, %d held up", len(draft.kept), len(*delivered), p.HeldUp())
 		}
 	})
+}
+
+// A note that an earlier process left waits for a directory that cannot be
+// asked: the inbox is not where it belongs.
+func TestANoteWaitsForTheDirectory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		draft := &tape{}
+		p, delivered := newPath(drafts{left: []delivery.Draft{draft}})
+		p.Directory = &directory{number: "101", away: 3}
+		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
+		defer stop()
+		if err := p.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if len(draft.kept) != 1 || len(*delivered) != 1 || draft.chains[0][0].Channel != "crm" {
+			t.Errorf("kept %d times, %d leases, delivered to %v", len(draft.kept), len(*delivered), draft.chains)
+		}
+	})
+}
+
+// The first callee who has a mailbox gets the note; one of whom that cannot be
+// told is not passed over.
+func TestFind(t *testing.T) {
+	callees := []sip.Callee{{User: "500"}, {User: "102", Reason: "busy"}, {User: "103"}}
+	p, _ := newPath(drafts{})
+	m, callee, err := p.find(t.Context(), callees)
+	if err != nil || m.Number != "102" || callee.Reason != "busy" {
+		t.Errorf("found %v, %v, %v", m, callee, err)
+	}
+	if m, _, err := p.find(t.Context(), callees[:1]); !errors.Is(err, config.ErrNoMailbox) {
+		t.Errorf("found %v, %v", m, err)
+	}
+	p.Directory = &directory{number: "102", away: 1}
+	if m, _, err := p.find(t.Context(), callees); !errors.Is(err, errAway) {
+		t.Errorf("found %v, %v", m, err)
+	}
 }
 
 // A panic in a call costs that call at most its end: Run makes a note of what

@@ -22,7 +22,7 @@ import (
 
 // Path is what a call needs on its way.
 type Path struct {
-	Directory   *config.Directory
+	Directory   Directory
 	Contacts    *config.Contacts // nil for none
 	Engine      *media.Engine
 	Renderers   *media.Renderers
@@ -35,6 +35,14 @@ type Path struct {
 
 	held  heldUp
 	asked asked
+}
+
+// Directory finds mailboxes, see config.Directory.
+type Directory interface {
+	// Lookup returns the mailbox of a SIP user part, or else of the same number
+	// in E.164. config.ErrNoMailbox; any other error says that it cannot be told
+	// now.
+	Lookup(ctx context.Context, user, number string) (*config.Mailbox, error)
 }
 
 // Metrics is told what becomes of calls.
@@ -59,7 +67,7 @@ const (
 	Blocked        Outcome = "blocked"          // the mailbox does not take this caller
 	TooManyCallees Outcome = "too_many_callees" // the source has called as many numbers as it may
 	NoCommonCodec  Outcome = "no_common_codec"  // 488
-	Unavailable    Outcome = "unavailable"      // 503: no port, or no room in the store
+	Unavailable    Outcome = "unavailable"      // 503: no port, no room in the store, or no word from the directory
 	Failed         Outcome = "failed"           // the note waits in the store for a later try
 )
 
@@ -92,10 +100,17 @@ func (p *Path) over(ctx context.Context, r *record) {
 }
 
 func (p *Path) take(ctx context.Context, c *sip.Call, r *record) Outcome {
-	mailbox, callee := p.find(c.Callees)
+	// What follows must not be cut short by the caller hanging up.
+	keep := context.WithoutCancel(ctx)
+	mailbox, callee, err := p.find(keep, c.Callees)
 	r.Mailbox, r.Reason, r.Header = callee.User, callee.Reason, callee.Header // of an unknown one too: what to add, or to mend in the PBX
 	if mailbox != nil {
 		r.Mailbox = mailbox.Number
+	}
+	if err != nil {
+		p.Log.Error("call refused: the directory does not say whose it is", "note_id", c.ID, "error", err)
+		refuse(c, 503, retryAfter) // another gateway may know
+		return Unavailable
 	}
 	if why := p.unwanted(c, mailbox, callee); why != "" {
 		_ = c.RefuseUnknown()
@@ -108,8 +123,6 @@ func (p *Path) take(ctx context.Context, c *sip.Call, r *record) Outcome {
 	}
 	defer func() { _ = leg.Close() }()
 
-	// What follows must not be cut short by the caller hanging up.
-	keep := context.WithoutCancel(ctx)
 	draft, err := p.Drafts.Begin(keep, delivery.Note{
 		ID: c.ID, State: delivery.Recording, Kind: delivery.Voice, Trunk: c.Trunk.Name,
 		Recipient: mailbox.Recipient(), Caller: p.caller(c, mailbox),
@@ -132,15 +145,23 @@ func (p *Path) take(ctx context.Context, c *sip.Call, r *record) Outcome {
 	return p.record(ctx, c, leg, d, r)
 }
 
+// findWithin is how long a caller waits for a directory that is asked, however
+// many may have been called.
+const findWithin = 4 * time.Second
+
 // find is the first callee who has a mailbox; without one the mailbox is nil,
-// and the callee the likeliest.
-func (p *Path) find(callees []sip.Callee) (*config.Mailbox, sip.Callee) {
+// and the callee the likeliest. One of whom that cannot be told is not passed
+// over: the note would go to somebody else.
+func (p *Path) find(ctx context.Context, callees []sip.Callee) (*config.Mailbox, sip.Callee, error) {
+	ctx, cancel := context.WithTimeout(ctx, findWithin)
+	defer cancel()
 	for _, callee := range callees {
-		if m, ok := p.Directory.Lookup(callee.User, callee.Number); ok {
-			return m, callee
+		m, err := p.Directory.Lookup(ctx, callee.User, callee.Number)
+		if !errors.Is(err, config.ErrNoMailbox) {
+			return m, callee, err
 		}
 	}
-	return nil, append(callees, sip.Callee{})[0]
+	return nil, append(callees, sip.Callee{})[0], nil
 }
 
 // caller is who calls, by the name that the mailbox's contacts have: the
@@ -150,7 +171,7 @@ func (p *Path) caller(c *sip.Call, m *config.Mailbox) delivery.Caller {
 	if caller.Private {
 		return caller
 	}
-	caller.Name = cmp.Or(p.Contacts.Name(m.Number, caller.Number, c.Trunk.Country), caller.Name)
+	caller.Name = cmp.Or(p.Contacts.Name(m, caller.Number, c.Trunk.Country), caller.Name)
 	return caller
 }
 

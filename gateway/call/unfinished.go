@@ -2,6 +2,7 @@ package call
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -28,7 +29,7 @@ func (p *Path) Run(ctx context.Context) error {
 	}
 	due := make([]*deposit, len(drafts))
 	for i, draft := range drafts {
-		due[i] = &deposit{draft: draft, mailbox: p.mailbox(draft.Note()), cutOff: draft.Note().Partial}
+		due[i] = &deposit{draft: draft, cutOff: draft.Note().Partial}
 	}
 	tick := time.NewTicker(again)
 	defer tick.Stop()
@@ -47,13 +48,14 @@ func (p *Path) Run(ctx context.Context) error {
 	}
 }
 
-// mailbox is the one a note is for; one that was taken out of the file since
-// keeps its inbox.
-func (p *Path) mailbox(n delivery.Note) *config.Mailbox {
-	if m, ok := p.Directory.Lookup(n.Recipient.Number, ""); ok {
-		return m
+// mailbox is the one a note is for; one that was taken out of the directory
+// since keeps its inbox.
+func (p *Path) mailbox(ctx context.Context, n delivery.Note) (*config.Mailbox, error) {
+	m, err := p.Directory.Lookup(ctx, n.Recipient.Number, "")
+	if errors.Is(err, config.ErrNoMailbox) {
+		return &config.Mailbox{Number: n.Recipient.Number, Deliver: delivery.Chain{{Channel: config.Inbox}}}, nil
 	}
-	return &config.Mailbox{Number: n.Recipient.Number, Deliver: delivery.Chain{{Channel: config.Inbox}}}
+	return m, err
 }
 
 // resume takes a deposit through the steps that are left.

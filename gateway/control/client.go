@@ -107,6 +107,12 @@ func (c *Client) RotateKeys(ctx context.Context, keys []byte, after string) (str
 	return r.After, err
 }
 
+// Mailbox finds a mailbox in the running gateway's directory.
+func (c *Client) Mailbox(ctx context.Context, number string) (m Mailbox, err error) {
+	err = c.ask(ctx, http.MethodPost, "/mailbox", mailbox{number}, &m)
+	return m, err
+}
+
 // Try has the running gateway send a sample note.
 func (c *Client) Try(ctx context.Context, t Trial) (tried Tried, err error) {
 	err = c.ask(ctx, http.MethodPost, "/channels/try", t, &tried)

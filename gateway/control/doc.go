@@ -66,6 +66,15 @@ type Gateway struct {
 	Ready     func(ctx context.Context) error          // says why it takes no call, if it takes none
 	Try       func(ctx context.Context, t Trial) Tried // sends a sample note through a channel
 	Chats     Chats
+
+	// Mailbox finds a mailbox by its number. delivery.ErrNotFound.
+	Mailbox func(ctx context.Context, number string) (Mailbox, error)
+}
+
+// Mailbox is what an operator is told of a mailbox.
+type Mailbox struct {
+	Recipient delivery.Recipient
+	Links     []string // the channels at which it links its chat itself
 }
 
 // Trial asks for a sample note to be sent.

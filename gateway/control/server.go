@@ -70,6 +70,15 @@ func routes(op Operator, g Gateway) http.Handler {
 		}
 		respond(w, s, nil)
 	})
+	mux.HandleFunc("POST /mailbox", func(w http.ResponseWriter, r *http.Request) {
+		var of mailbox
+		if err := json.NewDecoder(r.Body).Decode(&of); err != nil {
+			respond(w, nil, err)
+			return
+		}
+		m, err := g.Mailbox(r.Context(), of.Mailbox)
+		respond(w, m, err)
+	})
 	mux.HandleFunc("POST /channels/try", func(w http.ResponseWriter, r *http.Request) { try(w, r, g) })
 	mux.HandleFunc("POST /notes/list", func(w http.ResponseWriter, r *http.Request) {
 		var f delivery.Filter

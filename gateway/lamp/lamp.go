@@ -47,9 +47,14 @@ func Count(ctx context.Context, inbox delivery.Inbox, mailbox string) (m sip.Mes
 	return m, nil
 }
 
+// Directory finds mailboxes, see config.Directory.
+type Directory interface {
+	Lookup(ctx context.Context, user, number string) (*config.Mailbox, error)
+}
+
 // Mailboxes is what sip asks for those who subscribe.
 type Mailboxes struct {
-	Directory *config.Directory
+	Directory Directory
 	Inbox     delivery.Inbox
 }
 
@@ -58,7 +63,7 @@ var _ sip.Lamps = Mailboxes{}
 // Mailbox implements sip.Lamps.
 func (m Mailboxes) Mailbox(callees []sip.Callee) (string, bool) {
 	for _, c := range callees {
-		if r, ok := m.Directory.Lookup(c.User, c.Number); ok {
+		if r, err := m.Directory.Lookup(context.Background(), c.User, c.Number); err == nil { // it waits for a few seconds at most
 			return r.Number, true
 		}
 	}

@@ -284,7 +284,11 @@ func TestLitLampsAreToldAgain(t *testing.T) {
 }
 
 func TestMailboxes(t *testing.T) {
-	m := Mailboxes{Directory: config.NewDirectory([]config.Mailbox{{Number: "+4930123456"}, {Number: "101"}})}
+	directory, err := config.OpenDirectory(&config.Config{Mailboxes: []config.Mailbox{{Number: "+4930123456"}, {Number: "101"}}}, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := Mailboxes{Directory: directory}
 	for want, callees := range map[string][]sip.Callee{
 		"101":         {{User: "vm"}, {User: "101"}},
 		"+4930123456": {{User: "030123456", Number: "+4930123456"}},

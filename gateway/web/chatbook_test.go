@@ -89,7 +89,7 @@ func linking(telegram, whatsapp *chatbook) func(*Options) {
 			"team-bot": {Linkable: telegram, Chats: telegram, Type: "telegram"},
 			"wa":       {Linkable: whatsapp, Chats: whatsapp, Type: "whatsapp"},
 		}
-		o.LinkableFor = func(mailbox string) []string {
+		o.LinkableFor = func(_ context.Context, mailbox string) []string {
 			return map[string][]string{reception: {"team-bot", "wa", "not-linkable"}, workshop: {"wa"}}[mailbox]
 		}
 	}

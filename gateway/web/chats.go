@@ -48,7 +48,7 @@ type qrView struct {
 // chats lists the channels that the mailbox can link a chat at.
 func (s *Server) chats(w http.ResponseWriter, r *http.Request, mailbox string) {
 	list := []chatView{}
-	for _, name := range s.linkableFor(mailbox) {
+	for _, name := range s.linkableFor(r.Context(), mailbox) {
 		channel := s.o.Linkables[name]
 		_, err := channel.Chats.Of(r.Context(), mailbox)
 		if err != nil && !errors.Is(err, delivery.ErrNotFound) {
@@ -61,11 +61,11 @@ func (s *Server) chats(w http.ResponseWriter, r *http.Request, mailbox string) {
 }
 
 // linkableFor names the channels to offer to a mailbox.
-func (s *Server) linkableFor(mailbox string) []string {
+func (s *Server) linkableFor(ctx context.Context, mailbox string) []string {
 	if s.o.LinkableFor == nil {
 		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(s.o.LinkableFor(mailbox)), func(name string) bool {
+	return slices.DeleteFunc(slices.Clone(s.o.LinkableFor(ctx, mailbox)), func(name string) bool {
 		_, ok := s.o.Linkables[name]
 		return !ok
 	})
@@ -74,7 +74,7 @@ func (s *Server) linkableFor(mailbox string) []string {
 // linkable is the channel that the route names, if it is offered to the mailbox.
 func (s *Server) linkable(r *http.Request, mailbox string) (Linkable, bool) {
 	name := r.PathValue("channel")
-	return s.o.Linkables[name], slices.Contains(s.linkableFor(mailbox), name)
+	return s.o.Linkables[name], slices.Contains(s.linkableFor(r.Context(), mailbox), name)
 }
 
 // deepLinkWithin is how long a chat service may take to say where its bot is.

@@ -252,8 +252,8 @@ func (m *memory) SigningKey(context.Context) ([]byte, error) {
 	return []byte("a key of thirty-two bytes, for us"), nil
 }
 
-func (m *memory) Recipient(number string) (delivery.Recipient, bool) {
-	for _, r := range m.Recipients() {
+func (m *memory) Recipient(_ context.Context, number string) (delivery.Recipient, bool) {
+	for _, r := range m.recipients() {
 		if r.Number == number {
 			return r, true
 		}
@@ -261,7 +261,17 @@ func (m *memory) Recipient(number string) (delivery.Recipient, bool) {
 	return delivery.Recipient{}, false
 }
 
-func (m *memory) Recipients() []delivery.Recipient {
+func (m *memory) Search(_ context.Context, query string, most int) (found []delivery.Recipient, more bool) {
+	search := delivery.NewSearch(query)
+	for _, r := range m.recipients() {
+		if search.Finds(r.Name, r.Number) {
+			found = append(found, r)
+		}
+	}
+	return found[:min(most, len(found))], len(found) > most
+}
+
+func (m *memory) recipients() []delivery.Recipient {
 	return []delivery.Recipient{
 		{Number: reception, Name: "Reception", Language: "en"},
 		{Number: workshop, Name: "Workshop", Language: "de-AT"},

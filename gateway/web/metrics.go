@@ -69,6 +69,9 @@ const (
 	HeldUp        = "afterbeep_notes_held_up"
 	ActiveCalls   = "afterbeep_calls_active"
 	QueueDepth    = "afterbeep_queue_jobs" // by state
+	Mailboxes     = "afterbeep_directory_mailboxes"
+	DirectoryUp   = "afterbeep_directory_up"
+	Questions     = "afterbeep_directory_questions_total" // by outcome
 	StoreFree     = "afterbeep_store_free_bytes"
 	StoreFailed   = "afterbeep_store_failed"
 
@@ -123,6 +126,9 @@ func readMetrics() []Metric {
 		{ActiveCalls, Gauge, "Calls in progress.", nil, nil},
 		{HeldUp, Gauge, "Recordings that could not be made into notes yet, and are tried again.", nil, nil},
 		{QueueDepth, Gauge, "Jobs in the queue, by state.", []string{"state"}, nil},
+		{Mailboxes, Gauge, "Mailboxes, ranges and wildcards that the configuration and the CSV file name.", nil, nil},
+		{DirectoryUp, Gauge, "0 while the CSV file of mailboxes cannot be read, or the directory service does not answer: what was known before counts.", nil, nil},
+		{Questions, Counter, "Questions to the directory service, by what came of them: found, none, failed.", []string{"outcome"}, nil},
 		{StoreFree, Gauge, "Bytes free where the store is.", nil, nil},
 		{SharedUp, Gauge, "1 while the Redis that the machines share can be used.", nil, nil},
 		{SharedGate, Gauge, "1 while that Redis gives jobs out; 0 while it is told again what it may have forgotten.", nil, nil},

@@ -37,7 +37,10 @@ func TestMetrics(t *testing.T) {
 	m.Retired(delivery.Retired{Audio: 7, Notes: 5, Orphans: 1})
 	m.ReadFunc(StoreFree, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 4096}, nil })
 	m.ReadFunc(StoreFailed, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 1}, nil })
-	for i, name := range []string{SharedUp, SharedGate, SharedMachines, SharedUnpublished} {
+	m.ReadFunc(Questions, func(context.Context) (map[string]float64, error) {
+		return map[string]float64{"found": 8, "failed": 2}, nil
+	})
+	for i, name := range []string{SharedUp, SharedGate, SharedMachines, SharedUnpublished, DirectoryUp, Mailboxes} {
 		m.ReadFunc(name, func(context.Context) (map[string]float64, error) { return map[string]float64{"": float64(i)}, nil })
 	}
 	got := ask(t, s, "GET", "/metrics").Body.String()
@@ -72,6 +75,10 @@ func TestMetrics(t *testing.T) {
 		`afterbeep_shared_gate 1`,
 		`afterbeep_shared_machines 2`,
 		`afterbeep_shared_unpublished 3`,
+		`afterbeep_directory_up 4`,
+		`afterbeep_directory_mailboxes 5`,
+		`afterbeep_directory_questions_total{outcome="found"} 8`,
+		`afterbeep_directory_questions_total{outcome="failed"} 2`,
 		`afterbeep_calls_active 3`,
 		`afterbeep_notes_held_up 6`,
 		`afterbeep_queue_jobs{state="dead"} 1`,

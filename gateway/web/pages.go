@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -12,7 +13,6 @@ import (
 	"net/http"
 	"net/url"
 	"path"
-	"strings"
 
 	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/delivery/text"
@@ -105,8 +105,8 @@ type inboxView struct {
 // inboxPage is the page itself, the same through both doors. Links in it are
 // relative: a proxy may serve all this below a path of its own.
 func (s *Server) inboxPage(w http.ResponseWriter, r *http.Request, mailbox string) {
-	recipient, ok := s.o.Directory.Recipient(mailbox)
-	if !ok { // taken out of the directory; its notes are still here
+	recipient, ok := s.o.Directory.Recipient(r.Context(), mailbox)
+	if !ok { // taken out of the directory, or it cannot be asked; its notes are still here
 		recipient = delivery.Recipient{Number: mailbox}
 	}
 	admin := r.PathValue("token") == ""
@@ -149,24 +149,17 @@ func (s *Server) adminPage(w http.ResponseWriter, r *http.Request) {
 	view := adminView{Assets: "../" + s.pages.assets}
 	if s.isAdmin(r) {
 		view.Known, view.Query = true, r.URL.Query().Get("q")
-		view.Mailboxes, view.More = s.mailboxes(view.Query)
+		view.Mailboxes, view.More = s.mailboxes(r.Context(), view.Query)
 	}
 	s.render(w, r, http.StatusOK, s.pages.admin, view)
 }
 
-func (s *Server) mailboxes(query string) (found []mailboxView, more bool) {
-	query = strings.ToLower(strings.TrimSpace(query))
-	compact := strings.ReplaceAll(query, " ", "")
-	for _, m := range s.o.Directory.Recipients() {
-		if !strings.Contains(strings.ToLower(m.Name), query) && !strings.Contains(strings.ToLower(m.Number), compact) {
-			continue
-		}
-		if len(found) == mailboxesMost {
-			return found, true
-		}
-		found = append(found, mailboxView{m.Name, text.Display(m.Number), "inbox/" + url.PathEscape(m.Number)})
+func (s *Server) mailboxes(ctx context.Context, query string) (views []mailboxView, more bool) {
+	found, more := s.o.Directory.Search(ctx, query, mailboxesMost)
+	for _, m := range found {
+		views = append(views, mailboxView{m.Name, text.Display(m.Number), "inbox/" + url.PathEscape(m.Number)})
 	}
-	return found, false
+	return views, more
 }
 
 // render answers with a template's page.

@@ -42,7 +42,7 @@ type Options struct {
 	// by name, and LinkableFor names those to offer to a mailbox: which its
 	// chains name without an address. nil when there are none.
 	Linkables   map[string]Linkable
-	LinkableFor func(mailbox string) []string
+	LinkableFor func(ctx context.Context, mailbox string) []string
 
 	// MP3 makes an MP3 file of a note's Ogg Opus file, for browsers that know no
 	// Opus; nil for none.
@@ -67,10 +67,13 @@ type Links interface {
 
 // Directory names the mailboxes there are.
 type Directory interface {
-	// Recipient is the mailbox of a number, as the directory writes it.
-	Recipient(number string) (delivery.Recipient, bool)
-	// Recipients are all mailboxes, in the order they are to be listed.
-	Recipients() []delivery.Recipient
+	// Recipient is the mailbox of a number, as the directory writes it; false
+	// where there is none, or none can be told now.
+	Recipient(ctx context.Context, number string) (delivery.Recipient, bool)
+	// Search lists mailboxes whose name or number contains the query, "" for
+	// all, in the order they are to be listed, and says whether there are more
+	// than most.
+	Search(ctx context.Context, query string, most int) (found []delivery.Recipient, more bool)
 }
 
 // Server answers HTTP. It is made by New.

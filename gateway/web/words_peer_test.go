@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,7 +19,7 @@ type spoken struct {
 	language string
 }
 
-func (d *spoken) Recipient(string) (delivery.Recipient, bool) {
+func (d *spoken) Recipient(context.Context, string) (delivery.Recipient, bool) {
 	return delivery.Recipient{Number: reception, Name: "Atelier Nord", Language: d.language}, true
 }
 
