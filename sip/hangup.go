@@ -115,16 +115,27 @@ func (d *dialog) bye(cause Cause) {
 // section 18.1.1). The lock is held.
 func (d *dialog) requests(method sipmsg.RequestMethod, body []byte, headers ...sipmsg.Header) []*sipmsg.Request {
 	d.peer.seq++
+	by := func(network string) *sipmsg.Request {
+		req := d.request(method, network)
+		for _, h := range headers {
+			req.AppendHeader(h)
+		}
+		if len(body) > 0 {
+			req.AppendHeader(sipmsg.NewHeader("Content-Type", typeSDP))
+			req.SetBody(body)
+		}
+		return req
+	}
 	network, _ := d.peer.hop()
-	req := d.request(network, method, body, headers...)
+	req := by(network)
 	if network == "udp" && len(req.String()) > maxDatagram {
-		return []*sipmsg.Request{d.request("tcp", method, body, headers...), req}
+		return []*sipmsg.Request{by("tcp"), req}
 	}
 	return []*sipmsg.Request{req}
 }
 
 // request builds a request within the dialog for one transport. The lock is held.
-func (d *dialog) request(network string, method sipmsg.RequestMethod, body []byte, headers ...sipmsg.Header) *sipmsg.Request {
+func (d *dialog) request(method sipmsg.RequestMethod, network string) *sipmsg.Request {
 	from, local := d.from, d.local
 	if network != from.network {
 		if local = d.server.bound(network); local.IsValid() {
@@ -133,13 +144,6 @@ func (d *dialog) request(network string, method sipmsg.RequestMethod, body []byt
 		from.network = network // not heard here: the answer comes back on the connection that is made
 	}
 	req := d.peer.request(method, from)
-	for _, h := range headers {
-		req.AppendHeader(h)
-	}
-	if len(body) > 0 {
-		req.AppendHeader(sipmsg.NewHeader("Content-Type", typeSDP))
-		req.SetBody(body)
-	}
 	switch {
 	case network == "udp" && local.IsValid():
 		req.Laddr = laddr(local)

@@ -84,7 +84,7 @@ func (d *dialog) confirm(res *sipmsg.Response) Negotiator {
 	defer d.mu.Unlock()
 	d.peer.refresh(res.Contact())
 	network, _ := d.peer.hop()
-	d.ack = d.request(network, sipmsg.ACK, nil)
+	d.ack = d.request(sipmsg.ACK, network)
 	d.ack.CSeq().SeqNo = res.CSeq().SeqNo
 	_ = d.server.stack.transport.WriteMsg(d.ack) // asked for again when it is lost
 	return d.negotiator

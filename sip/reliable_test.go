@@ -123,7 +123,7 @@ func TestReliableEnds(t *testing.T) {
 	}{
 		{"CANCEL", "CANCEL", "487", ErrCancelled},
 		{"BYE", "BYE", "487", ErrCancelled},
-		{"no PRACK", "", "504", errNoPRACK},
+		{"no PRACK", "", "504", ErrNoPRACK},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			change := func(*Server) {}
