@@ -32,12 +32,12 @@ var methods = []struct {
 }{
 	{sipmsg.INVITE, (*Server).invite},
 	{sipmsg.ACK, nil}, // served when it arrives, and has no response
+	{sipmsg.PRACK, (*Server).prack},
 	{sipmsg.BYE, (*Server).bye},
 	{sipmsg.CANCEL, (*Server).cancel},
 	{sipmsg.OPTIONS, (*Server).options},
 	{sipmsg.INFO, (*Server).info},
 	{sipmsg.UPDATE, (*Server).reoffer},
-	{sipmsg.PRACK, (*Server).prack},
 }
 
 // Server takes calls from trunks.
@@ -47,15 +47,15 @@ type Server struct {
 	newID     func() string
 	advertise advertised
 	allow     sipmsg.Header
-
-	t1         time.Duration // RFC 3261 section 17.1.1.1
-	minSession time.Duration // the shortest session interval
+	t1        time.Duration // RFC 3261 section 17.1.1.1
 
 	stack   *stack
 	sockets []socket
 	seed    maphash.Seed
 	dialogs *dialogs
 	handler Handler
+
+	minSession time.Duration // the shortest session interval (RFC 4028)
 
 	calls      gate       // handlers that run
 	byes       gate       // BYEs that are due or wait for their answer
@@ -88,10 +88,11 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 	}
 	s := &Server{
 		log: log, trunks: newTrunkSet(o.Trunks), newID: o.NewID, advertise: advertise,
-		allow: allowHeader(), t1: t1, minSession: minSession, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
+		allow: allowHeader(), t1: t1, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
 		background: newBackground(),
 	}
 	s.drops.strangers.log = log
+	s.minSession = minSession
 	s.close = sync.OnceValue(s.shutDown)
 	s.stack = newStack(slog.New(newQuietHandler(log.Handler())), hooks{
 		arrived: s.arrived, request: s.request, stray: s.stray,
