@@ -44,9 +44,6 @@ func (s *Server) startCall(d *dialog, in *incoming) *rejection {
 	if err != nil {
 		return &rejection{415, acceptHeaders}
 	}
-	if r := s.checkSession(in.Request); r != nil {
-		return r
-	}
 	if !s.calls.enter() {
 		return &rejection{503, []sipmsg.Header{retryAfter(retryLater)}}
 	}

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"cmp"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -168,7 +169,7 @@ func (s *Server) dispatch(in *incoming) {
 	case serve == nil:
 		r = s.notServed(in.Method)
 	default:
-		r = semantics.of(in.Request)
+		r = cmp.Or(semantics.of(in.Request), s.checkSession(in.Request))
 	}
 	if r != nil {
 		if r.code == 400 || r.code == 505 {
