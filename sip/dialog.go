@@ -37,25 +37,26 @@ type dialog struct {
 	goodbye  Cause // the BYE that waits for the ACK; 0 when none does
 	byeDone  chan error
 
+	ringing *provisional    // a 180 that needs a PRACK; nil where none was sent
+	session *session        // nil where none is asked for
+	asking  bool            // a new offer of ours has no answer yet
+	ack     *sipmsg.Request // of our last re-INVITE
+
 	// What follows is set by open.
 	server     *Server
 	id         string // Call.ID
 	cancel     context.CancelCauseFunc
-	ended      <-chan struct{} // of the handler's context
-	invite     *incoming       // until a final response
-	ringing    *provisional    // a 180 that needs a PRACK; nil where none was sent
+	invite     *incoming // until a final response
 	peer       peer
 	source     netip.AddrPort
 	local      netip.AddrPort // of conn
 	conn       sipmsg.Connection
 	from       endpoint // us, as the peer reaches us
 	negotiator Negotiator
-	reply      *reply // the last 2xx to an INVITE
-	remoteSeq  uint32 // of the peer's last request
-	offering   bool   // a new offer is being answered
-	asking     bool   // a new offer of ours has no answer yet
-	session    *session
-	ack        *sipmsg.Request // of our last re-INVITE
+	reply      *reply          // the last 2xx to an INVITE
+	remoteSeq  uint32          // of the peer's last request
+	offering   bool            // a new offer is being answered
+	ended      <-chan struct{} // of the handler's context
 }
 
 // open starts the dialog of an INVITE that passed all checks. A CANCEL may
@@ -64,7 +65,7 @@ func (d *dialog) open(s *Server, in *incoming) (ctx context.Context, id string) 
 	ctx, cancel := context.WithCancelCause(context.Background())
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.server, d.id, d.cancel, d.ended, d.invite = s, s.newID(), cancel, ctx.Done(), in
+	d.server, d.id, d.cancel, d.invite = s, s.newID(), cancel, in
 	d.source, d.conn = in.source, in.tx.Connection()
 	d.local = addrPortOf(d.conn.LocalAddr())
 	d.from = s.endpoint(in.network(), in.source.Addr(), d.local)
@@ -78,6 +79,7 @@ func (d *dialog) open(s *Server, in *incoming) (ctx context.Context, id string) 
 		network: d.from.network,
 	}
 	d.remoteSeq = in.CSeq().SeqNo
+	d.ended = ctx.Done()
 	if d.cause != nil {
 		d.cancel(d.cause)
 		in.respond(487) // RFC 3261 section 9.2; where sipgo sent it already, this one is dropped
