@@ -41,6 +41,7 @@ type dialog struct {
 	session *session        // nil where none is asked for
 	asking  bool            // a new offer of ours has no answer yet
 	ack     *sipmsg.Request // of our last re-INVITE
+	ended   <-chan struct{} // of the handler's context, from open
 
 	// What follows is set by open.
 	server     *Server
@@ -53,10 +54,9 @@ type dialog struct {
 	conn       sipmsg.Connection
 	from       endpoint // us, as the peer reaches us
 	negotiator Negotiator
-	reply      *reply          // the last 2xx to an INVITE
-	remoteSeq  uint32          // of the peer's last request
-	offering   bool            // a new offer is being answered
-	ended      <-chan struct{} // of the handler's context
+	reply      *reply // the last 2xx to an INVITE
+	remoteSeq  uint32 // of the peer's last request
+	offering   bool   // a new offer is being answered
 }
 
 // open starts the dialog of an INVITE that passed all checks. A CANCEL may
