@@ -6,10 +6,9 @@
 // ends with the dialog. Session descriptions (SDP) pass through as opaque
 // bytes. It is the only room that imports sipgo, which does transport, parser
 // and transactions; dialog state is kept here.
+// PROTOCOL.md says section by section what is done, where, and what proves it.
 //
-// RFC 3261 (SIP), 3262 (reliable 180), 3264 (offer/answer, the signalling half),
-// 3311 (UPDATE), 3323/3325 (privacy, asserted identity), 3326 (Reason), 4028
-// (session timers), 4458 (voicemail URI), 5806 (Diversion), 7044 (History-Info),
-// 7315 (P-Called-Party-ID). PROTOCOL.md says section by section what is done,
-// where, and which test proves it.
+// RFC 3261 (SIP), 3264 (offer/answer, the signalling half), 3323/3325 (privacy,
+// asserted identity), 3326 (Reason), 4458 (voicemail URI), 5806 (Diversion),
+// 7044 (History-Info), 7315 (P-Called-Party-ID).
 package sip
