@@ -188,6 +188,17 @@ func TestNobodySpoke(t *testing.T) {
 	}
 }
 
+// TestNobodyConfirms: a peer that requires PRACK and sends none has gone on to
+// another gateway, so nothing is left here.
+func TestNobodyConfirms(t *testing.T) {
+	t.Parallel()
+	hook := newReceiver(t)
+	g := startGateway(t, configFile(t, t.TempDir(), hook.URL, ""))
+	sipp(t, g.address("udp").String(), "udp", reception,
+		reliably(invite(offer(plain, "sendrecv"))), recv(100, `optional="true"`), recv(180, ""), recv(504, ""), ack(1, ""))
+	hook.none(t, 200*time.Millisecond)
+}
+
 // heard is what was said, without that of which no packet was sent.
 func heard(said []int16, ps []packet) []int16 {
 	out := make([]int16, len(said))

@@ -36,20 +36,21 @@ type dialog struct {
 	goodbye  Cause // the BYE that waits for the ACK; 0 when none does
 	byeDone  chan error
 
+	ringing *provisional    // a 180 that needs a PRACK; nil where none was sent
+	session *session        // nil where none is asked for
+	asking  bool            // a new offer of ours has no answer yet
+	ack     *sipmsg.Request // of our last re-INVITE
+	ended   <-chan struct{} // of the handler's context, from open
+
 	// What follows is set by open.
 	line
 	id         string // Call.ID
 	cancel     context.CancelCauseFunc
-	ended      <-chan struct{} // of the handler's context
-	invite     *incoming       // until a final response
-	ringing    *provisional    // a 180 that needs a PRACK; nil where none was sent
+	invite     *incoming // until a final response
 	negotiator Negotiator
 	reply      *reply // the last 2xx to an INVITE
 	remoteSeq  uint32 // of the peer's last request
 	offering   bool   // a new offer is being answered
-	asking     bool   // a new offer of ours has no answer yet
-	session    *session
-	ack        *sipmsg.Request // of our last re-INVITE
 }
 
 // open starts the dialog of an INVITE that passed all checks. A CANCEL may
@@ -58,9 +59,10 @@ func (d *dialog) open(s *Server, in *incoming) (ctx context.Context, id string) 
 	ctx, cancel := context.WithCancelCause(context.Background())
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.id, d.cancel, d.ended, d.invite = s.newID(), cancel, ctx.Done(), in
+	d.id, d.cancel, d.invite = s.newID(), cancel, in
 	d.line = s.lineOf(in)
 	d.remoteSeq = in.CSeq().SeqNo
+	d.ended = ctx.Done()
 	if d.cause != nil {
 		d.cancel(d.cause)
 		in.respond(487) // RFC 3261 section 9.2; where sipgo sent it already, this one is dropped

@@ -45,7 +45,7 @@ func (s *Server) startCall(d *dialog, in *incoming) *rejection {
 	}
 	offer, err := sdpOf(in.Request)
 	who := caller(in.Request, in.trunk)
-	r := s.checkSession(in.Request)
+	var r *rejection
 	switch {
 	case err != nil:
 		r = &rejection{415, acceptHeaders}

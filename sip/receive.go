@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"cmp"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -168,7 +169,7 @@ func (s *Server) dispatch(in *incoming) {
 	case serve == nil:
 		r = s.notServed(in.Method)
 	default:
-		r = semantics.of(in.Request)
+		r = cmp.Or(semantics.of(in.Request), s.checkSession(in.Request))
 	}
 	if r != nil {
 		if r.code == 400 || r.code == 505 {
@@ -192,7 +193,7 @@ func (s *Server) dispatch(in *incoming) {
 // unserved are the methods that are known and not served here: 405 and not 501
 // (RFC 3261 sections 21.4.6 and 21.5.2).
 var unserved = []sipmsg.RequestMethod{
-	sipmsg.REGISTER, sipmsg.SUBSCRIBE, sipmsg.NOTIFY, sipmsg.MESSAGE, sipmsg.PUBLISH,
+	sipmsg.REGISTER, sipmsg.NOTIFY, sipmsg.MESSAGE, sipmsg.PUBLISH,
 }
 
 // notServed refuses a method.

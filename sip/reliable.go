@@ -1,7 +1,6 @@
 package sip
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -23,9 +22,6 @@ type provisional struct {
 	pause time.Duration
 	timer *time.Timer
 }
-
-// errNoPRACK is why the context of a call ends whose 180 was never confirmed.
-var errNoPRACK = errors.New("no PRACK came to the 180")
 
 // ring lets the phone ring where the INVITE requires 100rel, and returns when
 // the peer has confirmed it. Where the INVITE had no offer, the 180 carries
@@ -51,7 +47,7 @@ func (d *dialog) ring(body []byte, offer bool, n Negotiator) (offered bool, err 
 		defer d.mu.Unlock()
 		return false, d.notProceeding()
 	case <-patience.C:
-		return false, d.giveUp(504, errNoPRACK)
+		return false, d.giveUp(504, ErrNoPRACK)
 	}
 }
 

@@ -27,10 +27,6 @@ func (s *Server) reoffer(in *incoming) {
 		in.respond(415, acceptHeaders...)
 		return
 	}
-	if r := s.checkSession(in.Request); r != nil {
-		in.respond(r.code, r.headers...)
-		return
-	}
 	n, refused := d.startOffer(in)
 	if refused != nil {
 		in.respond(refused.code, refused.headers...)

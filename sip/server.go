@@ -32,12 +32,12 @@ var methods = []struct {
 }{
 	{sipmsg.INVITE, (*Server).invite},
 	{sipmsg.ACK, nil}, // served when it arrives, and has no response
+	{sipmsg.PRACK, (*Server).prack},
 	{sipmsg.BYE, (*Server).bye},
 	{sipmsg.CANCEL, (*Server).cancel},
 	{sipmsg.OPTIONS, (*Server).options},
 	{sipmsg.INFO, (*Server).info},
 	{sipmsg.UPDATE, (*Server).reoffer},
-	{sipmsg.PRACK, (*Server).prack},
 	{sipmsg.SUBSCRIBE, (*Server).subscribe},
 }
 
@@ -50,9 +50,7 @@ type Server struct {
 	takes     func() bool // nil is always
 	advertise advertised
 	allow     sipmsg.Header
-
-	t1         time.Duration // RFC 3261 section 17.1.1.1
-	minSession time.Duration // the shortest session interval
+	t1        time.Duration // RFC 3261 section 17.1.1.1
 
 	certificates *certificates // nil without TLS
 	origins      []string      // web pages that may connect
@@ -65,6 +63,8 @@ type Server struct {
 	seed    maphash.Seed
 	dialogs *dialogs
 	handler Handler
+
+	minSession time.Duration // the shortest session interval (RFC 4028)
 
 	authority  authority
 	accounts   accounts

@@ -51,7 +51,8 @@ func sessionExpires(m headered) (interval time.Duration, refresher string) {
 // out (RFC 4028 section 9).
 func (s *Server) checkSession(req *sipmsg.Request) *rejection {
 	interval, _ := sessionExpires(req)
-	if interval == 0 || interval >= s.minSession || !supports(req, "timer") {
+	sets := req.IsInvite() || req.Method == sipmsg.UPDATE
+	if !sets || interval == 0 || interval >= s.minSession || !supports(req, "timer") {
 		return nil
 	}
 	return &rejection{422, []sipmsg.Header{sipmsg.NewHeader("Min-SE", seconds(s.minSession))}}

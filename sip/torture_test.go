@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-const allAllowed = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, PRACK, SUBSCRIBE"
+const allAllowed = "INVITE, ACK, PRACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, SUBSCRIBE"
 
 // torture lists the messages of RFC 4475, which stand in testdata/torture as
 // the RFC's archive has them, and what each gets. Code 0 is silence: that is all

@@ -65,7 +65,7 @@ func TestLargeRequest(t *testing.T) {
 func TestTrying(t *testing.T) {
 	ts := serveTest(t, nil, func(ctx context.Context, c *Call) {
 		if c.Callees[0].User == "slow" {
-			time.Sleep(400 * time.Millisecond)
+			time.Sleep(time.Second)
 		}
 		_ = c.Answer([]byte(testAnswer), &media{})
 		<-ctx.Done()
@@ -76,13 +76,15 @@ func TestTrying(t *testing.T) {
 		start := time.Now()
 		c.send("INVITE")
 		first, _ := c.peer.read(patience)
-		if !strings.HasPrefix(first.start, want) {
+		took := time.Since(start)
+		late := took >= 200*time.Millisecond // a machine under load is slow itself
+		if !strings.HasPrefix(first.start, want) && (user == "slow" || !late) {
 			t.Errorf("%s: first came %q, want %s", user, first.start, want)
 		}
-		if took := time.Since(start); took > 300*time.Millisecond {
+		if took > 700*time.Millisecond {
 			t.Errorf("%s: the first response came after %v", user, took)
 		}
-		if user == "slow" {
+		if strings.HasPrefix(first.start, "SIP/2.0 100") {
 			first = c.peer.expect("SIP/2.0 200", "INVITE")
 		}
 		c.toTag = first.toTag()
@@ -174,9 +176,15 @@ func TestForks(t *testing.T) {
 	fork.send("INVITE")
 	var codes []string
 	tags := map[string]bool{}
-	for range 2 {
-		m, _ := c.peer.read(patience)
+	for len(codes) < 2 {
+		m, ok := c.peer.read(patience)
+		if !ok {
+			t.Fatalf("only %v came", codes)
+		}
 		code, _, _ := strings.Cut(strings.TrimPrefix(m.start, "SIP/2.0 "), " ")
+		if code == "100" {
+			continue
+		}
 		codes = append(codes, code)
 		tags[m.toTag()] = true
 		if code == "200" {

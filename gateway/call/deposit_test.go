@@ -186,8 +186,8 @@ func TestFind(t *testing.T) {
 	if err != nil || m.Number != "102" || callee.Reason != "busy" {
 		t.Errorf("found %v, %v, %v", m, callee, err)
 	}
-	if m, _, err := p.find(t.Context(), callees[:1]); !errors.Is(err, config.ErrNoMailbox) {
-		t.Errorf("found %v, %v", m, err)
+	if m, callee, err := p.find(t.Context(), callees[:1]); m != nil || callee.User != "500" || err != nil {
+		t.Errorf("found %v, %v, %v", m, callee, err)
 	}
 	p.Directory = &directory{number: "102", away: 1}
 	if m, _, err := p.find(t.Context(), callees); !errors.Is(err, errAway) {

@@ -187,10 +187,12 @@ func (p *Path) refuseOffer(c *sip.Call, err error) Outcome {
 }
 
 // cancelled leaves a missed-call line, unless somebody answered elsewhere, or
-// is about to: a gateway that shuts down has the peer try another.
+// is about to: a gateway that shuts down has the peer try another, and a peer
+// that did not confirm the ringing has done so.
 func (p *Path) cancelled(ctx context.Context, d *deposit) Outcome {
 	keep := context.WithoutCancel(ctx)
-	if why := context.Cause(ctx); errors.Is(why, sip.ErrElsewhere) || errors.Is(why, sip.ErrShutdown) {
+	why := context.Cause(ctx)
+	if errors.Is(why, sip.ErrElsewhere) || errors.Is(why, sip.ErrShutdown) || errors.Is(why, sip.ErrNoPRACK) {
 		d.settled = true
 		if err := d.draft.Discard(keep); err != nil {
 			p.Log.Error("draft not discarded", "note_id", d.draft.Note().ID, "error", err)
