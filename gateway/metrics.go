@@ -16,6 +16,7 @@ func (g *gateway) readMetrics() {
 	}
 	g.metrics.ReadFunc(web.ActiveCalls, one(func() float64 { return float64(g.sip.Active()) }))
 	g.metrics.ReadFunc(web.Strangers, one(func() float64 { return float64(g.sip.Stats().Strangers) }))
+	g.metrics.ReadFunc(web.Unready, one(func() float64 { return float64(g.sip.Stats().Unready) }))
 	g.metrics.ReadFunc(web.HeldUp, one(func() float64 { return float64(g.path.HeldUp()) }))
 	g.metrics.ReadFunc(web.StoreFree, func(context.Context) (map[string]float64, error) {
 		free, err := g.store.Free()

@@ -262,6 +262,27 @@ func TestStrangersHearNothing(t *testing.T) {
 	}
 }
 
+// TestUnprovenPlaces: those who only may be a trunk take places of their own,
+// and few.
+func TestUnprovenPlaces(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	ts := serveOptions(t, ca.securely(), nil, nil)
+	for range maxUnprovenSource + 3 {
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}, Timeout: patience}
+		if conn, err := dialer.DialContext(t.Context(), "tcp", ts.addr("tls").String()); err == nil {
+			t.Cleanup(func() { _ = conn.Close() })
+		}
+	}
+	settle(t, func() bool { return ts.Stats().TooMany == 3 && ts.unproven.count() == maxUnprovenSource })
+	for _, from := range []string{"127.0.0.1", "127.0.0.8"} {
+		conn, err := ca.dialTLS(ts, "tls", from, ca.issue("sbc.example", nil))
+		if err != nil || asks(t, conn, "TLS") != "SIP/2.0 200 OK" {
+			t.Errorf("from %s: %v", from, err)
+		}
+	}
+}
+
 // TestNoTLS: what is no TLS is not answered either.
 func TestNoTLS(t *testing.T) {
 	t.Parallel()

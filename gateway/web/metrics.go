@@ -61,6 +61,7 @@ const (
 
 	// Those for ReadFunc.
 	Strangers   = "afterbeep_strangers_dropped_total"
+	Unready     = "afterbeep_sip_handshakes_failed_total"
 	HeldUp      = "afterbeep_notes_held_up"
 	ActiveCalls = "afterbeep_calls_active"
 	QueueDepth  = "afterbeep_queue_jobs" // by state
@@ -110,6 +111,7 @@ func readMetrics() []Metric {
 	return []Metric{
 		{buildInfo, Gauge, "1, with the version that runs.", []string{"version"}, nil},
 		{Strangers, Counter, "SIP datagrams and connections dropped because no trunk sends from their address.", nil, nil},
+		{Unready, Counter, "Connections whose TLS or WebSocket handshake failed, for want of a fitting certificate most of all.", nil, nil},
 		{ActiveCalls, Gauge, "Calls in progress.", nil, nil},
 		{HeldUp, Gauge, "Recordings that could not be made into notes yet, and are tried again.", nil, nil},
 		{QueueDepth, Gauge, "Jobs in the queue, by state.", []string{"state"}, nil},
