@@ -7,7 +7,13 @@
 // bytes. It is the only room that imports sipgo, which does transport, parser
 // and transactions; dialog state is kept here.
 //
+// Who may send calls is asked in front of everything: datagrams and connections
+// of no trunk end before sipgo sees them (filter.go, connections.go); a peer
+// that only its certificate can make a trunk is asked for it within TLS, with
+// deadlines and few places, before it can say a word of SIP (ready.go, tls.go).
+//
 // RFC 3261 (SIP), 3264 (offer/answer, the signalling half), 3323/3325 (privacy,
 // asserted identity), 3326 (Reason), 4458 (voicemail URI), 5806 (Diversion),
-// 7044 (History-Info), 7315 (P-Called-Party-ID).
+// 5922 (names in certificates), 5923 (connections used again), 7044
+// (History-Info), 7118 (WebSocket), 7315 (P-Called-Party-ID).
 package sip
