@@ -116,10 +116,12 @@ func (s *secured) find(id connID) security {
 	return s.known[id]
 }
 
-// trunkOf is the trunk a message belongs to, nil for a stranger.
+// trunkOf is the trunk a message belongs to, nil for a stranger. A connection
+// that the gateway made itself is not among the secured: its peer is known by
+// the address that was connected to.
 func (s *Server) trunkOf(network string, source netip.AddrPort) *Trunk {
-	if n, ok := networkOf(network); ok && n.secure {
-		return s.secured.find(connID{network, source}).trunk
+	if known := s.secured.find(connID{network, source}); known.trunk != nil {
+		return known.trunk
 	}
 	return s.trunks.find(source.Addr())
 }

@@ -120,7 +120,7 @@ func (d *dialog) byeRequests(cause Cause) []*sipmsg.Request {
 	if network == "udp" && len(bye.String()) > maxDatagram {
 		ways = []*sipmsg.Request{d.byeRequest("tcp", cause), bye}
 	}
-	if d.from.network != "udp" && bye.Destination() != d.source.String() && d.stands() { // behind NAT its Contact leads nowhere
+	if d.leadsBack(bye.Destination()) {
 		back := d.byeRequest(d.from.network, cause)
 		back.SetDestination(d.source.String())
 		ways = append(ways, back)

@@ -26,6 +26,12 @@ func (d *dialog) connected(addr string) bool {
 	return slices.ContainsFunc(known.names, func(name string) bool { return strings.EqualFold(name, host) }) && d.stands()
 }
 
+// leadsBack says whether, beside the way to addr, there is the one back through
+// the connection the call came by: behind NAT a Contact leads nowhere.
+func (d *dialog) leadsBack(addr string) bool {
+	return d.from.network != "udp" && addr != d.source.String() && d.stands()
+}
+
 // stands says whether the connection the call came by does.
 func (d *dialog) stands() bool {
 	conn, err := d.server.stack.transport.GetConnection(d.from.network, d.source.String())

@@ -222,7 +222,7 @@ func TestTrunkByCertificate(t *testing.T) {
 				t.Errorf("it is %+v, want %s", trunk, tt.trunk)
 			}
 			_ = conn.Close()
-			settle(t, func() bool { return ts.trunkOf("tls", addrPortOf(conn.LocalAddr())) == nil })
+			settle(t, func() bool { return ts.secured.find(connID{"tls", addrPortOf(conn.LocalAddr())}).trunk == nil })
 			if ts.proven.count()+ts.unproven.count() != 0 {
 				t.Errorf("%d and %d places are taken", ts.proven.count(), ts.unproven.count())
 			}
