@@ -37,14 +37,18 @@ type Call struct {
 	dialog *dialog
 }
 
-// Sources are the networks that the peer sends from: those of its trunk, or
-// where that names none, the address that sent the INVITE.
+// Sources are the networks that a call's audio may come from besides the
+// address its SDP names: those of the trunk, and the source of the INVITE. Of a
+// trunk that takes calls from everywhere that source alone counts.
 func (c *Call) Sources() []netip.Prefix {
-	if len(c.Trunk.From) > 0 {
-		return c.Trunk.From
+	source := c.Source.Addr().Unmap().WithZone("")
+	networks := []netip.Prefix{netip.PrefixFrom(source, source.BitLen())}
+	for _, p := range c.Trunk.From {
+		if p.Bits() > 0 {
+			networks = append(networks, p)
+		}
 	}
-	addr := c.Source.Addr().Unmap().WithZone("")
-	return []netip.Prefix{netip.PrefixFrom(addr, addr.BitLen())}
+	return networks
 }
 
 // Callee is a candidate for the mailbox that was called.

@@ -116,10 +116,10 @@ func (s *secured) find(id connID) security {
 	return s.known[id]
 }
 
-// trunkOf is the trunk a message belongs to, nil for a stranger. A connection
+// trunkAt is the trunk that a message comes from, nil for a stranger. A connection
 // that the gateway made itself is not among the secured: its peer is known by
 // the address that was connected to.
-func (s *Server) trunkOf(network string, source netip.AddrPort) *Trunk {
+func (s *Server) trunkAt(network string, source netip.AddrPort) *Trunk {
 	if known := s.secured.find(connID{network, source}); known.trunk != nil {
 		return known.trunk
 	}

@@ -90,7 +90,7 @@ func serveTest(t *testing.T, change func(*Server), handler Handler) *testServer 
 	}, change, handler)
 }
 
-// serveOptions is serveTest with other options.
+// serveOptions is serveTest with options of the test's own.
 func serveOptions(t *testing.T, o Options, change func(*Server), handler Handler) *testServer {
 	t.Helper()
 	var ids atomic.Int64

@@ -217,7 +217,7 @@ func TestTrunkByCertificate(t *testing.T) {
 			if err != nil || got != "SIP/2.0 200 OK" {
 				t.Fatalf("it was told %q: %v", got, err)
 			}
-			trunk := ts.trunkOf("tls", addrPortOf(conn.LocalAddr()))
+			trunk := ts.trunkAt("tls", addrPortOf(conn.LocalAddr()))
 			if trunk == nil || trunk.Name != tt.trunk {
 				t.Errorf("it is %+v, want %s", trunk, tt.trunk)
 			}

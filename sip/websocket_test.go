@@ -177,7 +177,7 @@ func TestSecureWebSocket(t *testing.T) {
 		if message, _, err := wsutil.ReadServerData(conn); err != nil || !bytes.HasPrefix(message, []byte("SIP/2.0 200 OK\r\n")) {
 			t.Errorf("%s: %q, %v", name, message, err)
 		}
-		if trunk := ts.trunkOf("wss", addrPortOf(conn.LocalAddr())); trunk == nil || trunk.Name != "sbc" {
+		if trunk := ts.trunkAt("wss", addrPortOf(conn.LocalAddr())); trunk == nil || trunk.Name != "sbc" {
 			t.Errorf("%s: it is %+v", name, trunk)
 		}
 	}
