@@ -48,9 +48,10 @@ func TestPhoneLeavesANote(t *testing.T) {
 	}
 }
 
-// baresip calls the target, plays the file and hangs up. more are further lines
-// of its configuration.
-func baresip(t *testing.T, port int, codec, wav, target string, length time.Duration, more ...string) {
+// baresip calls the target, plays the file and hangs up. The codec may be
+// followed by other parameters of an account; settings are further lines of
+// its configuration.
+func baresip(t *testing.T, port int, codec, wav, target string, length time.Duration, settings ...string) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
@@ -71,7 +72,7 @@ module aufile.so
 module aubridge.so
 module_tmp account.so
 module_app menu.so
-`, port, wav, 41000+port, 41010+port) + strings.Join(more, "\n"),
+%s`, port, wav, 41000+port, 41010+port, strings.Join(settings, "\n")),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)

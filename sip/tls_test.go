@@ -296,6 +296,14 @@ func TestNoTLS(t *testing.T) {
 	if got := asks(t, conn, "TCP"); got != "" {
 		t.Errorf("it was told %q", got)
 	}
+	settle(t, func() bool { return ts.Stats().Unready == 1 })
+
+	look, err := net.Dial("tcp", ts.addr("tls").String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = look.Close()
+	settle(t, func() bool { return ts.Stats().Idle == 1 && ts.Stats().Unready == 1 })
 }
 
 // TestSecureCalls: whole calls by each transport, ended by either side. The
