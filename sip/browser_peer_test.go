@@ -18,7 +18,7 @@ func TestBrowser(t *testing.T) {
 	program := peerProgram(t, "chromium", "chromium")
 	pages := httptest.NewServer(http.FileServer(http.Dir("testdata/websocket")))
 	defer pages.Close()
-	o := newAuthority(t).securely()
+	o := newTestCA(t).securely()
 	o.Origins = []string{pages.URL}
 	ts := serveOptions(t, o, nil, func(ctx context.Context, c *Call) {
 		if c.Answer([]byte(testAnswer), &media{}) == nil {
