@@ -9,7 +9,7 @@ step() { printf '\n== %s\n' "$*"; }
 step "what the tests need"
 declare -A package=(
   [sipp]=sip-tester [baresip]=baresip-core [ffmpeg]=ffmpeg [opusinfo]=opus-tools
-  [chromium]=chromium [gcc]=gcc [redis-server]=redis-server [aiosmtpd]=python3-aiosmtpd
+  [chromium]=chromium [svmap]=sipvicious [openssl]=openssl [gcc]=gcc [redis-server]=redis-server [aiosmtpd]=python3-aiosmtpd
 )
 sounds=/usr/share/asterisk/sounds/en_US_f_Allison
 missing=()

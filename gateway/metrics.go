@@ -22,6 +22,7 @@ func (g *gateway) readMetrics() {
 		return numbers(g.sip.Stats().TurnedAway), nil
 	})
 	g.readLamps()
+	g.metrics.ReadFunc(web.Unready, one(func() float64 { return float64(g.sip.Stats().Unready) }))
 	g.metrics.ReadFunc(web.HeldUp, one(func() float64 { return float64(g.path.HeldUp()) }))
 	g.metrics.ReadFunc(web.Mailboxes, one(func() float64 { return float64(g.directory.Standing().Mailboxes) }))
 	g.metrics.ReadFunc(web.DirectoryUp, one(func() float64 { return flag(g.directory.Standing().Up) }))

@@ -68,7 +68,7 @@ func TestCallByCertificate(t *testing.T) {
 	t.Parallel()
 	hook := newReceiver(t)
 	own, peer := certificate(t, "gw.example", time.Now().Add(90*24*time.Hour)), certificate(t, "phone.example", time.Now().Add(90*24*time.Hour))
-	path := configFile(t, t.TempDir(), hook.URL, "max_duration: 3s")
+	path := configFile(t, t.TempDir(), hook.URL, "")
 	secured(t, path, own, peer)
 	g := startGateway(t, path)
 	said := speech(t, 2*time.Second)
@@ -93,12 +93,10 @@ func TestCallByCertificate(t *testing.T) {
 
 	t.Run("baresip", func(t *testing.T) {
 		needs(t, "baresip")
-		long := writeWAV(t, speech(t, 7*time.Second), 8000, 1)
-		baresip(t, 5980, "pcma/8000/1", long, fmt.Sprintf("sip:%s@%s;transport=tls", reception, g.address("tls")), 6*time.Second,
+		baresip(t, 5980, "pcma/8000/1", wav, fmt.Sprintf("sip:%s@%s;transport=tls", reception, g.address("tls")), 4*time.Second,
 			"sip_certificate "+peer, "sip_cafile "+own, "sip_verify_server yes")
-		n := hook.next(t) // the gateway hung up, by the connection of the call
-		if got := n.Data.DurationMS; n.Data.Kind != "voice" || got < 2800 || got > 3200 {
-			t.Errorf("%s of %d ms", n.Data.Kind, got)
+		if n := hook.next(t); n.Data.Kind != "voice" || n.Data.DurationMS < 1000 || n.Data.Partial {
+			t.Errorf("%+v", n.Data)
 		}
 	})
 }

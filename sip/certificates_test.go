@@ -29,7 +29,7 @@ func renewals(t *testing.T, o Options) (*testServer, *bytes.Buffer) {
 // on, connections stay, and what cannot be read changes nothing.
 func TestCertificateRenewed(t *testing.T) {
 	t.Parallel()
-	ca := newAuthority(t)
+	ca := newTestCA(t)
 	o := ca.securely()
 	ts, log := renewals(t, o)
 	shown := func() string {
@@ -86,7 +86,7 @@ func TestCertificateRenewed(t *testing.T) {
 // TestClientCARenewed: who may come in follows client_ca.
 func TestClientCARenewed(t *testing.T) {
 	t.Parallel()
-	ca, other := newAuthority(t), newAuthority(t)
+	ca, other := newTestCA(t), newTestCA(t)
 	o := ca.securely()
 	ts, _ := renewals(t, o)
 	peer := other.issue("sbc.example", nil)
@@ -147,7 +147,7 @@ func TestDomains(t *testing.T) {
 }
 
 func TestInspectTLS(t *testing.T) {
-	ca := newAuthority(t)
+	ca := newTestCA(t)
 	own := ca.gateway()
 	files := TLS{Certificate: own.certificate, Key: own.key, ClientCA: ca.file}
 	open := ca.issue("open.example", nil)

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+
+	sipmsg "github.com/emiago/sipgo/sip"
 )
 
 // certified are the trunks whose peers show a certificate. The zero value
@@ -116,17 +118,23 @@ func (s *secured) find(id connID) security {
 	return s.known[id]
 }
 
-// trunkOf is the trunk that a request to a user belongs to: that of its
-// connection, within TLS; that of the account it was sent to; or that of its
-// source. nil for a stranger.
-func (s *Server) trunkOf(network string, source netip.AddrPort, user string) *Trunk {
-	if n, ok := networkOf(network); ok && n.secure {
-		return s.secured.find(connID{network, source}).trunk
-	}
-	if t := s.registrars.called(source.Addr(), user); t != nil {
-		return t
+// trunkAt is the trunk that a message comes from, nil for a stranger. A connection
+// that the gateway made itself is not among the secured: its peer is known by
+// the address that was connected to.
+func (s *Server) trunkAt(network string, source netip.AddrPort) *Trunk {
+	if known := s.secured.find(connID{network, source}); known.trunk != nil {
+		return known.trunk
 	}
 	return s.trunks.find(source.Addr())
+}
+
+// trunkOf is the trunk of a request: that of the account it was sent to, where
+// it comes from there, else that of its source.
+func (s *Server) trunkOf(req *sipmsg.Request, source netip.AddrPort) *Trunk {
+	if t := s.registrars.called(source.Addr(), req.Recipient.User); t != nil {
+		return t
+	}
+	return s.trunkAt(sipmsg.NetworkToLower(req.Transport()), source)
 }
 
 // connIDOf names a connection.

@@ -146,8 +146,8 @@ func (c *Client) Close() error {
 
 // Invite places a call and returns when it is answered and the ACK is sent. A
 // refusal is a *StatusError, silence a *SilentError, a connection that the
-// server closes a *ClosedError, and an ACK that cannot be sent a *ContactError. When ctx ends first a CANCEL is sent, and its
-// cause returned.
+// server closes a *ClosedError, and an ACK that cannot be sent a
+// *ContactError. When ctx ends first a CANCEL is sent, and its cause returned.
 func (c *Client) Invite(ctx context.Context, target string, r Request) (*Dialog, error) {
 	d, req, err := c.prepare(ctx, target, r)
 	if err != nil {

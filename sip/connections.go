@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -20,11 +22,13 @@ const (
 	// Of those whose certificate is still to say who they are: anybody may try.
 	maxUnproven       = 256
 	maxUnprovenSource = 16
+	unprovenRate      = 50 // handshakes a second, which cost a millisecond each at most
 )
 
 // places counts the connections that stand, in all and of each source.
 type places struct {
-	all, source int // how many there may be
+	all, source int           // how many there may be
+	rate        *rate.Limiter // how many may come in a time; nil does not care
 
 	mu       sync.Mutex
 	bySource map[netip.Addr]int
@@ -35,11 +39,18 @@ func newPlaces(all, source int) *places {
 	return &places{all: all, source: source, bySource: make(map[netip.Addr]int)}
 }
 
+// newUnproven are the places of those whose certificate is awaited.
+func newUnproven() *places {
+	p := newPlaces(maxUnproven, maxUnprovenSource)
+	p.rate = rate.NewLimiter(unprovenRate, maxUnproven)
+	return p
+}
+
 // enter counts a connection in, unless a cap is reached.
 func (p *places) enter(source netip.Addr) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.open >= p.all || p.bySource[source] >= p.source {
+	if p.open >= p.all || p.bySource[source] >= p.source || p.rate != nil && !p.rate.Allow() {
 		return false
 	}
 	p.open++

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -104,6 +105,31 @@ func settle(t *testing.T, holds func() bool) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatal("it never came about")
+}
+
+// TestUnprovenRate: whoever comes from ever new addresses gets no more
+// handshakes than the calls can bear.
+func TestUnprovenRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newUnproven()
+		knock := func(n int) (let int) {
+			addr := netip.MustParseAddr("198.51.100.1")
+			for range n {
+				if addr = addr.Next(); p.enter(addr) {
+					let++
+					p.leave(addr)
+				}
+			}
+			return let
+		}
+		if let := knock(2 * maxUnproven); let != maxUnproven {
+			t.Errorf("%d at first", let)
+		}
+		time.Sleep(time.Second)
+		if let := knock(maxUnproven); let != unprovenRate {
+			t.Errorf("%d after a second", let)
+		}
+	})
 }
 
 // scripted is a listener that accepts what it is given.

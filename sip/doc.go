@@ -8,9 +8,15 @@
 // and transactions; dialog state is kept here.
 // PROTOCOL.md says section by section what is done, where, and what proves it.
 //
+// Who may send calls is asked in front of everything: datagrams and connections
+// of no trunk end before sipgo sees them (filter.go, connections.go); a peer
+// that only its certificate can make a trunk is asked for it within TLS, with
+// deadlines and few places, before it can say a word of SIP (ready.go, tls.go).
+//
 // RFC 3261 (SIP), 3262 (reliable 180), 3264 (offer/answer, the signalling half),
 // 3311 (UPDATE), 3323/3325 (privacy, asserted identity), 3326 (Reason), 4028
 // (session timers), 4458 (voicemail URI), 5079 (anonymous callers refused), 5806
-// (Diversion), 6665 and 3842 (message lamps), 7044 (History-Info), 7315
-// (P-Called-Party-ID), 3GPP TS 24.229 (verstat).
+// (Diversion), 5922 (names in certificates), 5923 (connections used again), 6665
+// and 3842 (message lamps), 7044 (History-Info), 7118 (WebSocket), 7315
+// (P-Called-Party-ID), 7616 and 8760 (digest), 3GPP TS 24.229 (verstat).
 package sip

@@ -51,7 +51,7 @@ func (l *line) ways(method sipmsg.RequestMethod, complete func(*sipmsg.Request))
 	if network == "udp" && len(req.String()) > maxDatagram {
 		ways = []*sipmsg.Request{build("tcp"), req}
 	}
-	if l.from.network != "udp" && req.Destination() != l.source.String() && l.stands() { // behind NAT its Contact leads nowhere
+	if l.leadsBack(req.Destination()) {
 		back := build(l.from.network)
 		back.SetDestination(l.source.String())
 		ways = append(ways, back)

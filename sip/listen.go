@@ -98,7 +98,9 @@ func (s *Server) bind(l ListenAddress) error {
 	}
 	l.Addr = addrPortOf(tcp.Addr())
 	heard := s.connections(n, tcp)
-	s.sockets = append(s.sockets, socket{l, nil, func() error { return n.serve(s.stack.transport, heard) }, heard.Close})
+	s.sockets = append(s.sockets, socket{
+		ListenAddress: l, serve: func() error { return n.serve(s.stack.transport, heard) }, close: heard.Close,
+	})
 	return nil
 }
 
@@ -111,7 +113,9 @@ func (s *Server) bindUDP(l ListenAddress) error {
 	filtered.turnAway = newTurnstile(conn, s.seed, s.admission).turnAway
 	l.Addr = addrPortOf(conn.LocalAddr())
 	s.stack.hear(filtered)
-	s.sockets = append(s.sockets, socket{l, filtered, func() error { return s.stack.transport.ServeUDP(filtered) }, filtered.Close})
+	s.sockets = append(s.sockets, socket{
+		ListenAddress: l, packets: filtered, serve: func() error { return s.stack.transport.ServeUDP(filtered) }, close: filtered.Close,
+	})
 	return nil
 }
 

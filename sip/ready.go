@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,14 +90,15 @@ func (r *readyListener) prepare(ctx context.Context, conn *filterConn, get func(
 	}
 }
 
-// ready makes a connection ready for SIP.
+// ready makes a connection ready for SIP, or tells the log why it is not.
 func (s *Server) ready(ctx context.Context, n network, conn *filterConn) (net.Conn, error) {
 	ready, err := s.shakeHands(ctx, n, conn)
-	if err != nil && !errors.Is(context.Cause(ctx), net.ErrClosed) {
-		if context.Cause(ctx) != nil {
-			err = context.Cause(ctx)
-		}
-		s.drops.unready.add(conn.source, n.name, err)
+	switch late := context.Cause(ctx); {
+	case err == nil, errors.Is(late, net.ErrClosed):
+	case !conn.heard: // a look whether the port is open
+		s.drops.idle.Add(1)
+	default:
+		s.drops.unready.add(conn.source, n.name, cmp.Or(late, err))
 	}
 	return ready, err
 }

@@ -127,7 +127,7 @@ func (s *Server) incoming(req *sipmsg.Request, tx *sipmsg.ServerTx) (*incoming, 
 	if err != nil {
 		return nil, false
 	}
-	in := &incoming{Request: req, tx: tx, source: source, trunk: s.trunkOf(sipmsg.NetworkToLower(req.Transport()), source, req.Recipient.User)}
+	in := &incoming{Request: req, tx: tx, source: source, trunk: s.trunkOf(req, source)}
 	if to := req.To(); to != nil {
 		in.tag, _ = parseTag(tagParam(to.Params))
 		minted, ok := tagOf(s.seed, req)

@@ -26,6 +26,12 @@ func (l *line) connected(addr string) bool {
 	return slices.ContainsFunc(known.names, func(name string) bool { return strings.EqualFold(name, host) }) && l.stands()
 }
 
+// leadsBack says whether, beside the way to addr, there is the one back through
+// the connection the peer came by: behind NAT a Contact leads nowhere.
+func (l *line) leadsBack(addr string) bool {
+	return l.from.network != "udp" && addr != l.source.String() && l.stands()
+}
+
 // stands says whether the connection the peer came by does.
 func (l *line) stands() bool {
 	conn, err := l.server.stack.transport.GetConnection(l.from.network, l.source.String())

@@ -108,7 +108,7 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 	}
 	s := &Server{
 		log: log, trunks: newTrunkSet(o.Trunks), certified: newCertified(o.Trunks), origins: o.Origins,
-		proven: newPlaces(maxConns, maxConnsSource), unproven: newPlaces(maxUnproven, maxUnprovenSource),
+		proven: newPlaces(maxConns, maxConnsSource), unproven: newUnproven(),
 		secured: secured{known: make(map[connID]security)}, newID: o.NewID, takes: o.Ready, advertise: advertise,
 		allow: allowHeader(), t1: t1, minSession: minSession, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
 		background: newBackground(), authority: authority{nonces: newNonces()},

@@ -10,7 +10,7 @@ import (
 
 // openssl connects with OpenSSL's client, says an OPTIONS and returns all that
 // came back: until the answer, or until the connection ended.
-func (a *issuer) openssl(ts *testServer, from string, own pair, more ...string) string {
+func (a *testCA) openssl(ts *testServer, from string, own pair, more ...string) string {
 	a.t.Helper()
 	ctx, cancel := context.WithTimeout(a.t.Context(), patience)
 	defer cancel()
@@ -50,7 +50,7 @@ func (a *issuer) openssl(ts *testServer, from string, own pair, more ...string) 
 // certificate, in both versions of TLS; an old one is not spoken.
 func TestOpenSSL(t *testing.T) {
 	t.Parallel()
-	ca, other := newAuthority(t), newAuthority(t)
+	ca, other := newTestCA(t), newTestCA(t)
 	ts := serveOptions(t, ca.securely(), nil, nil)
 	right, foreign, wrong := ca.issue("sbc.example", nil), other.issue("sbc.example", nil), ca.issue("nobody.example", nil)
 	for name, tt := range map[string]struct {
@@ -71,7 +71,7 @@ func TestOpenSSL(t *testing.T) {
 		"it is not told whose to be": {"127.0.0.9", right, "-tls1_3", "No client certificate CA names sent", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			said := (&issuer{t: t, file: ca.file}).openssl(ts, tt.from, tt.own, tt.version, "-cipher", "DEFAULT@SECLEVEL=0")
+			said := (&testCA{t: t, file: ca.file}).openssl(ts, tt.from, tt.own, tt.version, "-cipher", "DEFAULT@SECLEVEL=0")
 			if !strings.Contains(said, tt.want) || strings.Contains(said, "SIP/2.0") != tt.served {
 				t.Errorf("want %q; it heard:\n%s", tt.want, said)
 			}

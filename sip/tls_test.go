@@ -2,147 +2,19 @@ package sip
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/netip"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 )
-
-// issuer is a CA that signs the certificates of a test.
-type issuer struct {
-	t    *testing.T
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	file string // its certificate
-}
-
-func newAuthority(t *testing.T) *issuer {
-	t.Helper()
-	a := &issuer{t: t, dir: t.TempDir()}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "a CA"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(365 * 24 * time.Hour), KeyUsage: x509.KeyUsageCertSign,
-	}
-	a.key = newKey(t)
-	der, err := x509.CreateCertificate(rand.Reader, template, template, a.key.Public(), a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	a.file = filepath.Join(a.dir, "ca.pem")
-	writePEM(t, a.file, "CERTIFICATE", der)
-	return a
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func writePEM(t *testing.T, file, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// pair are the files of a certificate and its key.
-type pair struct{ certificate, key string }
-
-// issue signs a certificate for servers, as public CAs do; change makes it
-// another.
-func (a *issuer) issue(name string, change func(*x509.Certificate)) pair {
-	a.t.Helper()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour),
-		DNSNames: []string{name}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	if change != nil {
-		change(template)
-	}
-	key := newKey(a.t)
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	p := pair{filepath.Join(a.dir, name+".pem"), filepath.Join(a.dir, name+".key")}
-	writePEM(a.t, p.certificate, "CERTIFICATE", der)
-	writePEM(a.t, p.key, "PRIVATE KEY", secret)
-	return p
-}
-
-// gateway issues what the server of a test shows.
-func (a *issuer) gateway() pair {
-	return a.issue("gw.example", func(c *x509.Certificate) {
-		c.DNSNames = append(c.DNSNames, "localhost")
-		c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
-	})
-}
-
-// securely are the options of a server on all networks but UDP. Its trunks are
-// pbx at 127.0.0.1, sbc by the name sbc.example from anywhere, and near by a
-// name from 127.0.0.2.
-func (a *issuer) securely() Options {
-	free := netip.AddrPortFrom(loopback, 0)
-	own := a.gateway()
-	return Options{
-		Listen: []ListenAddress{{"tcp", free}, {"tls", free}, {"ws", free}, {"wss", free}},
-		TLS:    TLS{Certificate: own.certificate, Key: own.key, ClientCA: a.file},
-		Trunks: []Trunk{
-			{Name: "pbx", From: prefixes("127.0.0.1/32")},
-			{Name: "sbc", TLSName: []string{"SBC.example", "other.example"}},
-			{Name: "near", From: prefixes("127.0.0.2/32"), TLSName: []string{"near.example"}},
-		},
-	}
-}
-
-// dialTLS connects from an address and shakes hands; own may be empty.
-func (a *issuer) dialTLS(ts *testServer, network, from string, own pair) (*tls.Conn, error) {
-	a.t.Helper()
-	roots := x509.NewCertPool()
-	roots.AddCert(a.cert)
-	config := &tls.Config{RootCAs: roots, ServerName: "gw.example", MinVersion: tls.VersionTLS12}
-	if own.certificate != "" {
-		shown, err := tls.LoadX509KeyPair(own.certificate, own.key)
-		if err != nil {
-			a.t.Fatal(err)
-		}
-		config.Certificates = []tls.Certificate{shown}
-	}
-	dialer := tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: patience}, Config: config}
-	conn, err := dialer.DialContext(a.t.Context(), "tcp", ts.addr(network).String())
-	if err != nil {
-		return nil, err
-	}
-	a.t.Cleanup(func() { _ = conn.Close() })
-	return conn.(*tls.Conn), conn.SetDeadline(time.Now().Add(patience))
-}
 
 // asks sends an OPTIONS over a stream and returns the status line, or "" when
 // the connection ends without one.
@@ -170,7 +42,7 @@ func newBranch() string { return rand.Text() }
 // TestTrunkByCertificate: who gets in over TLS, and as whom.
 func TestTrunkByCertificate(t *testing.T) {
 	t.Parallel()
-	ca, stranger := newAuthority(t), newAuthority(t)
+	ca, stranger := newTestCA(t), newTestCA(t)
 	named := func(name string) pair { return ca.issue(name, nil) }
 	o := ca.securely()
 	for name, tt := range map[string]struct {
@@ -217,12 +89,12 @@ func TestTrunkByCertificate(t *testing.T) {
 			if err != nil || got != "SIP/2.0 200 OK" {
 				t.Fatalf("it was told %q: %v", got, err)
 			}
-			trunk := ts.trunkOf("tls", addrPortOf(conn.LocalAddr()), "")
+			trunk := ts.trunkAt("tls", addrPortOf(conn.LocalAddr()))
 			if trunk == nil || trunk.Name != tt.trunk {
 				t.Errorf("it is %+v, want %s", trunk, tt.trunk)
 			}
 			_ = conn.Close()
-			settle(t, func() bool { return ts.trunkOf("tls", addrPortOf(conn.LocalAddr()), "") == nil })
+			settle(t, func() bool { return ts.secured.find(connID{"tls", addrPortOf(conn.LocalAddr())}).trunk == nil })
 			if ts.proven.count()+ts.unproven.count() != 0 {
 				t.Errorf("%d and %d places are taken", ts.proven.count(), ts.unproven.count())
 			}
@@ -234,7 +106,7 @@ func TestTrunkByCertificate(t *testing.T) {
 // before a byte is sent, whatever is said; a certificate helps over TLS alone.
 func TestStrangersHearNothing(t *testing.T) {
 	t.Parallel()
-	ca := newAuthority(t)
+	ca := newTestCA(t)
 	nowhere := ca.securely()
 	nowhere.Trunks = nowhere.Trunks[:1]
 	for name, tt := range map[string]struct {
@@ -262,10 +134,31 @@ func TestStrangersHearNothing(t *testing.T) {
 	}
 }
 
+// TestUnprovenPlaces: those who only may be a trunk take places of their own,
+// and few.
+func TestUnprovenPlaces(t *testing.T) {
+	t.Parallel()
+	ca := newTestCA(t)
+	ts := serveOptions(t, ca.securely(), nil, nil)
+	for range maxUnprovenSource + 3 {
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}, Timeout: patience}
+		if conn, err := dialer.DialContext(t.Context(), "tcp", ts.addr("tls").String()); err == nil {
+			t.Cleanup(func() { _ = conn.Close() })
+		}
+	}
+	settle(t, func() bool { return ts.Stats().TooMany == 3 && ts.unproven.count() == maxUnprovenSource })
+	for _, from := range []string{"127.0.0.1", "127.0.0.8"} {
+		conn, err := ca.dialTLS(ts, "tls", from, ca.issue("sbc.example", nil))
+		if err != nil || asks(t, conn, "TLS") != "SIP/2.0 200 OK" {
+			t.Errorf("from %s: %v", from, err)
+		}
+	}
+}
+
 // TestNoTLS: what is no TLS is not answered either.
 func TestNoTLS(t *testing.T) {
 	t.Parallel()
-	ts := serveOptions(t, newAuthority(t).securely(), nil, nil)
+	ts := serveOptions(t, newTestCA(t).securely(), nil, nil)
 	conn, err := net.Dial("tcp", ts.addr("tls").String())
 	if err != nil {
 		t.Fatal(err)
@@ -275,6 +168,14 @@ func TestNoTLS(t *testing.T) {
 	if got := asks(t, conn, "TCP"); got != "" {
 		t.Errorf("it was told %q", got)
 	}
+	settle(t, func() bool { return ts.Stats().Unready == 1 })
+
+	look, err := net.Dial("tcp", ts.addr("tls").String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = look.Close()
+	settle(t, func() bool { return ts.Stats().Idle == 1 && ts.Stats().Unready == 1 })
 }
 
 // TestSecureCalls: whole calls by each transport, ended by either side. The
@@ -282,7 +183,7 @@ func TestNoTLS(t *testing.T) {
 // address.
 func TestSecureCalls(t *testing.T) {
 	t.Parallel()
-	ca := newAuthority(t)
+	ca := newTestCA(t)
 	client, err := NewClient(ClientOptions{Local: netip.AddrPortFrom(loopback, 0), TLS: ClientTLS{CA: ca.file}}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -330,6 +231,30 @@ func TestSecureCalls(t *testing.T) {
 	}
 }
 
+func TestSecureIPv6(t *testing.T) {
+	t.Parallel()
+	ca := newTestCA(t)
+	local := netip.AddrPortFrom(netip.IPv6Loopback(), 0)
+	o := ca.securely()
+	o.Listen, o.Trunks[0].From = []ListenAddress{{"tls", local}}, prefixes("::1/128")
+	client, err := NewClient(ClientOptions{Local: local, TLS: ClientTLS{CA: ca.file}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	ts := serveOptions(t, o, nil, func(ctx context.Context, c *Call) {
+		if c.Answer([]byte(testAnswer), &media{}) == nil {
+			_ = c.Hangup(context.WithoutCancel(ctx), CauseNormal)
+		}
+	})
+	d, err := client.Invite(t.Context(), "sips:1@"+ts.addr("tls").String(), Request{Offer: []byte(testOffer)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next(t, d.Done(), "the gateway's BYE")
+	ts.ended(t, ErrHungUp)
+}
+
 func portOf(a netip.AddrPort) string {
 	_, port, _ := net.SplitHostPort(a.String())
 	return port
@@ -339,7 +264,7 @@ func portOf(a netip.AddrPort) string {
 // is signed by nobody it knows.
 func TestClientDistrusts(t *testing.T) {
 	t.Parallel()
-	ts := serveOptions(t, newAuthority(t).securely(), nil, nil)
+	ts := serveOptions(t, newTestCA(t).securely(), nil, nil)
 	_, err := newTestClient(t).Invite(t.Context(), "sips:1@"+ts.addr("tls").String(), Request{Offer: []byte(testOffer)})
 	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); !unknown {
 		t.Errorf("got %v", err)
@@ -350,7 +275,7 @@ func TestClientDistrusts(t *testing.T) {
 // that it is of no trunk.
 func TestClientIsTurnedAway(t *testing.T) {
 	t.Parallel()
-	ca := newAuthority(t)
+	ca := newTestCA(t)
 	o := ca.securely()
 	o.Trunks = o.Trunks[1:]
 	ts := serveOptions(t, o, nil, nil)

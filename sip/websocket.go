@@ -144,12 +144,10 @@ func (w *webSocket) Write(b []byte) (int, error) {
 }
 
 // ended makes every way in which a peer goes one that sipgo does not complain
-// of.
+// of, unless the network has something to say.
 func ended(err error) error {
-	closed := wsutil.ClosedError{}
-	protocol := ws.ProtocolError("")
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &closed) || errors.As(err, &protocol) || errors.Is(err, wsutil.ErrFrameTooLarge) {
-		return io.EOF
+	if _, network := errors.AsType[*net.OpError](err); err == nil || network {
+		return err
 	}
-	return err
+	return io.EOF
 }

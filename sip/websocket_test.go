@@ -37,7 +37,7 @@ func dialWS(t *testing.T, ts *testServer, change func(*ws.Dialer)) (net.Conn, er
 	return conn, conn.SetDeadline(time.Now().Add(patience))
 }
 
-func (a *issuer) webServer() *testServer {
+func (a *testCA) webServer() *testServer {
 	a.t.Helper()
 	o := a.securely()
 	o.Origins = []string{"https://other.example.com", origin}
@@ -56,7 +56,7 @@ func wsOptions(padding int) []byte {
 // TestWebSocketFrames: what sipgo alone would not understand.
 func TestWebSocketFrames(t *testing.T) {
 	t.Parallel()
-	ts := newAuthority(t).webServer()
+	ts := newTestCA(t).webServer()
 	conn, err := dialWS(t, ts, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +108,7 @@ func TestWebSocketFrames(t *testing.T) {
 // connection, in one frame or in many.
 func TestWebSocketTooLarge(t *testing.T) {
 	t.Parallel()
-	ts := newAuthority(t).webServer()
+	ts := newTestCA(t).webServer()
 	for name, frames := range map[string][]ws.Frame{
 		"one":  {ws.NewFrame(ws.OpText, true, make([]byte, maxMessage+1))},
 		"many": {ws.NewFrame(ws.OpText, false, make([]byte, maxMessage)), ws.NewFrame(ws.OpContinuation, true, make([]byte, 1))},
@@ -128,7 +128,7 @@ func TestWebSocketTooLarge(t *testing.T) {
 
 func TestWebSocketRefused(t *testing.T) {
 	t.Parallel()
-	ts := newAuthority(t).webServer()
+	ts := newTestCA(t).webServer()
 	for name, tt := range map[string]struct {
 		change func(*ws.Dialer)
 		status int // 0: it is let in
@@ -154,7 +154,7 @@ func TestWebSocketRefused(t *testing.T) {
 // TestSecureWebSocket: a trunk is known by its certificate over wss:// too.
 func TestSecureWebSocket(t *testing.T) {
 	t.Parallel()
-	ca := newAuthority(t)
+	ca := newTestCA(t)
 	ts := ca.webServer()
 	for name, tt := range map[string]struct {
 		own    pair
@@ -177,7 +177,7 @@ func TestSecureWebSocket(t *testing.T) {
 		if message, _, err := wsutil.ReadServerData(conn); err != nil || !bytes.HasPrefix(message, []byte("SIP/2.0 200 OK\r\n")) {
 			t.Errorf("%s: %q, %v", name, message, err)
 		}
-		if trunk := ts.trunkOf("wss", addrPortOf(conn.LocalAddr()), ""); trunk == nil || trunk.Name != "sbc" {
+		if trunk := ts.trunkAt("wss", addrPortOf(conn.LocalAddr())); trunk == nil || trunk.Name != "sbc" {
 			t.Errorf("%s: it is %+v", name, trunk)
 		}
 	}

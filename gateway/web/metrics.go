@@ -61,6 +61,7 @@ const (
 
 	// Those for ReadFunc.
 	Strangers     = "afterbeep_strangers_dropped_total"
+	Unready       = "afterbeep_sip_handshakes_failed_total"
 	LoginsRefused = "afterbeep_logins_refused_total"
 	AccountUp     = "afterbeep_account_registered"      // by account
 	TurnedAway    = "afterbeep_calls_turned_away_total" // by why
@@ -118,6 +119,7 @@ func readMetrics() []Metric {
 	return []Metric{
 		{buildInfo, Gauge, "1, with the version that runs.", []string{"version"}, nil},
 		{Strangers, Counter, "SIP datagrams and connections dropped because no trunk sends from their address.", nil, nil},
+		{Unready, Counter, "Connections whose TLS or WebSocket handshake failed, for want of a fitting certificate most of all.", nil, nil},
 		{LoginsRefused, Counter, "SIP logins refused because of a wrong user, password or realm.", nil, nil},
 		{AccountUp, Gauge, "1 while a PBX sends calls by this account, 0 while it does not.", []string{"account"}, nil},
 		{TurnedAway, Counter, "Calls that got 503 before anything else was done for them: draining, or over a limit (calls, rate, trunk_calls, trunk_rate).", []string{"why"}, nil},
