@@ -228,7 +228,8 @@ func (a *attempt) lengthen(res *sipmsg.Response) bool {
 	return false
 }
 
-// granted is how long the PBX keeps our Contact (RFC 3261 section 10.2.4).
+// granted is how long the PBX keeps our Contact (RFC 3261 section 10.2.4), and
+// never longer than asked.
 func (a *attempt) granted(res *sipmsg.Response) time.Duration {
 	text := ""
 	if h := res.GetHeader("Expires"); h != nil {
@@ -246,5 +247,5 @@ func (a *attempt) granted(res *sipmsg.Response) time.Duration {
 	if err != nil || seconds == 0 {
 		return a.wish.expires
 	}
-	return time.Duration(seconds) * time.Second
+	return min(time.Duration(seconds)*time.Second, a.wish.expires)
 }

@@ -25,6 +25,8 @@ func TestMetrics(t *testing.T) {
 	m.Reported("crm", delivery.WasRead)
 	m.Breaker("crm", "open")
 	m.ReadFunc(Strangers, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 1}, nil })
+	m.ReadFunc(LoginsRefused, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 8}, nil })
+	m.ReadFunc(AccountUp, func(context.Context) (map[string]float64, error) { return map[string]float64{"pbx": 1}, nil })
 	m.ReadFunc(HeldUp, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 6}, nil })
 	m.StoreError("begin")
 	m.ReadFunc(ActiveCalls, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 3}, nil })
@@ -61,6 +63,8 @@ func TestMetrics(t *testing.T) {
 		`afterbeep_delivery_reports_total{channel="crm",what="read"} 1`,
 		`afterbeep_breaker_state{channel="crm"} 2`,
 		`afterbeep_strangers_dropped_total 1`,
+		`afterbeep_logins_refused_total 8`,
+		`afterbeep_account_registered{account="pbx"} 1`,
 		`afterbeep_store_errors_total{op="begin"} 1`,
 		`afterbeep_shared_up 0`,
 		`afterbeep_shared_gate 1`,
