@@ -10,9 +10,8 @@
 // Calls also come in by accounts: extensions of a PBX under which the server
 // registers like a phone. Then the PBX's own addresses are a trunk.
 //
-// RFC 3261 (SIP; section 10 registering), 3263 (finding a registrar), 3264 (offer/answer, the signalling half), 3323/3325 (privacy,
+// RFC 3261 (SIP), 3264 (offer/answer, the signalling half), 3323/3325 (privacy,
 // asserted identity), 3326 (Reason), 4458 (voicemail URI), 5806 (Diversion),
-// 7044 (History-Info), 7315 (P-Called-Party-ID), 7616 and 8760 (digest by MD5
-// and SHA-256, asked and answered), 3581 and 5626 (looking back from behind NAT,
-// keep-alives).
+// 7044 (History-Info), 7315 (P-Called-Party-ID), 7616 and 8760 (digest, asked
+// and answered), 3263 (servers behind a name), 3581 and 5626 (NAT).
 package sip

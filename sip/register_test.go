@@ -29,7 +29,7 @@ type registrarDouble struct {
 // newRegistrar answers from a free port of an address.
 func newRegistrar(t *testing.T, from string, answers ...string) *registrarDouble {
 	t.Helper()
-	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(from+":0")))
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from), 0)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,6 +302,40 @@ func TestAccountsOfOnePBX(t *testing.T) {
 	stranger := peer.newCall() // 101 is none of the accounts: its trunk asks for a password
 	stranger.user = "101"
 	stranger.challenged("INVITE")
+}
+
+// What the PBX sees of this machine is what a call is told too: its BYE comes
+// from outside.
+func TestCallsAreToldTheAddressOutside(t *testing.T) {
+	registrar := newRegistrar(t, "127.0.0.1", "200 OK\r\nVIA;received=198.51.100.7;rport=40000\r\n")
+	a := Account{Registrar: []Registrar{{"udp", "127.0.0.1", int(registrar.addr().Port())}}, User: "500"}
+	ts := serveAccount(t, a, nil)
+	ts.standing(t, "registered", registered)
+	call := newRawPeer(t, ts, "127.0.0.1").newCall()
+	call.user = "500"
+	if got := call.establish().get("contact"); !strings.Contains(got, "198.51.100.7:40000") {
+		t.Errorf("Contact %s", got)
+	}
+	call.bye()
+}
+
+func TestRegisterByIPv6(t *testing.T) {
+	registrar := newRegistrar(t, "::1", "401 Unauthorized\r\n"+challengeMD5, "200 OK")
+	var r Registrar
+	if err := r.UnmarshalText([]byte(registrar.addr().String())); err != nil {
+		t.Fatal(err)
+	}
+	ts := serveOptions(t, Options{
+		Listen:   []ListenAddress{{"udp", netip.AddrPortFrom(loopback, 0)}, {"udp", netip.AddrPortFrom(netip.IPv6Loopback(), 0)}},
+		Accounts: []Account{{Registrar: []Registrar{r}, User: "500", Password: "open sesame"}},
+	}, nil, nil)
+	ts.standing(t, "registered", registered)
+	heard, _ := registrar.said()
+	for _, want := range []string{"REGISTER sip:[::1]:", "Contact: <sip:500@[::1]:", "From: <sip:500@[::1]>", `uri="sip:[::1]:`} {
+		if last := heard[len(heard)-1].text; !strings.Contains(last, want) {
+			t.Errorf("no %s in\n%s", want, last)
+		}
+	}
 }
 
 // Nothing that the log says of an account names its extension or a password.

@@ -98,9 +98,9 @@ func (r *registration) round(ctx context.Context) time.Duration {
 			return r.registered(ctx, b)
 		}
 		err = errors.Join(err, failed)
-		if ctx.Err() != nil {
-			return 0
-		}
+	}
+	if ctx.Err() != nil {
+		return 0
 	}
 	return r.unregistered(err)
 }
@@ -140,7 +140,8 @@ func (r *registration) unregistered(err error) time.Duration {
 	r.mu.Unlock()
 	wait := min(r.server.pace.retry<<min(r.failed, 10), r.server.pace.longest)
 	wait = wait/2 + rand.N(wait/2) //nolint:gosec // so that a fleet does not try in step
-	if refused := (*RegisterError)(nil); errors.As(err, &refused) && refused.refusal() {
+	refused := (*RegisterError)(nil)
+	if errors.As(err, &refused) && refused.refusal() && (r.at == nil || r.failed > 2) { // a PBX that starts may refuse whom it knew
 		wait = r.server.pace.refused
 	}
 	r.failed++

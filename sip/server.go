@@ -133,7 +133,7 @@ func (s *Server) bind(l ListenAddress) error {
 		}
 		filtered := newFilterPacketConn(conn, s.trunks, &s.drops)
 		l.Addr = addrPortOf(conn.LocalAddr())
-		s.stack.hear(filtered)
+		s.stack.knows(filtered)
 		s.sockets = append(s.sockets, socket{l, filtered, func() error { return s.stack.transport.ServeUDP(filtered) }, filtered.Close})
 	case "tcp":
 		listener, err := net.ListenTCP(family("tcp", l.Addr), net.TCPAddrFromAddrPort(l.Addr))
