@@ -13,11 +13,17 @@ import (
 // about one.
 const refusedPause = time.Minute
 
+// mostUnanswered is how many requests in a row may be asked for a password and
+// not be sent again with one, before a line says so: every peer's first comes
+// without.
+const mostUnanswered = 5
+
 // authority asks the peers of trunks with a digest for their password.
 type authority struct {
-	nonces  *nonces
-	refused atomic.Uint64 // passwords that were wrong
-	next    atomic.Int64  // when another may be logged, in Unix nanoseconds
+	nonces     *nonces
+	refused    atomic.Uint64 // passwords that were wrong
+	next       atomic.Int64  // when another may be logged, in Unix nanoseconds
+	unanswered atomic.Uint64 // requests in a row without a password
 }
 
 // proof is what a request shows of its sender.
@@ -41,12 +47,20 @@ func (s *Server) authenticate(in *incoming) *rejection {
 	}
 	now := time.Now()
 	found := s.authority.judge(d, in, now)
+	if found != missing {
+		s.authority.unanswered.Store(0)
+	}
 	switch found {
 	case proven:
 		return nil
 	case wrong:
 		s.passwordRefused(in, now)
-	case missing, stale:
+	case missing:
+		if s.authority.unanswered.Add(1) == mostUnanswered {
+			s.log.Warn("a peer is asked for a password and gives none; does it know only MD5, or look at the first challenge alone? Then set digest.algorithms to [MD5]",
+				"trunk", in.trunk.Name, "source", in.source.Addr().String())
+		}
+	case stale:
 	}
 	r := &rejection{code: 401}
 	for _, c := range d.challenges(s.authority.nonces.mint(in.trunk.Name, now), found == stale) {

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"bytes"
 	"crypto/md5"
 	"crypto/sha256"
 	"encoding/hex"
@@ -209,6 +210,25 @@ func TestWhoIsAskedForAPassword(t *testing.T) {
 	for _, method := range []string{"INVITE", "OPTIONS"} {
 		peer.newCall().send(method)
 		peer.expect("SIP/2.0 503", method)
+	}
+}
+
+// A peer that never answers a challenge is found in the log, once.
+func TestUnansweredChallengesAreTold(t *testing.T) {
+	var lines bytes.Buffer
+	ts := serveTest(t, func(s *Server) {
+		askPassword(s)
+		s.log = slog.New(slog.NewTextHandler(&lines, nil))
+	}, nil)
+	peer := newRawPeer(t, ts, "127.0.0.1")
+	for range mostUnanswered + 2 {
+		peer.newCall().challenged("INVITE")
+	}
+	if err := ts.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if said := lines.String(); strings.Count(said, "digest.algorithms") != 1 || strings.Contains(said, "refused") {
+		t.Errorf("the log says:\n%s", said)
 	}
 }
 
