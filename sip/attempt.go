@@ -22,12 +22,13 @@ type attempt struct {
 	local     endpoint          // of the Via
 	contact   endpoint          // where calls shall come
 	old       endpoint          // where they came before; zero for nowhere
+	sight     sight             // of which contact is what the registrar sees
 	challenge *digest.Challenge // that is to be answered; nil for none
 	reply     string            // the header that answers it
 }
 
 // face finds out how this machine and the registrar reach each other.
-func (a *attempt) face() error {
+func (a *attempt) face(before *binding) error {
 	s, peer := a.server, a.target.addr.Addr()
 	a.local = endpoint{network: a.target.registrar.Network, host: localAddr(peer).WithZone("").String()}
 	a.contact = a.local // over TCP its port is known when the connection is
@@ -40,8 +41,8 @@ func (a *attempt) face() error {
 	} else if s.advertise != (advertised{}) {
 		a.contact = s.endpoint(a.local.network, peer, netip.AddrPort{})
 	}
-	if a.at != nil && a.at.target == a.target {
-		if a.old = a.at.contact; a.local.network != "udp" {
+	if before != nil && before.target == a.target {
+		if a.old = before.contact; a.socket == nil || a.wish.expires == 0 {
 			a.contact = a.old
 		}
 	}
@@ -184,7 +185,8 @@ func (a *attempt) lookBack(res *sipmsg.Response) bool {
 			seen.port = int(port)
 		}
 	}
-	a.server.registrars.saw(sight{seen.network, a.target.addr.Addr(), uint16(via.Port)}, seen)
+	a.sight = sight{seen.network, a.target.addr.Addr(), uint16(via.Port)}
+	a.server.registrars.saw(a.sight, seen)
 	moved := seen != a.contact
 	a.contact = seen
 	return moved

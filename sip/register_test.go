@@ -108,7 +108,7 @@ func (r *registrarDouble) try(t *testing.T) (*binding, []message, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := account.register(t.Context(), targets[0], wish{expires: 2 * time.Minute})
+	b, err := account.register(t.Context(), targets[0], wish{expires: 2 * time.Minute}, nil)
 	heard, _ := r.said()
 	return b, heard, err
 }
