@@ -49,19 +49,21 @@ func (a *attempt) face(before *binding) error {
 	return nil
 }
 
-// facing is the first UDP socket from which an address can be reached; nil for
-// none.
+// facing is the UDP socket from which an address is reached; nil for none.
 func (s *Server) facing(peer netip.Addr) *socket {
+	ours := localAddr(peer)
+	var second *socket
 	for i := range s.sockets {
 		at := s.sockets[i].Addr.Addr()
 		switch {
 		case s.sockets[i].Network != "udp":
-		case at.IsUnspecified() && (at.Is6() || peer.Is4()),
-			at.Is4() == peer.Is4() && at.IsLoopback() == peer.IsLoopback():
+		case at == ours, at.IsUnspecified() && (at.Is6() || peer.Is4()): // [::] takes both
 			return &s.sockets[i]
+		case at.Is4() == peer.Is4() && at.IsLoopback() == peer.IsLoopback():
+			second = &s.sockets[i]
 		}
 	}
-	return nil
+	return second
 }
 
 // ask sends one REGISTER and takes the answer; again says that it asks for

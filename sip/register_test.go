@@ -319,6 +319,35 @@ func TestCallsAreToldTheAddressOutside(t *testing.T) {
 	call.bye()
 }
 
+// Of several sockets the one faces a PBX that its network is reached by.
+func TestFacing(t *testing.T) {
+	udp := func(addr string) socket {
+		return socket{ListenAddress: ListenAddress{"udp", netip.AddrPortFrom(netip.MustParseAddr(addr), 5060)}}
+	}
+	for name, tt := range map[string]struct {
+		sockets []socket
+		peer    string
+		want    string // "" for none
+	}{
+		"loopback":           {[]socket{udp("192.0.2.1"), udp("127.0.0.1")}, "127.0.0.1", "127.0.0.1"},
+		"another loopback":   {[]socket{udp("192.0.2.1"), udp("127.0.0.5")}, "127.0.0.1", "127.0.0.5"},
+		"the nearest":        {[]socket{udp("127.0.0.5"), udp("127.0.0.1")}, "127.0.0.1", "127.0.0.1"},
+		"every address":      {[]socket{udp("::1"), udp("0.0.0.0")}, "127.0.0.1", "0.0.0.0"},
+		"both families":      {[]socket{udp("::")}, "127.0.0.1", "::"},
+		"the other family":   {[]socket{udp("0.0.0.0")}, "::1", ""},
+		"this machine alone": {[]socket{udp("127.0.0.1"), udp("::1")}, "192.0.2.7", ""},
+		"no UDP":             {[]socket{{ListenAddress: ListenAddress{"tcp", netip.AddrPortFrom(loopback, 5060)}}}, "127.0.0.1", ""},
+	} {
+		s, got := &Server{sockets: tt.sockets}, ""
+		if found := s.facing(netip.MustParseAddr(tt.peer)); found != nil {
+			got = found.Addr.Addr().String()
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
 func TestRegisterByIPv6(t *testing.T) {
 	registrar := newRegistrar(t, "::1", "401 Unauthorized\r\n"+challengeMD5, "200 OK")
 	var r Registrar
