@@ -282,7 +282,7 @@ func TestNoncesForget(t *testing.T) {
 }
 
 func FuzzLogin(f *testing.F) {
-	a := authority{nonces: newNonces()}
+	a := logins{nonces: newNonces()}
 	at := time.Now()
 	right := login{user: "pbx", password: "open sesame", realm: "afterbeep", algorithm: "MD5", qop: "auth", count: 1, nonce: "x"}
 	f.Add(strings.TrimPrefix(right.header("INVITE", "sip:101@127.0.0.1"), "Authorization: "))

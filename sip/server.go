@@ -54,7 +54,7 @@ type Server struct {
 	dialogs *dialogs
 	handler Handler
 
-	authority  authority
+	logins     logins
 	accounts   accounts
 	registrars registrars
 	dns        resolver
@@ -93,7 +93,7 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		log: log, trunks: newTrunkSet(o.Trunks), newID: o.NewID, advertise: advertise,
 		allow: allowHeader(), t1: t1, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
-		background: newBackground(), authority: authority{nonces: newNonces()},
+		background: newBackground(), logins: logins{nonces: newNonces()},
 		dns: net.DefaultResolver, pace: defaultPace,
 	}
 	s.trunks.registrars = &s.registrars
@@ -272,7 +272,7 @@ func (s *Server) Stats() Stats {
 		Calls:    s.stats.calls.Load(),
 		Answered: s.stats.answered.Load(), Refused: s.stats.refused.Load(), NoACK: s.stats.noACK.Load(),
 		Malformed: s.stats.malformed.Load() + s.drops.junk.Load(), Panics: s.stats.panics.Load(),
-		Logins: s.authority.refused.Load(), Strangers: s.drops.strangers.count.Load(), TooMany: s.drops.connections.Load(),
+		Logins: s.logins.refused.Load(), Strangers: s.drops.strangers.count.Load(), TooMany: s.drops.connections.Load(),
 		Idle: s.drops.idle.Load(), SockErrors: s.drops.errors.Load(),
 	}
 }
