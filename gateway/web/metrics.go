@@ -61,7 +61,7 @@ const (
 
 	// Those for ReadFunc.
 	Strangers     = "afterbeep_strangers_dropped_total"
-	LoginsRefused = "afterbeep_logins_refused_total"
+	LoginsRefused = "afterbeep_sip_logins_refused_total"
 	AccountUp     = "afterbeep_account_registered" // by account
 	HeldUp        = "afterbeep_notes_held_up"
 	ActiveCalls   = "afterbeep_calls_active"

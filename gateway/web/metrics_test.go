@@ -63,7 +63,7 @@ func TestMetrics(t *testing.T) {
 		`afterbeep_delivery_reports_total{channel="crm",what="read"} 1`,
 		`afterbeep_breaker_state{channel="crm"} 2`,
 		`afterbeep_strangers_dropped_total 1`,
-		`afterbeep_logins_refused_total 8`,
+		`afterbeep_sip_logins_refused_total 8`,
 		`afterbeep_account_registered{account="pbx"} 1`,
 		`afterbeep_store_errors_total{op="begin"} 1`,
 		`afterbeep_shared_up 0`,
