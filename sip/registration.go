@@ -53,6 +53,7 @@ type registration struct {
 	callID  string // one for all REGISTERs (RFC 3261 section 10.2)
 	fromTag string
 	seq     uint32
+	known   []target // where the registrars were when the DNS last answered
 	at      *binding // where it is registered; nil when nowhere
 	failed  int      // rounds in a row
 
@@ -105,9 +106,14 @@ func (r *registration) round(ctx context.Context) time.Duration {
 	return r.unregistered(err)
 }
 
-// locate finds the registrars, and lets their answers and calls in.
+// locate finds the registrars, and lets their answers and calls in. Without an
+// answer of the DNS they are where they were.
 func (r *registration) locate(ctx context.Context) ([]target, error) {
 	targets, err := locate(ctx, r.server.dns, r.account.Registrar)
+	if len(targets) == 0 {
+		targets = r.known
+	}
+	r.known = targets
 	addrs := make([]netip.Addr, len(targets))
 	for i, t := range targets {
 		addrs[i] = t.addr.Addr()
