@@ -19,10 +19,12 @@ import (
 const accountExpires = 2 * time.Minute
 
 // Account is an extension of a PBX under which the gateway registers, like a
-// phone: calls forwarded to it come here (RFC 3261 section 10).
+// phone: calls forwarded to it come here (RFC 3261 section 10). It is for one
+// machine: a PBX that finds two under one extension rings both, and the caller
+// would leave a note with one and a missed call with the other.
 type Account struct {
 	Registrar []Registrar   `yaml:"registrar" required:"true" help:"the PBX: a name or an address, with a port where it is not 5060, and tcp:// before it for TCP; of several the first that answers" example:"pbx.example"`
-	User      string        `yaml:"user" required:"true" help:"the extension" example:"\"500\""`
+	User      string        `yaml:"user" required:"true" help:"the extension, of this machine alone" example:"\"500\""`
 	Password  string        `yaml:"password" secret:"true" help:"the extension's password" example:"${PBX_PASSWORD}"`
 	Login     string        `yaml:"login" help:"the name to log in with, where the PBX has one beside the extension (authentication id)"`
 	Domain    string        `yaml:"domain" help:"the PBX's SIP domain, where it is not the registrar's name"`

@@ -66,7 +66,7 @@ func TryAccount(ctx context.Context, a Account, log *slog.Logger) (netip.AddrPor
 func (r *registration) query(ctx context.Context) (netip.AddrPort, error) {
 	targets, err := r.locate(ctx)
 	for _, t := range targets {
-		if _, failed := r.register(ctx, t, wish{query: true}); failed != nil {
+		if _, failed := r.register(ctx, t, wish{query: true}, nil); failed != nil {
 			err = errors.Join(err, failed)
 			continue
 		}

@@ -22,12 +22,13 @@ type attempt struct {
 	local     endpoint          // of the Via
 	contact   endpoint          // where calls shall come
 	old       endpoint          // where they came before; zero for nowhere
+	sight     sight             // of which contact is what the registrar sees
 	challenge *digest.Challenge // that is to be answered; nil for none
 	reply     string            // the header that answers it
 }
 
 // face finds out how this machine and the registrar reach each other.
-func (a *attempt) face() error {
+func (a *attempt) face(before *binding) error {
 	s, peer := a.server, a.target.addr.Addr()
 	a.local = endpoint{network: a.target.registrar.Network, host: localAddr(peer).WithZone("").String()}
 	a.contact = a.local // over TCP its port is known when the connection is
@@ -40,27 +41,29 @@ func (a *attempt) face() error {
 	} else if s.advertise != (advertised{}) {
 		a.contact = s.endpoint(a.local.network, peer, netip.AddrPort{})
 	}
-	if a.at != nil && a.at.target == a.target {
-		if a.old = a.at.contact; a.local.network != "udp" {
+	if before != nil && before.target == a.target {
+		if a.old = before.contact; a.socket == nil || a.wish.expires == 0 {
 			a.contact = a.old
 		}
 	}
 	return nil
 }
 
-// facing is the first UDP socket from which an address can be reached; nil for
-// none.
+// facing is the UDP socket from which an address is reached; nil for none.
 func (s *Server) facing(peer netip.Addr) *socket {
+	ours := localAddr(peer)
+	var second *socket
 	for i := range s.sockets {
 		at := s.sockets[i].Addr.Addr()
 		switch {
 		case s.sockets[i].Network != "udp":
-		case at.IsUnspecified() && (at.Is6() || peer.Is4()),
-			at.Is4() == peer.Is4() && at.IsLoopback() == peer.IsLoopback():
+		case at == ours, at.IsUnspecified() && (at.Is6() || peer.Is4()): // [::] takes both
 			return &s.sockets[i]
+		case at.Is4() == peer.Is4() && at.IsLoopback() == peer.IsLoopback():
+			second = &s.sockets[i]
 		}
 	}
-	return nil
+	return second
 }
 
 // ask sends one REGISTER and takes the answer; again says that it asks for
@@ -184,7 +187,8 @@ func (a *attempt) lookBack(res *sipmsg.Response) bool {
 			seen.port = int(port)
 		}
 	}
-	a.server.registrars.saw(sight{seen.network, a.target.addr.Addr(), uint16(via.Port)}, seen)
+	a.sight = sight{seen.network, a.target.addr.Addr(), uint16(via.Port)}
+	a.server.registrars.saw(a.sight, seen)
 	moved := seen != a.contact
 	a.contact = seen
 	return moved
@@ -228,7 +232,8 @@ func (a *attempt) lengthen(res *sipmsg.Response) bool {
 	return false
 }
 
-// granted is how long the PBX keeps our Contact (RFC 3261 section 10.2.4).
+// granted is how long the PBX keeps our Contact (RFC 3261 section 10.2.4), and
+// never longer than asked.
 func (a *attempt) granted(res *sipmsg.Response) time.Duration {
 	text := ""
 	if h := res.GetHeader("Expires"); h != nil {
@@ -246,5 +251,5 @@ func (a *attempt) granted(res *sipmsg.Response) time.Duration {
 	if err != nil || seconds == 0 {
 		return a.wish.expires
 	}
-	return time.Duration(seconds) * time.Second
+	return min(time.Duration(seconds)*time.Second, a.wish.expires)
 }

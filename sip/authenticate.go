@@ -13,11 +13,17 @@ import (
 // about one.
 const refusedPause = time.Minute
 
-// authority asks the peers of trunks with a digest for their password.
-type authority struct {
-	nonces  *nonces
-	refused atomic.Uint64 // passwords that were wrong
-	next    atomic.Int64  // when another may be logged, in Unix nanoseconds
+// mostUnanswered is how many requests in a row may be asked for a password and
+// not be sent again with one, before a line says so: every peer's first comes
+// without.
+const mostUnanswered = 5
+
+// logins asks the peers of trunks with a digest for their password.
+type logins struct {
+	nonces     *nonces
+	refused    atomic.Uint64 // passwords that were wrong
+	next       atomic.Int64  // when another may be logged, in Unix nanoseconds
+	unanswered atomic.Uint64 // requests in a row without a password
 }
 
 // proof is what a request shows of its sender.
@@ -40,23 +46,31 @@ func (s *Server) authenticate(in *incoming) *rejection {
 		return nil
 	}
 	now := time.Now()
-	found := s.authority.judge(d, in, now)
+	found := s.logins.judge(d, in, now)
+	if found != missing {
+		s.logins.unanswered.Store(0)
+	}
 	switch found {
 	case proven:
 		return nil
 	case wrong:
 		s.passwordRefused(in, now)
-	case missing, stale:
+	case missing:
+		if s.logins.unanswered.Add(1) == mostUnanswered {
+			s.log.Warn("a peer is asked for a password and gives none; does it know only MD5, or look at the first challenge alone? Then set digest.algorithms to [MD5]",
+				"trunk", in.trunk.Name, "source", in.source.Addr().String())
+		}
+	case stale:
 	}
 	r := &rejection{code: 401}
-	for _, c := range d.challenges(s.authority.nonces.mint(in.trunk.Name, now), found == stale) {
+	for _, c := range d.challenges(s.logins.nonces.mint(in.trunk.Name, now), found == stale) {
 		r.headers = append(r.headers, sipmsg.NewHeader("WWW-Authenticate", c))
 	}
 	return r
 }
 
 // judge reads the credentials for the trunk's realm (RFC 3261 section 22.3).
-func (a *authority) judge(d *Digest, in *incoming, now time.Time) proof {
+func (a *logins) judge(d *Digest, in *incoming, now time.Time) proof {
 	found := missing
 	for h := range headersOf(in, "Authorization") {
 		c, err := digest.ParseCredentials(h.Value())
@@ -75,7 +89,7 @@ func (a *authority) judge(d *Digest, in *incoming, now time.Time) proof {
 // passwordRefused counts it and leaves a trace, so that an admin whose PBX has
 // another password than the trunk finds out.
 func (s *Server) passwordRefused(in *incoming, now time.Time) {
-	a := &s.authority
+	a := &s.logins
 	count := a.refused.Add(1)
 	next := a.next.Load()
 	if now.UnixNano() < next || !a.next.CompareAndSwap(next, now.Add(refusedPause).UnixNano()) {

@@ -128,7 +128,7 @@ func NewClient(o ClientOptions, log *slog.Logger) (*Client, error) {
 	c.stack = newStack(slog.New(newQuietHandler(log.Handler())), send, hooks{
 		arrived: func(sipmsg.Message) {}, request: c.request, stray: c.stray,
 	}, sipmsg.WithTransactionLayerTerminateOnConnClose())
-	c.stack.hear(conn)
+	c.stack.knows(conn)
 	c.serving.Go(func() { _ = c.stack.transport.ServeUDP(conn) }) // ends when conn is closed
 	return c, nil
 }

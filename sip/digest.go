@@ -19,7 +19,7 @@ type Digest struct {
 	User       string            `yaml:"user" required:"true" help:"the name the peer logs in with" example:"pbx"`
 	Password   string            `yaml:"password" required:"true" secret:"true" help:"the peer's password" example:"${PBX_PASSWORD}"`
 	Realm      string            `yaml:"realm" help:"what the peer is told it logs in to (default afterbeep)" example:"afterbeep"`
-	Algorithms []DigestAlgorithm `yaml:"algorithms" help:"what the peer may answer with, the best first (default both); some old peers need MD5 alone" example:"[SHA-256, MD5]"`
+	Algorithms []DigestAlgorithm `yaml:"algorithms" help:"what the peer may answer with, the best first (default both); peers that look at the first alone, like Kamailio 5.6, need [MD5]" example:"[SHA-256, MD5]"`
 }
 
 // DigestAlgorithm is a hash of RFC 8760 section 2, as headers name it.

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"bytes"
 	"crypto/md5"
 	"crypto/sha256"
 	"encoding/hex"
@@ -212,6 +213,25 @@ func TestWhoIsAskedForAPassword(t *testing.T) {
 	}
 }
 
+// A peer that never answers a challenge is found in the log, once.
+func TestUnansweredChallengesAreTold(t *testing.T) {
+	var lines bytes.Buffer
+	ts := serveTest(t, func(s *Server) {
+		askPassword(s)
+		s.log = slog.New(slog.NewTextHandler(&lines, nil))
+	}, nil)
+	peer := newRawPeer(t, ts, "127.0.0.1")
+	for range mostUnanswered + 2 {
+		peer.newCall().challenged("INVITE")
+	}
+	if err := ts.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if said := lines.String(); strings.Count(said, "digest.algorithms") != 1 || strings.Contains(said, "refused") {
+		t.Errorf("the log says:\n%s", said)
+	}
+}
+
 func TestNonceSpend(t *testing.T) {
 	ours, theirs := newNonces(), newNonces()
 	start := time.Unix(1_800_000_000, 0)
@@ -262,7 +282,7 @@ func TestNoncesForget(t *testing.T) {
 }
 
 func FuzzLogin(f *testing.F) {
-	a := authority{nonces: newNonces()}
+	a := logins{nonces: newNonces()}
 	at := time.Now()
 	right := login{user: "pbx", password: "open sesame", realm: "afterbeep", algorithm: "MD5", qop: "auth", count: 1, nonce: "x"}
 	f.Add(strings.TrimPrefix(right.header("INVITE", "sip:101@127.0.0.1"), "Authorization: "))

@@ -112,7 +112,7 @@ func (s *Server) bindUDP(l ListenAddress) error {
 	filtered := newFilterPacketConn(conn, s.trunks, &s.drops)
 	filtered.turnAway = newTurnstile(conn, s.seed, s.admission).turnAway
 	l.Addr = addrPortOf(conn.LocalAddr())
-	s.stack.hear(filtered)
+	s.stack.knows(filtered)
 	s.sockets = append(s.sockets, socket{
 		ListenAddress: l, packets: filtered, serve: func() error { return s.stack.transport.ServeUDP(filtered) }, close: filtered.Close,
 	})

@@ -81,17 +81,18 @@ type wish struct {
 	expires time.Duration // 0 ends a registration
 }
 
-// register asks one registrar. The error is a *RegisterError.
-func (r *registration) register(ctx context.Context, t target, w wish) (*binding, error) {
+// register asks one registrar; before is where the account was registered, nil
+// for nowhere. The error is a *RegisterError.
+func (r *registration) register(ctx context.Context, t target, w wish, before *binding) (*binding, error) {
 	a := &attempt{registration: r, target: t, wish: w}
-	err := a.face()
+	err := a.face(before)
 	for range registerTries {
 		if err != nil {
 			break
 		}
 		var again bool
 		if again, err = a.ask(ctx); err == nil && !again {
-			return &binding{target: t, contact: a.contact, granted: a.wish.expires}, nil
+			return &binding{target: t, contact: a.contact, sight: a.sight, granted: a.wish.expires}, nil
 		}
 	}
 	if refused := (*RegisterError)(nil); errors.As(err, &refused) {

@@ -90,6 +90,9 @@ func (rs *registrars) pick(addr netip.Addr, fits func(*Trunk) bool) *Trunk {
 // address and port.
 func (rs *registrars) saw(s sight, as endpoint) { rs.seen.Store(s, as) }
 
+// forget drops what was noted of a socket that is closed.
+func (rs *registrars) forget(s sight) { rs.seen.Delete(s) }
+
 // seenAs tells how the peer sees a socket, as far as that is known.
 func (rs *registrars) seenAs(s sight) (endpoint, bool) {
 	as, ok := rs.seen.Load(s)

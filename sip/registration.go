@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -54,6 +53,7 @@ type registration struct {
 	callID  string // one for all REGISTERs (RFC 3261 section 10.2)
 	fromTag string
 	seq     uint32
+	known   []target // where the registrars were when the DNS last answered
 	at      *binding // where it is registered; nil when nowhere
 	failed  int      // rounds in a row
 
@@ -65,6 +65,7 @@ type registration struct {
 type binding struct {
 	target  target
 	contact endpoint
+	sight   sight // what the PBX sees as contact
 	granted time.Duration
 }
 
@@ -84,7 +85,7 @@ func (r *registration) run(ctx context.Context) {
 			break
 		}
 	}
-	r.leave(context.WithoutCancel(ctx))
+	r.end(context.WithoutCancel(ctx))
 }
 
 // round registers with the first registrar that answers, and tells when the
@@ -93,21 +94,26 @@ func (r *registration) run(ctx context.Context) {
 func (r *registration) round(ctx context.Context) time.Duration {
 	targets, err := r.locate(ctx)
 	for _, t := range targets {
-		b, failed := r.register(ctx, t, wish{expires: r.account.expires()})
+		b, failed := r.register(ctx, t, wish{expires: r.account.expires()}, r.at)
 		if failed == nil {
 			return r.registered(ctx, b)
 		}
 		err = errors.Join(err, failed)
-		if ctx.Err() != nil {
-			return 0
-		}
+	}
+	if ctx.Err() != nil {
+		return 0
 	}
 	return r.unregistered(err)
 }
 
-// locate finds the registrars, and lets their answers and calls in.
+// locate finds the registrars, and lets their answers and calls in. Without an
+// answer of the DNS they are where they were.
 func (r *registration) locate(ctx context.Context) ([]target, error) {
 	targets, err := locate(ctx, r.server.dns, r.account.Registrar)
+	if len(targets) == 0 {
+		targets = r.known
+	}
+	r.known = targets
 	addrs := make([]netip.Addr, len(targets))
 	for i, t := range targets {
 		addrs[i] = t.addr.Addr()
@@ -119,15 +125,18 @@ func (r *registration) locate(ctx context.Context) ([]target, error) {
 // registered notes a success and leaves the PBX where the account was before.
 func (r *registration) registered(ctx context.Context, b *binding) time.Duration {
 	before := r.at
-	if before != nil && before.target != b.target {
-		_, _ = r.register(ctx, before.target, wish{}) // it runs out by itself where this fails
-	}
 	news := before == nil || before.target != b.target || r.failed > 0
 	r.at, r.failed = b, 0
 	r.note(AccountStatus{Registrar: b.target.addr.String(), Until: time.Now().Add(b.granted)})
 	if news {
 		r.server.log.Info("registered with the PBX", "account", r.account.TrunkName(),
 			"registrar", b.target.addr.String(), "expires_s", int(b.granted.Seconds()))
+	}
+	if before != nil && before.sight != b.sight {
+		r.server.registrars.forget(before.sight)
+	}
+	if before != nil && before.target != b.target {
+		_ = r.leave(ctx, before) // it runs out by itself where this fails
 	}
 	early := 0.7 + 0.2*rand.Float64() //nolint:gosec // so that a fleet does not renew in step
 	return time.Duration(early * float64(b.granted))
@@ -140,7 +149,8 @@ func (r *registration) unregistered(err error) time.Duration {
 	r.mu.Unlock()
 	wait := min(r.server.pace.retry<<min(r.failed, 10), r.server.pace.longest)
 	wait = wait/2 + rand.N(wait/2) //nolint:gosec // so that a fleet does not try in step
-	if refused := (*RegisterError)(nil); errors.As(err, &refused) && refused.refusal() {
+	refused := (*RegisterError)(nil)
+	if errors.As(err, &refused) && refused.refusal() && (r.at == nil || r.failed > 2) { // a PBX that starts may refuse whom it knew
 		wait = r.server.pace.refused
 	}
 	r.failed++
@@ -181,7 +191,10 @@ func (r *registration) idle(ctx context.Context, due time.Duration) bool {
 		case <-over.C:
 			return true
 		case <-pings.C:
-			if r.at != nil && r.failed == 0 && r.server.ping(r.at.target) != nil {
+			if r.at == nil {
+				continue
+			}
+			if lost := r.server.ping(r.at.target); lost != nil && r.failed == 0 {
 				return true
 			}
 		}
@@ -207,18 +220,24 @@ func (s *Server) ping(t target) error {
 	return err
 }
 
-// leave ends the registration.
-func (r *registration) leave(ctx context.Context) {
+// leave tells a PBX to send no more calls.
+func (r *registration) leave(ctx context.Context, b *binding) error {
+	ctx, cancel := context.WithTimeout(ctx, r.server.pace.leave)
+	defer cancel()
+	_, err := r.register(ctx, b.target, wish{}, b)
+	return err
+}
+
+// end leaves the PBX for good.
+func (r *registration) end(ctx context.Context) {
 	if r.at == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.server.pace.leave)
-	defer cancel()
-	_, err := r.register(ctx, r.at.target, wish{})
+	err := r.leave(ctx, r.at)
 	if r.note(AccountStatus{}); err != nil {
 		r.server.log.Warn("the PBX was not told that no more calls are taken; it may send them until the registration runs out",
 			"account", r.account.TrunkName(), "error", err)
 		return
 	}
-	r.server.log.Info("no more calls by this account", slog.String("account", r.account.TrunkName()))
+	r.server.log.Info("no more calls by this account", "account", r.account.TrunkName())
 }

@@ -66,7 +66,7 @@ type Server struct {
 
 	minSession time.Duration // the shortest session interval (RFC 4028)
 
-	authority  authority
+	logins     logins
 	accounts   accounts
 	registrars registrars
 	dns        resolver
@@ -111,7 +111,7 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 		proven: newPlaces(maxConns, maxConnsSource), unproven: newUnproven(),
 		secured: secured{known: make(map[connID]security)}, newID: o.NewID, takes: o.Ready, advertise: advertise,
 		allow: allowHeader(), t1: t1, minSession: minSession, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
-		background: newBackground(), authority: authority{nonces: newNonces()},
+		background: newBackground(), logins: logins{nonces: newNonces()},
 		dns: net.DefaultResolver, pace: defaultPace, lamps: o.Lamps, subscriptions: newSubscriptions(),
 	}
 	s.trunks.registrars = &s.registrars
@@ -266,7 +266,7 @@ func (s *Server) Stats() Stats {
 		Calls:    s.stats.calls.Load(),
 		Answered: s.stats.answered.Load(), Refused: s.stats.refused.Load(), NoACK: s.stats.noACK.Load(),
 		Malformed: s.stats.malformed.Load() + s.drops.junk.Load(), Panics: s.stats.panics.Load(),
-		Logins: s.authority.refused.Load(), Strangers: s.drops.strangers.count.Load(), TooMany: s.drops.connections.Load(),
+		Logins: s.logins.refused.Load(), Strangers: s.drops.strangers.count.Load(), TooMany: s.drops.connections.Load(),
 		Connected: s.proven.count(), Unready: s.drops.unready.count.Load(), Idle: s.drops.idle.Load(), SockErrors: s.drops.errors.Load(),
 		TurnedAway: s.admission.counts(), Subscriptions: s.subscriptions.count(), Notified: s.stats.notified.Load(), Unnotified: s.stats.unnotified.Load(),
 	}

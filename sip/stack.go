@@ -48,11 +48,11 @@ func newStack(log *slog.Logger, send *tls.Config, h hooks, more ...sipmsg.Transa
 	return &stack{transport, transactions}
 }
 
-// hear makes a UDP socket known before ServeUDP runs: what is sent from it may
-// be sooner, and sipgo would try to bind it again.
-func (s *stack) hear(conn net.PacketConn) {
-	at := conn.LocalAddr().String()
-	s.transport.Pool("udp").Add(at, &sipmsg.UDPConnection{PacketConn: conn, PacketAddr: at, Listener: true})
+// knows tells sipgo of a UDP socket, which it would know only once that is
+// served: a request of ours may be sooner.
+func (s *stack) knows(conn net.PacketConn) {
+	addr := conn.LocalAddr().String()
+	s.transport.Pool("udp").Add(addr, &sipmsg.UDPConnection{PacketConn: conn, PacketAddr: addr, Listener: true})
 }
 
 // exchange sends a request and waits for its final response.

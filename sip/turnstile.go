@@ -43,7 +43,12 @@ func (t *turnstile) turnAway(datagram []byte, from netip.AddrPort, trunk *Trunk)
 		return ok && ack && bytes.HasPrefix(tag, []byte(turnedTag))
 	}
 	key := o.key(t.seed)
-	v := t.admission.weigh(trunk, key, time.Now())
+	var v verdict
+	if trunk.Digest != nil { // before its peer has logged in, an INVITE is no call
+		v = t.admission.full(trunk)
+	} else {
+		v = t.admission.weigh(trunk, key, time.Now())
+	}
 	if v == admitted {
 		return false
 	}

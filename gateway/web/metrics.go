@@ -62,7 +62,7 @@ const (
 	// Those for ReadFunc.
 	Strangers     = "afterbeep_strangers_dropped_total"
 	Unready       = "afterbeep_sip_handshakes_failed_total"
-	LoginsRefused = "afterbeep_logins_refused_total"
+	LoginsRefused = "afterbeep_sip_logins_refused_total"
 	AccountUp     = "afterbeep_account_registered"      // by account
 	TurnedAway    = "afterbeep_calls_turned_away_total" // by why
 	LampPeers     = "afterbeep_lamp_subscriptions"
