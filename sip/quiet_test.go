@@ -23,7 +23,7 @@ func TestQuietHandlerSaysNoPayload(t *testing.T) {
 	log.Error("write failed", "error", fmt.Errorf("to +4930123456: %w", refused), "laddr", "127.0.0.1:5060")
 	log.WithGroup("g").Warn("in a group", slog.Group("deep", "user", "+4930123456"), "tx", "+4930123456")
 
-	log.Error(benign[0], "error", errors.New("transaction terminated"))
+	log.Error("send '100 Trying' response failed", "error", errors.New("transaction terminated"))
 
 	said := out.String()
 	if strings.Contains(said, "4930123456") || strings.Contains(said, "INVITE") || strings.Contains(said, "Trying") {
