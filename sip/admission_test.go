@@ -9,14 +9,22 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // limited is a change to a test server: the limits of all trunks, and of its
-// one trunk.
+// one trunk. Buckets do not fill again, however slow the machine is.
 func limited(all, trunk Limits) func(*Server) {
 	return func(s *Server) {
-		s.admission.limits, s.admission.rate = all, bucket(all.Rate)
-		s.trunks.find(loopback).Limits = trunk
+		t := s.trunks.find(loopback)
+		s.admission.limits, t.Limits = all, trunk
+		s.admission.rate = bucket(all.Rate)
+		for _, b := range []*rate.Limiter{s.admission.rate, s.admission.meter(t).rate} {
+			if b.Burst() > 0 {
+				b.SetLimit(0)
+			}
+		}
 	}
 }
 

@@ -20,6 +20,10 @@ const maxQuiet = 256
 // carry a message, a phone number or a Call-ID.
 var quietAttrs = []string{"caller", "network", "addr", "laddr", "raddr", "dur", "method"}
 
+// benign are lines of sipgo's at ERROR that tell of nothing wrong: a final
+// response was quicker than the 100.
+var benign = []string{"send '100 Trying' response failed"}
+
 // quietHandler stands between sipgo's loggers and ours: sipgo logs a malformed
 // message whole, at ERROR, each time. It lets known attributes through and
 // each message once a second, with the number of those left out meanwhile.
@@ -51,6 +55,9 @@ func (h *quietHandler) Enabled(ctx context.Context, level slog.Level) bool {
 
 // Handle passes a record on without what it must not say, or drops it.
 func (h *quietHandler) Handle(ctx context.Context, r slog.Record) error {
+	if slices.Contains(benign, r.Message) {
+		return nil
+	}
 	suppressed, ok := h.lines.admit(r.Message, r.Time)
 	if !ok {
 		return nil
