@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -369,5 +370,70 @@ func TestSummary(t *testing.T) {
 	}
 	if got := fmt.Sprintf("%.20s", summary("", Messages{Old: 8})); got != "Messages-Waiting: no" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// Who does not refresh is told that it is over.
+func TestSubscriptionExpires(t *testing.T) {
+	ts, lamps := serveLamps(t)
+	p := newRawPeer(t, ts, "127.0.0.1")
+	c := p.newSubscription("101", "Expires: 60")
+	c.subscribe("200")
+	p.notified("200 OK").tells(t, "active;expires=60", "1/2")
+	tg, _ := parseTag(c.toTag)
+	b := ts.subscriptions.find(tg)
+	b.mu.Lock()
+	b.until = time.Now()
+	b.mu.Unlock()
+	lamps.set("101", Messages{New: 5, Old: 2})
+	p.notified("200 OK").tells(t, "terminated;reason=timeout", "5/2")
+}
+
+// While a mailbox cannot be counted nothing is told, and then what there is.
+func TestUncountedMailbox(t *testing.T) {
+	ts, lamps := serveLamps(t)
+	p := newRawPeer(t, ts, "127.0.0.1")
+	lamps.mu.Lock()
+	lamps.fail = errors.New("the store is closed")
+	lamps.mu.Unlock()
+	p.newSubscription("101").subscribe("200")
+	if m, heard := p.read(300 * time.Millisecond); heard {
+		t.Errorf("it says %s", m.text)
+	}
+	lamps.mu.Lock()
+	lamps.fail = nil
+	lamps.mu.Unlock()
+	lamps.set("101", Messages{New: 3})
+	p.notified("200 OK").tells(t, "active", "3/0")
+}
+
+// Over TCP the NOTIFY comes by the connection of the SUBSCRIBE.
+func TestSubscribeByTCP(t *testing.T) {
+	ts, _ := serveLamps(t)
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(t.Context(), "tcp", ts.addr("tcp").String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	p := newRawPeer(t, ts, "127.0.0.1")
+	c := p.newSubscription("101")
+	c.contact = "<sip:phone@" + conn.LocalAddr().String() + ";transport=tcp>"
+	text := strings.ReplaceAll(c.text("SUBSCRIBE"), "SIP/2.0/UDP "+p.addr(), "SIP/2.0/TCP "+conn.LocalAddr().String())
+	if _, err := conn.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	var heard strings.Builder
+	buf := make([]byte, 4096)
+	for !strings.Contains(heard.String(), "Voice-Message: 1/2") {
+		n, err := conn.Read(buf)
+		if err != nil {
+			t.Fatalf("%v after\n%s", err, heard.String())
+		}
+		heard.Write(buf[:n])
+	}
+	if got := heard.String(); !strings.HasPrefix(got, "SIP/2.0 200") || !strings.Contains(got, "\r\nVia: SIP/2.0/TCP "+ts.addr("tcp").String()) {
+		t.Errorf("heard\n%s", got)
 	}
 }

@@ -79,7 +79,7 @@ func (b *subscription) run(ctx context.Context) {
 			b.server.log.Warn("a mailbox cannot be counted for its message lamp; trying again", "error", err)
 			pause = min(left, lampPause)
 		case asked || now != told || left <= 0:
-			if b.notify(ctx, stateAt(left), now) != nil {
+			if b.notify(ctx, stateAt(left), now) != nil && ctx.Err() == nil {
 				return
 			}
 			told, last, asked = now, time.Now(), false
