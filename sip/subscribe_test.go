@@ -124,6 +124,7 @@ func (m message) tells(t *testing.T, state, messages string) {
 // refreshes, and for the last time when it ends the subscription (RFC 6665
 // section 4.2.2, RFC 3842 section 3).
 func TestSubscription(t *testing.T) {
+	t.Parallel()
 	ts, lamps := serveLamps(t)
 	p := newRawPeer(t, ts, "127.0.0.1")
 	c := p.newSubscription("101", "Accept: application/simple-message-summary", "Expires: 600")
@@ -172,6 +173,7 @@ func TestSubscription(t *testing.T) {
 // Changes that come close together are told in one NOTIFY, the last of them for
 // certain.
 func TestNotificationsAreHeld(t *testing.T) {
+	t.Parallel()
 	ts, lamps := serveLamps(t)
 	p := newRawPeer(t, ts, "127.0.0.1")
 	p.newSubscription("102").subscribe("200")
@@ -190,6 +192,7 @@ func TestNotificationsAreHeld(t *testing.T) {
 }
 
 func TestSubscribeRefused(t *testing.T) {
+	t.Parallel()
 	ts, _ := serveLamps(t)
 	p := newRawPeer(t, ts, "127.0.0.1")
 	for name, tt := range map[string]struct {
@@ -222,6 +225,7 @@ func TestSubscribeRefused(t *testing.T) {
 
 // Who is no trunk hears nothing, and who forks its SUBSCRIBE has one subscription.
 func TestSubscribersAreTrunks(t *testing.T) {
+	t.Parallel()
 	ts, _ := serveLamps(t)
 	stranger := newRawPeer(t, ts, "127.0.0.9")
 	stranger.newSubscription("101").send("SUBSCRIBE")
@@ -244,6 +248,7 @@ func TestSubscribersAreTrunks(t *testing.T) {
 // A subscriber that forgot its subscription, or asks for what it would get, is
 // not told any more.
 func TestSubscriptionIsDropped(t *testing.T) {
+	t.Parallel()
 	ts, lamps := serveLamps(t)
 	for _, code := range []string{"481 Subscription Does Not Exist", "405 Method Not Allowed"} {
 		p := newRawPeer(t, ts, "127.0.0.1")
@@ -262,6 +267,7 @@ func TestSubscriptionIsDropped(t *testing.T) {
 // The NOTIFY follows the routes and the Contact, the one of a refresh too (RFC
 // 6665 section 4.4.1).
 func TestNotifyFollowsTheRoute(t *testing.T) {
+	t.Parallel()
 	ts, _ := serveLamps(t)
 	p, proxy := newRawPeer(t, ts, "127.0.0.1"), newRawPeer(t, ts, "127.0.0.2")
 	c := p.newSubscription("101", "Record-Route: <sip:"+proxy.addr()+";lr>")
@@ -281,6 +287,7 @@ func TestNotifyFollowsTheRoute(t *testing.T) {
 // A gateway that stops tells its subscribers when to come back; one that drains
 // takes no new ones.
 func TestSubscriptionsEndWithTheGateway(t *testing.T) {
+	t.Parallel()
 	ts, _ := serveLamps(t)
 	p := newRawPeer(t, ts, "127.0.0.1")
 	p.newSubscription("101").subscribe("200")
@@ -299,6 +306,7 @@ func TestSubscriptionsEndWithTheGateway(t *testing.T) {
 
 // Notify tells a PBX that did not subscribe, and says what became of it.
 func TestNotifyUnasked(t *testing.T) {
+	t.Parallel()
 	ts, _ := serveLamps(t)
 	p := newRawPeer(t, ts, "127.0.0.1")
 	to := "sip:{mailbox}@" + p.addr()
@@ -375,6 +383,7 @@ func TestSummary(t *testing.T) {
 
 // Who does not refresh is told that it is over.
 func TestSubscriptionExpires(t *testing.T) {
+	t.Parallel()
 	ts, lamps := serveLamps(t)
 	p := newRawPeer(t, ts, "127.0.0.1")
 	c := p.newSubscription("101", "Expires: 60")
@@ -391,6 +400,7 @@ func TestSubscriptionExpires(t *testing.T) {
 
 // While a mailbox cannot be counted nothing is told, and then what there is.
 func TestUncountedMailbox(t *testing.T) {
+	t.Parallel()
 	ts, lamps := serveLamps(t)
 	p := newRawPeer(t, ts, "127.0.0.1")
 	lamps.mu.Lock()
@@ -403,12 +413,13 @@ func TestUncountedMailbox(t *testing.T) {
 	lamps.mu.Lock()
 	lamps.fail = nil
 	lamps.mu.Unlock()
-	lamps.set("101", Messages{New: 3})
-	p.notified("200 OK").tells(t, "active", "3/0")
+	lamps.set("101", Messages{})
+	p.notified("200 OK").tells(t, "active", "0/0")
 }
 
 // Over TCP the NOTIFY comes by the connection of the SUBSCRIBE.
 func TestSubscribeByTCP(t *testing.T) {
+	t.Parallel()
 	ts, _ := serveLamps(t)
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(t.Context(), "tcp", ts.addr("tcp").String())
@@ -436,4 +447,26 @@ func TestSubscribeByTCP(t *testing.T) {
 	if got := heard.String(); !strings.HasPrefix(got, "SIP/2.0 200") || !strings.Contains(got, "\r\nVia: SIP/2.0/TCP "+ts.addr("tcp").String()) {
 		t.Errorf("heard\n%s", got)
 	}
+}
+
+// What a Lamps does in panic costs that subscription alone.
+func TestPanicInLamps(t *testing.T) {
+	t.Parallel()
+	ts := serveTest(t, func(s *Server) { s.lamps = panicking{newMailboxes()} }, nil)
+	p := newRawPeer(t, ts, "127.0.0.1")
+	p.newSubscription("101").subscribe("200")
+	for end := time.Now().Add(patience); ts.Stats().Panics == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nothing panicked")
+		}
+	}
+	call := p.newCall()
+	call.establish()
+	call.bye()
+}
+
+type panicking struct{ *mailboxes }
+
+func (panicking) Messages(context.Context, string) (Messages, error) {
+	panic("a mailbox nobody foresaw")
 }

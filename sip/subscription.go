@@ -3,6 +3,7 @@ package sip
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -65,6 +66,7 @@ func (b *subscription) left() time.Duration {
 // ends or a NOTIFY fails (RFC 6665 section 4.2.2).
 func (b *subscription) run(ctx context.Context) {
 	defer b.server.subscriptions.drop(b)
+	defer func() { b.server.caught(recover(), slog.String("method", sipmsg.NOTIFY.String())) }()
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	changes := b.server.lamps.Watch(watching, b.mailbox) // before the first count: what comes after it is told
@@ -95,7 +97,7 @@ func (b *subscription) run(ctx context.Context) {
 			if !watches {
 				changes = nil
 			}
-			asked = b.hold(ctx, time.Until(last.Add(quarantine)))
+			asked = b.hold(ctx, time.Until(last.Add(quarantine))) || asked
 		case <-ctx.Done():
 			b.leave(ctx, told)
 			return
