@@ -11,8 +11,7 @@ import (
 // Notify tells a PBX that did not subscribe what waits in a mailbox: a NOTIFY
 // outside any dialog to the address that Trunk.MWI makes of the mailbox. It
 // returns when that is answered, with a *StatusError when the answer is no 2xx,
-// or given up after 64*T1. The state is told as active: PBXs take the lamp of
-// a terminated subscription for unknown.
+// or given up after 64*T1. The state is told as active: nothing has ended.
 func (s *Server) Notify(ctx context.Context, address, mailbox string, m Messages) error {
 	target, err := lampURI(address, mailbox)
 	if err != nil {
@@ -75,15 +74,21 @@ func (n notice) complete(req *sipmsg.Request) {
 // address, and how that is reached. Without one for the network, the answer
 // comes back on the connection that is made.
 func (s *Server) leaving(network string, remote netip.Addr) (endpoint, netip.AddrPort) {
+	ours := localAddr(remote)
+	best := netip.AddrPort{}
 	for _, l := range s.sockets {
-		if l.Network == network && l.Addr.Addr().Is4() == remote.Is4() {
+		switch addr := l.Addr.Addr(); {
+		case l.Network != network:
+		case addr == ours, addr.IsUnspecified() && (addr.Is6() || remote.Is4()): // [::] takes both
 			return s.endpoint(network, remote, l.Addr), l.Addr
+		case addr.Is4() == remote.Is4():
+			best = l.Addr
 		}
 	}
-	local := s.bound(network)
-	if local.IsValid() && local.Addr().IsUnspecified() { // [::] takes both
-		return s.endpoint(network, remote, local), local
+	if best.IsValid() {
+		return s.endpoint(network, remote, best), best
 	}
 	from := s.endpoint(network, remote, s.sockets[0].Addr)
-	return from, netip.AddrPort{}
+	from.network = network
+	return from, best
 }

@@ -77,6 +77,7 @@ func TestTrust(t *testing.T) {
 
 // A trunk may refuse those who hide their number, whoever they call.
 func TestAnonymousCallers(t *testing.T) {
+	t.Parallel()
 	for _, policy := range []string{"", "accept", "refuse"} {
 		ts := serveTest(t, func(s *Server) { s.trunks.find(loopback).Anonymous = policy }, nil)
 		p := newRawPeer(t, ts, "127.0.0.1")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -123,6 +124,7 @@ func (m message) tells(t *testing.T, state, messages string) {
 // refreshes, and for the last time when it ends the subscription (RFC 6665
 // section 4.2.2, RFC 3842 section 3).
 func TestSubscription(t *testing.T) {
+	t.Parallel()
 	ts, lamps := serveLamps(t)
 	p := newRawPeer(t, ts, "127.0.0.1")
 	c := p.newSubscription("101", "Accept: application/simple-message-summary", "Expires: 600")
@@ -171,6 +173,7 @@ func TestSubscription(t *testing.T) {
 // Changes that come close together are told in one NOTIFY, the last of them for
 // certain.
 func TestNotificationsAreHeld(t *testing.T) {
+	t.Parallel()
 	ts, lamps := serveLamps(t)
 	p := newRawPeer(t, ts, "127.0.0.1")
 	p.newSubscription("102").subscribe("200")
@@ -189,6 +192,7 @@ func TestNotificationsAreHeld(t *testing.T) {
 }
 
 func TestSubscribeRefused(t *testing.T) {
+	t.Parallel()
 	ts, _ := serveLamps(t)
 	p := newRawPeer(t, ts, "127.0.0.1")
 	for name, tt := range map[string]struct {
@@ -221,6 +225,7 @@ func TestSubscribeRefused(t *testing.T) {
 
 // Who is no trunk hears nothing, and who forks its SUBSCRIBE has one subscription.
 func TestSubscribersAreTrunks(t *testing.T) {
+	t.Parallel()
 	ts, _ := serveLamps(t)
 	stranger := newRawPeer(t, ts, "127.0.0.9")
 	stranger.newSubscription("101").send("SUBSCRIBE")
@@ -243,6 +248,7 @@ func TestSubscribersAreTrunks(t *testing.T) {
 // A subscriber that forgot its subscription, or asks for what it would get, is
 // not told any more.
 func TestSubscriptionIsDropped(t *testing.T) {
+	t.Parallel()
 	ts, lamps := serveLamps(t)
 	for _, code := range []string{"481 Subscription Does Not Exist", "405 Method Not Allowed"} {
 		p := newRawPeer(t, ts, "127.0.0.1")
@@ -261,6 +267,7 @@ func TestSubscriptionIsDropped(t *testing.T) {
 // The NOTIFY follows the routes and the Contact, the one of a refresh too (RFC
 // 6665 section 4.4.1).
 func TestNotifyFollowsTheRoute(t *testing.T) {
+	t.Parallel()
 	ts, _ := serveLamps(t)
 	p, proxy := newRawPeer(t, ts, "127.0.0.1"), newRawPeer(t, ts, "127.0.0.2")
 	c := p.newSubscription("101", "Record-Route: <sip:"+proxy.addr()+";lr>")
@@ -280,6 +287,7 @@ func TestNotifyFollowsTheRoute(t *testing.T) {
 // A gateway that stops tells its subscribers when to come back; one that drains
 // takes no new ones.
 func TestSubscriptionsEndWithTheGateway(t *testing.T) {
+	t.Parallel()
 	ts, _ := serveLamps(t)
 	p := newRawPeer(t, ts, "127.0.0.1")
 	p.newSubscription("101").subscribe("200")
@@ -298,6 +306,7 @@ func TestSubscriptionsEndWithTheGateway(t *testing.T) {
 
 // Notify tells a PBX that did not subscribe, and says what became of it.
 func TestNotifyUnasked(t *testing.T) {
+	t.Parallel()
 	ts, _ := serveLamps(t)
 	p := newRawPeer(t, ts, "127.0.0.1")
 	to := "sip:{mailbox}@" + p.addr()
@@ -370,4 +379,94 @@ func TestSummary(t *testing.T) {
 	if got := fmt.Sprintf("%.20s", summary("", Messages{Old: 8})); got != "Messages-Waiting: no" {
 		t.Errorf("got %q", got)
 	}
+}
+
+// Who does not refresh is told that it is over.
+func TestSubscriptionExpires(t *testing.T) {
+	t.Parallel()
+	ts, lamps := serveLamps(t)
+	p := newRawPeer(t, ts, "127.0.0.1")
+	c := p.newSubscription("101", "Expires: 60")
+	c.subscribe("200")
+	p.notified("200 OK").tells(t, "active;expires=60", "1/2")
+	tg, _ := parseTag(c.toTag)
+	b := ts.subscriptions.find(tg)
+	b.mu.Lock()
+	b.until = time.Now()
+	b.mu.Unlock()
+	lamps.set("101", Messages{New: 5, Old: 2})
+	p.notified("200 OK").tells(t, "terminated;reason=timeout", "5/2")
+}
+
+// While a mailbox cannot be counted nothing is told, and then what there is.
+func TestUncountedMailbox(t *testing.T) {
+	t.Parallel()
+	ts, lamps := serveLamps(t)
+	p := newRawPeer(t, ts, "127.0.0.1")
+	lamps.mu.Lock()
+	lamps.fail = errors.New("the store is closed")
+	lamps.mu.Unlock()
+	p.newSubscription("101").subscribe("200")
+	if m, heard := p.read(300 * time.Millisecond); heard {
+		t.Errorf("it says %s", m.text)
+	}
+	lamps.mu.Lock()
+	lamps.fail = nil
+	lamps.mu.Unlock()
+	lamps.set("101", Messages{})
+	p.notified("200 OK").tells(t, "active", "0/0")
+}
+
+// Over TCP the NOTIFY comes by the connection of the SUBSCRIBE.
+func TestSubscribeByTCP(t *testing.T) {
+	t.Parallel()
+	ts, _ := serveLamps(t)
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(t.Context(), "tcp", ts.addr("tcp").String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	p := newRawPeer(t, ts, "127.0.0.1")
+	c := p.newSubscription("101")
+	c.contact = "<sip:phone@" + conn.LocalAddr().String() + ";transport=tcp>"
+	text := strings.ReplaceAll(c.text("SUBSCRIBE"), "SIP/2.0/UDP "+p.addr(), "SIP/2.0/TCP "+conn.LocalAddr().String())
+	if _, err := conn.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	var heard strings.Builder
+	buf := make([]byte, 4096)
+	for !strings.Contains(heard.String(), "Voice-Message: 1/2") {
+		n, err := conn.Read(buf)
+		if err != nil {
+			t.Fatalf("%v after\n%s", err, heard.String())
+		}
+		heard.Write(buf[:n])
+	}
+	if got := heard.String(); !strings.HasPrefix(got, "SIP/2.0 200") || !strings.Contains(got, "\r\nVia: SIP/2.0/TCP "+ts.addr("tcp").String()) {
+		t.Errorf("heard\n%s", got)
+	}
+}
+
+// What a Lamps does in panic costs that subscription alone.
+func TestPanicInLamps(t *testing.T) {
+	t.Parallel()
+	ts := serveTest(t, func(s *Server) { s.lamps = panicking{newMailboxes()} }, nil)
+	p := newRawPeer(t, ts, "127.0.0.1")
+	p.newSubscription("101").subscribe("200")
+	for end := time.Now().Add(patience); ts.Stats().Panics == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nothing panicked")
+		}
+	}
+	call := p.newCall()
+	call.establish()
+	call.bye()
+}
+
+type panicking struct{ *mailboxes }
+
+func (panicking) Messages(context.Context, string) (Messages, error) {
+	panic("a mailbox nobody foresaw")
 }

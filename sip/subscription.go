@@ -3,6 +3,7 @@ package sip
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -65,6 +66,7 @@ func (b *subscription) left() time.Duration {
 // ends or a NOTIFY fails (RFC 6665 section 4.2.2).
 func (b *subscription) run(ctx context.Context) {
 	defer b.server.subscriptions.drop(b)
+	defer func() { b.server.caught(recover(), slog.String("method", sipmsg.NOTIFY.String())) }()
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	changes := b.server.lamps.Watch(watching, b.mailbox) // before the first count: what comes after it is told
@@ -79,7 +81,7 @@ func (b *subscription) run(ctx context.Context) {
 			b.server.log.Warn("a mailbox cannot be counted for its message lamp; trying again", "error", err)
 			pause = min(left, lampPause)
 		case asked || now != told || left <= 0:
-			if b.notify(ctx, stateAt(left), now) != nil {
+			if b.notify(ctx, stateAt(left), now) != nil && ctx.Err() == nil {
 				return
 			}
 			told, last, asked = now, time.Now(), false
@@ -95,7 +97,7 @@ func (b *subscription) run(ctx context.Context) {
 			if !watches {
 				changes = nil
 			}
-			asked = b.hold(ctx, time.Until(last.Add(quarantine)))
+			asked = b.hold(ctx, time.Until(last.Add(quarantine))) || asked
 		case <-ctx.Done():
 			b.leave(ctx, told)
 			return

@@ -254,6 +254,7 @@ func TestOneDeadPhoneHoldsNobodyUp(t *testing.T) {
 		h.Changed("101")
 		h.shows(t, "101", sip.Messages{New: 1})
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if asked != mostRefusals {
 			t.Errorf("asked %d times", asked)
 		}
