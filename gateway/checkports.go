@@ -115,10 +115,10 @@ func (c *checker) remoteTrunk() (name string, network netip.Prefix, ok bool) {
 // keys finds keys that anybody can read: those of SDES stand in the session
 // description, and so are as safe as the signalling.
 func (c *checker) keys() {
-	clear := func(l sip.ListenAddress) bool {
+	open := func(l sip.ListenAddress) bool {
 		return (l.Network == "udp" || l.Network == "tcp" || l.Network == "ws") && !l.Addr.Addr().IsLoopback()
 	}
-	if i := slices.IndexFunc(c.cfg.SIP.Listen, clear); i >= 0 && c.cfg.Media.SRTP == media.SRTPRequired {
+	if i := slices.IndexFunc(c.cfg.SIP.Listen, open); i >= 0 && c.cfg.Media.SRTP == media.SRTPRequired {
 		c.say(markWarn, "media.srtp", "is required, but %s hears calls in the clear, and with them the keys of SDES: "+
 			"have the PBX use TLS, or DTLS-SRTP", c.cfg.SIP.Listen[i])
 	}

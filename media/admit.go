@@ -51,7 +51,11 @@ func (r *recorder) stranger(d datagram) {
 // check answers a connectivity check.
 func (r *recorder) check(d datagram) {
 	reply, nominated := r.leg.checks.answer(d.packet, d.source, r.agreed.ice)
-	if reply == nil {
+	switch {
+	case reply == nil && d.source == r.leg.latch.source: // an indication, which keeps its NAT open
+		r.leg.counts.invalid.Add(1)
+		return
+	case reply == nil:
 		r.stranger(d)
 		return
 	}

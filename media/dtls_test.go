@@ -55,7 +55,11 @@ func (p *phone) shake(l *Leg, i *identity, profiles ...dtls.SRTPProtectionProfil
 	if profiles == nil {
 		profiles = []dtls.SRTPProtectionProfile{dtls.SRTP_AES128_CM_HMAC_SHA1_80}
 	}
-	conn, err := dtls.ClientWithOptions(lasting{p.conn}, net.UDPAddrFromAddrPort(p.to),
+	var socket net.PacketConn = lasting{p.conn}
+	if p.loses != nil {
+		socket = lossy{socket, p.loses}
+	}
+	conn, err := dtls.ClientWithOptions(socket, net.UDPAddrFromAddrPort(p.to),
 		dtls.WithCertificates(i.certificate), dtls.WithSRTPProtectionProfiles(profiles...),
 		dtls.WithInsecureSkipVerify(true), // the fingerprint is looked at
 		dtls.WithVerifyConnection(func(s *dtls.State) error { return gateway.verify(s.PeerCertificates) }))
@@ -80,6 +84,49 @@ func (p *phone) shake(l *Leg, i *identity, profiles ...dtls.SRTPProtectionProfil
 type lasting struct{ *net.UDPConn }
 
 func (lasting) Close() error { return nil }
+
+// lossy loses what it is told to.
+type lossy struct {
+	net.PacketConn
+	loses func(packet []byte) bool
+}
+
+func (l lossy) ReadFrom(b []byte) (n int, source net.Addr, err error) {
+	for {
+		if n, source, err = l.PacketConn.ReadFrom(b); err != nil || !l.loses(b[:n]) {
+			return n, source, err
+		}
+	}
+}
+
+// TestDTLSLosesTheEnd loses the last flight, after which we have keys and the
+// phone has none: it asks again, and gets it.
+func TestDTLSLosesTheEnd(t *testing.T) {
+	t.Parallel()
+	p, i := newPhone(t, "127.0.0.1:0"), newTestIdentity(t)
+	lost := 0
+	p.loses = func(packet []byte) bool {
+		end := packet[0] == 20 || lost > 0 // ChangeCipherSpec and what follows it
+		if end {
+			lost++
+		}
+		return end && lost <= 2
+	}
+	l := p.openDTLS(newTestEngine(t, nil), i.fingerprint)
+	var tape memoryTape
+	r := record(t, l, &tape)
+	if err := p.shake(l, i); err != nil {
+		t.Fatal(err)
+	}
+	if lost < 2 {
+		t.Errorf("%d packets were lost", lost)
+	}
+	p.send(0, 5)
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	tape.wantAudio(t, 5)
+}
 
 // TestDTLS makes keys for each suite by a handshake with a phone.
 func TestDTLS(t *testing.T) {

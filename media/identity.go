@@ -5,7 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	_ "crypto/sha1"   //nolint:gosec // of old peers' fingerprints, see strength
+	_ "crypto/sha1"   //nolint:gosec // of old peers' fingerprints, see hashFunctions
 	_ "crypto/sha256" // of fingerprints
 	_ "crypto/sha512" // of fingerprints
 	"crypto/subtle"
@@ -85,16 +85,16 @@ type fingerprints struct {
 	sums [][]byte
 }
 
-// strength are the hash functions taken, the strongest first. SHA-1 still is
-// what some phones have; a second preimage of it is out of reach.
-func strength() []struct {
+// hashFunction is one by its name in a=fingerprint.
+type hashFunction struct {
 	name string
 	hash crypto.Hash
-} {
-	return []struct {
-		name string
-		hash crypto.Hash
-	}{{"sha-512", crypto.SHA512}, {"sha-384", crypto.SHA384}, {"sha-256", crypto.SHA256}, {"sha-1", crypto.SHA1}}
+}
+
+// hashFunctions are those taken, the strongest first. SHA-1 still is what some
+// phones have; a second preimage of it is out of reach.
+func hashFunctions() []hashFunction {
+	return []hashFunction{{"sha-512", crypto.SHA512}, {"sha-384", crypto.SHA384}, {"sha-256", crypto.SHA256}, {"sha-1", crypto.SHA1}}
 }
 
 // chooseDTLS settles that the keys come by DTLS, if the peer begins it: we
@@ -112,7 +112,7 @@ func (e *Engine) chooseDTLS(s *secretLines) (*protection, error) {
 
 // parseFingerprints reads a=fingerprint lines, "sha-256 AB:CD:…".
 func parseFingerprints(lines []string) (*fingerprints, error) {
-	for _, s := range strength() {
+	for _, s := range hashFunctions() {
 		f := &fingerprints{hash: s.hash}
 		for _, line := range lines {
 			name, value, _ := strings.Cut(line, " ")

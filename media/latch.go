@@ -38,7 +38,8 @@ func streamOf(packet []byte, source netip.AddrPort) stream {
 // latch decides which source is the caller (RFC 7362 §4): the first one that
 // sends audio from an address that is allowed, and from then on no other until
 // the peer offers again. The port is free, for peers behind NAT; but the very
-// source that the peer named, address and port, takes over from any other.
+// source that the peer named, address and port, takes over from any other. Where
+// the audio comes encrypted the key decides, see prove.
 type latch struct {
 	stream                   // the caller's; its source is invalid until latched
 	stale     stream         // of the call that had the port before, maybe going on
@@ -48,6 +49,7 @@ type latch struct {
 	strangers int            // since then
 	tried     bool           // to have the kernel drop strangers …
 	connected bool           // … which it does
+	told      bool           // of strangers
 }
 
 // allows says whether a packet of s may be the caller's. from holds the
@@ -111,7 +113,10 @@ func (l *latch) stranger(k *socket, remote netip.AddrPort, now time.Time, log *s
 		return
 	}
 	l.tried, l.connected = true, k.connect(l.source) == nil
-	log.Warn("strangers send to an RTP port", "port", k.addr.Port(), "kernel_drops_them", l.connected)
+	if !l.told {
+		l.told = true
+		log.Warn("strangers send to an RTP port", "port", k.addr.Port(), "kernel_drops_them", l.connected)
+	}
 }
 
 // release has the kernel let every source through again.

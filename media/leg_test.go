@@ -42,8 +42,9 @@ type phone struct {
 	seq  uint16
 	ssrc byte
 
-	context *srtp.Context // what it encrypts with, if it does
-	opens   *srtp.Context // what it decrypts with
+	context *srtp.Context            // what it encrypts with, if it does
+	opens   *srtp.Context            // what it decrypts with
+	loses   func(packet []byte) bool // of what comes to it in a handshake
 }
 
 func newPhone(tb testing.TB, address string) *phone {

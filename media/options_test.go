@@ -30,6 +30,7 @@ func TestOptionsValidate(t *testing.T) {
 		"no time to record":      {func(o *Options) { o.MaxDuration = 0 }, "media.max_duration"},
 		"as long as a note gets": {func(o *Options) { o.MaxDuration = longestNote() }, ""},
 		"longer than that":       {func(o *Options) { o.MaxDuration = longestNote() + 1 }, "media.max_duration: expected 11m4s or less"},
+		"encrypted at times":     {func(o *Options) { o.SRTP = "sometimes" }, "media.srtp"},
 		"no time to be heard in": {func(o *Options) { o.NoRTP = -1 }, "media.no_rtp"},
 	}
 	for name, tt := range tests {

@@ -88,6 +88,19 @@ func TestControlDestination(t *testing.T) {
 	}
 }
 
+// sealControl writes an RTCP packet, encrypted if the phone encrypts.
+func (p *phone) sealControl(c rtcp.Packet) []byte {
+	p.t.Helper()
+	packet, err := c.Marshal()
+	if err == nil && p.context != nil {
+		packet, err = p.context.EncryptRTCP(nil, packet, nil)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return packet
+}
+
 // hearControl waits for an RTCP packet that holds one of a kind.
 func hearControl[T rtcp.Packet](p *phone) (one T, all []rtcp.Packet) {
 	p.t.Helper()
@@ -148,11 +161,12 @@ func TestReports(t *testing.T) {
 			p.send(0, 5)
 			p.seq += 5
 			p.send(0, 5)
+			p.sendRaw(p.sealControl(&rtcp.SenderReport{SSRC: 9, NTPTime: 0x1111222233334444}))
 			report, _ := hearControl[*rtcp.SenderReport](p)
 			if report.SSRC != l.ssrc || report.PacketCount != 10 || report.OctetCount != 1600 {
 				t.Errorf("%+v", report)
 			}
-			if b := report.Reports; len(b) != 1 || b[0].SSRC != 9 || b[0].TotalLost != 5 || b[0].LastSequenceNumber != 15 {
+			if b := report.Reports; len(b) != 1 || b[0].SSRC != 9 || b[0].TotalLost != 5 || b[0].LastSequenceNumber != 15 || b[0].LastSenderReport != 0x22223333 {
 				t.Errorf("%+v", b)
 			}
 			r.cancel()

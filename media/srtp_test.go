@@ -102,6 +102,20 @@ func (p *phone) unlock(answer []byte) {
 	}
 }
 
+// TestSendEncryptedAllocatesNothing sends as the pacer of a caller does.
+func TestSendEncryptedAllocatesNothing(t *testing.T) {
+	for _, key := range recordedKeys() {
+		if raceDetector {
+			t.Skip("see TestRecordAllocatesNothing")
+		}
+		p := newPhone(t, "127.0.0.1:0")
+		conn, packet, to := p.openBy(newTestEngine(t, nil), key).Conn(), p.packet(0), p.addr()
+		if n := testing.AllocsPerRun(100, func() { _, _ = conn.WriteToUDPAddrPort(packet, to) }); n != 0 {
+			t.Errorf("%s: %v allocations", cipherName(key), n)
+		}
+	}
+}
+
 // TestPolicy opens and offers by each value of media.srtp.
 func TestPolicy(t *testing.T) {
 	p := newPhone(t, "127.0.0.1:0")
