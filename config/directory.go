@@ -65,6 +65,7 @@ func (d *Directory) Reload(c *Config) error {
 	d.changing.Lock()
 	defer d.changing.Unlock()
 	next := &sources{config: c, local: []*index{newIndex(c.Mailboxes, nil)}}
+	state := sheetState{}
 	if c.Directory.File != "" {
 		is, err := os.Stat(c.Directory.File)
 		if err != nil {
@@ -75,12 +76,13 @@ func (d *Directory) Reload(c *Config) error {
 			return fmt.Errorf("directory.file: %w", err)
 		}
 		next.local = append(next.local, sheet)
-		d.sheet = sheetState{seen: is, read: is}
-		d.sheetDown.Store(false)
+		state = sheetState{seen: is, read: is}
 	}
 	if c.Directory.URL != "" {
 		next.service = newService(c, d.memory, &d.asked, d.log)
 	}
+	d.sheet = state
+	d.sheetDown.Store(false)
 	if before := d.sources.Swap(next); before != nil {
 		before.close()
 	}

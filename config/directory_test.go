@@ -127,7 +127,7 @@ func sheetConfig(tb testing.TB, text string) (config, path string) {
 	tb.Helper()
 	path = filepath.Join(tb.TempDir(), "mailboxes.csv")
 	write(tb, path, text)
-	return fmt.Sprintf("directory: {file: %q}\nmailboxes: [{number: 7, name: of the file}]\n", path), path
+	return fmt.Sprintf("directory: {file: %q}\nmailboxes:\n  - {number: 7, name: of the file}\n", path), path
 }
 
 // logbook is a log that is read while it is written.
@@ -211,6 +211,30 @@ func TestSheetIsReadAgain(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A number's own mailbox goes before a range or a wildcard, whichever file has
+// it; of two alike the configuration file's goes before.
+func TestFilesTogether(t *testing.T) {
+	text, path := sheetConfig(t, "number,name\n101,own of the sheet\n1*,wildcard of the sheet\n20*,wildcard of the sheet\n")
+	d := openDirectory(t, text+`  - {number: "1*", name: wildcard of the file}`+"\n"+`  - {number: "200-201", name: range of the file}`, nil, slog.New(slog.DiscardHandler))
+	for number, want := range map[string]string{"101": "own of the sheet", "102": "wildcard of the file", "201": "range of the file", "202": "wildcard of the sheet"} {
+		if m, err := d.Lookup(t.Context(), number, ""); err != nil || m.Name != want {
+			t.Errorf("%s is %v, %v; want the %s", number, m, err, want)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	d.look()
+	if d.Standing().Up {
+		t.Error("without its file the directory is as it should be")
+	}
+	next := *d.sources.Load().config
+	next.Directory.File = ""
+	if err := d.Reload(&next); err != nil || !d.Standing().Up {
+		t.Errorf("when no file is named: %v, %+v", err, d.Standing())
+	}
 }
 
 // A file that is being written is not taken for whole.
