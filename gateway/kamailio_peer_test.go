@@ -24,14 +24,15 @@ func TestKamailioForwards(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		phone  func(t *testing.T, k *kamailio) // whom the call is for
+		rings  time.Duration                   // until Kamailio gives it up
 		reason string
 	}{
-		{"no answer", func(t *testing.T, k *kamailio) { k.phone(t, "answermode=manual") }, "missed"},
-		{"busy", func(t *testing.T, k *kamailio) { k.phone(t, "answermode=manual", somebody(t)) }, "busy"},
-		{"declined", func(t *testing.T, k *kamailio) { k.refusing(t, "603 Decline") }, "declined"},
-		{"not registered", func(*testing.T, *kamailio) {}, "unreachable"},
-		{"registered and dead", func(t *testing.T, k *kamailio) { k.phone(t, "answermode=manual").kill() }, "unreachable"},
-		{"do not disturb", func(t *testing.T, k *kamailio) { k.refusing(t, "480 Do Not Disturb") }, "unreachable"},
+		{"no answer", func(t *testing.T, k *kamailio) { k.phone(t, "answermode=manual") }, 2 * time.Second, "missed"},
+		{"busy", func(t *testing.T, k *kamailio) { k.phone(t, "answermode=manual", somebody(t)) }, 0, "busy"},
+		{"declined", func(t *testing.T, k *kamailio) { k.refusing(t, "603 Decline") }, 0, "declined"},
+		{"not registered", func(*testing.T, *kamailio) {}, 0, "unreachable"},
+		{"registered and dead", func(t *testing.T, k *kamailio) { k.phone(t, "answermode=manual").kill() }, 3 * time.Second, "unreachable"},
+		{"do not disturb", func(t *testing.T, k *kamailio) { k.refusing(t, "480 Do Not Disturb") }, 0, "unreachable"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -39,7 +40,7 @@ func TestKamailioForwards(t *testing.T) {
 			g := startGateway(t, configFile(t, t.TempDir(), hook.URL, ""))
 			k := startKamailio(t, g.address("udp"))
 			c.phone(t, k)
-			k.leave(t, hook, c.reason)
+			k.leave(t, hook, c.rings, c.reason)
 			hook.none(t, 500*time.Millisecond)
 		})
 	}
@@ -72,13 +73,12 @@ func TestKamailioPassesOver(t *testing.T) {
 		k := startKamailio(t, one.sip, other.sip)
 		k.refusing(t, "486 Busy Here")
 		one.signal(t, syscall.SIGSTOP)
-		k.leave(t, hook, "busy")
+		k.leave(t, hook, 3*time.Second, "busy")
 		k.said(t, fmt.Sprintf("sip:%s takes no call: 408", one.sip))
-		k.leave(t, hook, "busy") // at once
+		k.leave(t, hook, 0, "busy") // it is not tried again
 		one.signal(t, syscall.SIGCONT)
-		hook.none(t, 35*time.Second) // of the call that lay in its socket meanwhile
-		k.leave(t, hook, "busy")
-		one.stop(t)
+		hook.none(t, 4*time.Second) // of the call that lay in its socket meanwhile
+		one.kill()
 		other.stop(t)
 	})
 	t.Run("draining", func(t *testing.T) {
@@ -88,9 +88,9 @@ func TestKamailioPassesOver(t *testing.T) {
 		other := startChild(t, configFile(t, t.TempDir(), l.hook.URL, ""))
 		k := startKamailio(t, one.sip, other.sip)
 		k.refusing(t, "486 Busy Here")
-		speaking := l.speak(t, one.sip, 12*time.Second)
+		speaking := l.speak(t, one.sip, 8*time.Second)
 		one.signal(t, syscall.SIGTERM)
-		k.leave(t, l.hook, "busy")
+		k.leave(t, l.hook, 0, "busy")
 		k.said(t, fmt.Sprintf("sip:%s takes no call: 503", one.sip))
 		l.hangUp(t, speaking) // it was taken before, and is taken to its end
 		l.await(t)
@@ -148,11 +148,12 @@ func (k *kamailio) call(t *testing.T, said []int16, length time.Duration) {
 	baresip(t, freePort(t), "pcmu/8000/1", writeWAV(t, said, 8000, 1), k.mailbox(), length)
 }
 
-// leave calls, and holds the note against what was said.
-func (k *kamailio) leave(t *testing.T, hook *receiver, reason string) {
+// leave calls, and holds the note against what was said after it was answered,
+// which takes a while.
+func (k *kamailio) leave(t *testing.T, hook *receiver, while time.Duration, reason string) {
 	t.Helper()
-	said := speech(t, 7*time.Second)
-	k.call(t, said, 7*time.Second)
+	said := speech(t, 4*time.Second)
+	k.call(t, said, while+4*time.Second)
 	n := hook.next(t)
 	d := n.Data
 	if d.Kind != "voice" || d.Reason != reason || d.Recipient.Number != reception || d.Caller.Number != "maria" || d.Partial {

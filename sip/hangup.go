@@ -201,6 +201,7 @@ func (d *dialog) hungUp(in *incoming) (code int) {
 	case !d.inOrder(in):
 		return 500
 	case d.phase != over:
+		d.heardOK = true
 		d.end(ErrCallerHungUp)
 		d.close()
 	}
