@@ -4,12 +4,14 @@
 # As root it installs Debian packages; else it lists what is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+PATH=$PATH:/usr/sbin # Kamailio's
 step() { printf '\n== %s\n' "$*"; }
 
 step "what the tests need"
 declare -A package=(
   [sipp]=sip-tester [baresip]=baresip-core [ffmpeg]=ffmpeg [opusinfo]=opus-tools
-  [chromium]=chromium [svmap]=sipvicious [openssl]=openssl [gcc]=gcc [redis-server]=redis-server [aiosmtpd]=python3-aiosmtpd
+  [chromium]=chromium [svmap]=sipvicious [openssl]=openssl [gcc]=gcc [redis-server]=redis-server
+  [aiosmtpd]=python3-aiosmtpd [kamailio]=kamailio
 )
 sounds=/usr/share/asterisk/sounds/en_US_f_Allison
 missing=()
@@ -72,3 +74,6 @@ bash deploy/faults.sh
 step "tests"
 CGO_ENABLED=0 go test -count=1 -run TestMatrixPeer/encrypted ./delivery/channel # what a binary without encryption says
 CGO_ENABLED=1 go test -race -tags goolm -count=1 -timeout 20m ./...
+
+step "fuzzing, ten seconds each"
+bash deploy/fuzz.sh

@@ -164,6 +164,19 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A peer that neither acknowledges the answer nor sends a packet has given the
+// call up and tried another gateway: here nothing comes of it.
+func TestNobodyThere(t *testing.T) {
+	needs(t, "sipp")
+	t.Parallel()
+	hook := newReceiver(t)
+	path := configFile(t, t.TempDir(), hook.URL, "")
+	g := startGateway(t, path)
+	sipp(t, g.address("udp").String(), "udp", reception, invite(offer(plain, "sendrecv")), answered(), byeFromGateway())
+	hook.none(t, 500*time.Millisecond)
+	until(t, "its draft is discarded", func() bool { return len(lives(t, path)) == 0 })
+}
+
 func TestNobodySpoke(t *testing.T) {
 	needs(t, "sipp")
 	silence := packets(companded(make([]int16, 3*8000), 0), 0)

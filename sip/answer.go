@@ -169,7 +169,7 @@ func (d *dialog) acknowledge(in *incoming) {
 	}
 	r.acked = true
 	r.timer.Stop()
-	d.phase = confirmed
+	d.phase, d.heardOK = confirmed, true
 	if d.goodbye != 0 {
 		d.bye(d.goodbye)
 		d.mu.Unlock()

@@ -51,6 +51,7 @@ type dialog struct {
 	reply      *reply // the last 2xx to an INVITE
 	remoteSeq  uint32 // of the peer's last request
 	offering   bool   // a new offer is being answered
+	heardOK    bool   // the peer has our 200 OK: an ACK or a BYE came
 }
 
 // open starts the dialog of an INVITE that passed all checks. A CANCEL may

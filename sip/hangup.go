@@ -176,6 +176,7 @@ func (d *dialog) hungUp(in *incoming) (code int) {
 	case d.phase == proceeding:
 		d.refuse(ErrCancelled, 487) // RFC 3261 section 15.1.2
 	case d.phase != over:
+		d.heardOK = true
 		d.end(ErrCallerHungUp)
 		d.close()
 	}

@@ -66,6 +66,7 @@ const (
 	Disabled       Outcome = "disabled"         // the mailbox is out of use
 	Blocked        Outcome = "blocked"          // the mailbox does not take this caller
 	TooManyCallees Outcome = "too_many_callees" // the source has called as many numbers as it may
+	Unacknowledged Outcome = "unacknowledged"   // neither an ACK nor a packet came: nothing
 	NoCommonCodec  Outcome = "no_common_codec"  // 488
 	Unavailable    Outcome = "unavailable"      // 503: no port, no room in the store, or no word from the directory
 	Failed         Outcome = "failed"           // the note waits in the store for a later try
@@ -193,10 +194,7 @@ func (p *Path) cancelled(ctx context.Context, d *deposit) Outcome {
 	keep := context.WithoutCancel(ctx)
 	why := context.Cause(ctx)
 	if errors.Is(why, sip.ErrElsewhere) || errors.Is(why, sip.ErrShutdown) || errors.Is(why, sip.ErrNoPRACK) {
-		d.settled = true
-		if err := d.draft.Discard(keep); err != nil {
-			p.Log.Error("draft not discarded", "note_id", d.draft.Note().ID, "error", err)
-		}
+		p.discard(keep, d)
 		return Elsewhere
 	}
 	d.cutOff = false
@@ -204,6 +202,14 @@ func (p *Path) cancelled(ctx context.Context, d *deposit) Outcome {
 		return Failed
 	}
 	return Cancelled
+}
+
+// discard forgets a call of which nothing is to be kept.
+func (p *Path) discard(ctx context.Context, d *deposit) {
+	d.settled = true
+	if err := d.draft.Discard(ctx); err != nil {
+		p.Log.Error("draft not discarded", "note_id", d.draft.Note().ID, "error", err)
+	}
 }
 
 // record tapes the caller until the call ends, rendering along.
@@ -220,8 +226,16 @@ func (p *Path) record(ctx context.Context, c *sip.Call, leg *media.Leg, d *depos
 	hungUp := p.hangUp(keep, ctx, c, err)
 	defer hungUp.Wait()
 
-	r.received(leg.Stats())
-	p.Metrics.Received(leg.Stats())
+	stats := leg.Stats()
+	r.received(stats)
+	p.Metrics.Received(stats)
+	if stats.Packets == 0 && !acknowledged(c, hungUp) {
+		p.Log.Warn("no note: neither an ACK nor audio came; the peer went on to another gateway, or does not reach our Contact, see sip.advertise", "note_id", c.ID)
+		stop()
+		<-done
+		p.discard(keep, d)
+		return Unacknowledged
+	}
 	// The end is missing when the gateway cut the caller off, not when it waited in vain for more.
 	d.cutOff = err != nil && !errors.Is(err, media.ErrNoRTP) || errors.Is(context.Cause(ctx), sip.ErrShutdown)
 	note, facts, err := p.finish(keep, d, done)
@@ -256,6 +270,16 @@ func (p *Path) hangUp(keep, ctx context.Context, c *sip.Call, err error) *sync.W
 		}
 	})
 	return &wg
+}
+
+// acknowledged says whether a call in which nothing came was one: a peer that
+// tried another gateway meanwhile gets its note from there. It waits until the
+// ACK has come or will not any more.
+func acknowledged(c *sip.Call, hungUp *sync.WaitGroup) bool {
+	if !c.Acknowledged() {
+		hungUp.Wait()
+	}
+	return c.Acknowledged()
 }
 
 func refuse(c *sip.Call, code int, after time.Duration) { _ = c.Refuse(code, after) }
