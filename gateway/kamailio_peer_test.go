@@ -122,7 +122,7 @@ func startKamailio(t *testing.T, gateways ...netip.AddrPort) *kamailio {
 	if err := os.WriteFile(gatewayList, []byte(list.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	k := &kamailio{addr: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(freePort(t)))}
+	k := &kamailio{addr: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(portPair(t)))}
 	cmd := exec.CommandContext(context.Background(), "kamailio", "-DD", "-E", "-f", file, "-m", "16", "-M", "4",
 		"-P", filepath.Join(dir, "pid"), "-Y", dir,
 		"-A", "LISTEN=udp:"+k.addr.String(), "-A", "PHONES=127.0.0.0/8", "-A", "RING=2000", "-A", fmt.Sprintf("GATEWAYS=%q", gatewayList))
@@ -145,7 +145,7 @@ func (k *kamailio) said(t *testing.T, line string) {
 // call has a phone call the number and speak. length is all, ringing too.
 func (k *kamailio) call(t *testing.T, said []int16, length time.Duration) {
 	t.Helper()
-	baresip(t, freePort(t), "pcmu/8000/1", writeWAV(t, said, 8000, 1), k.mailbox(), length)
+	baresip(t, portPair(t), "pcmu/8000/1", writeWAV(t, said, 8000, 1), k.mailbox(), length)
 }
 
 // leave calls, and holds the note against what was said after it was answered,
@@ -231,7 +231,7 @@ func refusal(request, status string) string {
 
 // phone registers a baresip as the number's phone; settings are of its
 // account. With calls it places one first and is busy from then on.
-func (k *kamailio) phone(t *testing.T, setting string, calls ...string) *phone {
+func (k *kamailio) phone(t *testing.T, setting string, calls ...string) *softphone {
 	t.Helper()
 	p := startPhone(t, fmt.Sprintf("<%s>;regint=600;%s", k.mailbox(), setting), calls...)
 	until(t, "the phone is registered", func() bool { return strings.Contains(p.log.text(), "200 OK") })
@@ -249,17 +249,17 @@ func somebody(t *testing.T) (target string) {
 	return fmt.Sprintf("sip:carol@127.0.0.1:%d", p.port)
 }
 
-// phone is a baresip that takes one call at a time.
-type phone struct {
+// softphone is a baresip that takes one call at a time.
+type softphone struct {
 	port int
 	log  *transcript
 	kill func()
 }
 
-func startPhone(t *testing.T, account string, calls ...string) *phone {
+func startPhone(t *testing.T, account string, calls ...string) *softphone {
 	t.Helper()
 	dir := t.TempDir()
-	p := &phone{port: freePort(t)}
+	p := &softphone{port: portPair(t)}
 	for name, text := range map[string]string{
 		"accounts": account + "\n",
 		"contacts": "",
@@ -331,9 +331,9 @@ func (s *transcript) text() string {
 	return s.said.String()
 }
 
-// freePort is a port of 127.0.0.1 that is free, as is the one after it, for a
+// portPair is a port of 127.0.0.1 that is free, as is the one after it, for a
 // program that must be told one. baresip's RTP takes those 41,000 above.
-func freePort(t *testing.T) int {
+func portPair(t *testing.T) int {
 	t.Helper()
 	for range 100 {
 		port := 2 * (5000 + rand.IntN(5000))
