@@ -1,8 +1,10 @@
 package sip
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -55,6 +57,9 @@ func (s *stack) knows(conn net.PacketConn) {
 	s.transport.Pool("udp").Add(addr, &sipmsg.UDPConnection{PacketConn: conn, PacketAddr: addr, Listener: true})
 }
 
+// errNoResponse says that a transaction ended without one: the stack closes.
+var errNoResponse = errors.New("no response came")
+
 // exchange sends a request and waits for its final response.
 func (s *stack) exchange(ctx context.Context, req *sipmsg.Request) (*sipmsg.Response, error) {
 	tx, err := s.transactions.Request(ctx, req)
@@ -69,7 +74,7 @@ func (s *stack) exchange(ctx context.Context, req *sipmsg.Request) (*sipmsg.Resp
 				return res, nil
 			}
 		case <-tx.Done():
-			return nil, tx.Err()
+			return nil, cmp.Or(tx.Err(), errNoResponse)
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
