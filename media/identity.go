@@ -99,7 +99,7 @@ func hashFunctions() []hashFunction {
 
 // chooseDTLS settles that the keys come by DTLS, if the peer begins it: we
 // answer as setup:passive and offer setup:actpass (RFC 5763 §5).
-func (e *Engine) chooseDTLS(s *secretLines) (*protection, error) {
+func chooseDTLS(s *secretLines) (*protection, error) {
 	if s.setup != "" && s.setup != "actpass" && s.setup != "active" { // RFC 4145 §4: active is the default of an offer
 		return nil, fmt.Errorf("a=setup:%.10q is not supported, actpass and active are", s.setup)
 	}

@@ -48,9 +48,9 @@ type secretLines struct {
 // protection is how a stream is encrypted; nil is not at all. Either its keys
 // were exchanged in the session descriptions, or DTLS will make them.
 type protection struct {
-	line         cryptoLine // the one chosen, with our key
-	theirs       *master    // the peer's key
-	offered      []cryptoLine
+	line         cryptoLine    // the one chosen, with our key
+	theirs       *master       // the peer's key
+	offered      []cryptoLine  // of an offer of ours, until it is answered
 	certificates *fingerprints // of the peer; nil unless the keys come by DTLS
 }
 
@@ -76,7 +76,7 @@ func (e *Engine) protect(m *mediaLine) (*protection, error) {
 		why = err
 	}
 	if len(m.secrets.fingerprints) > 0 {
-		p, err := e.chooseDTLS(&m.secrets)
+		p, err := chooseDTLS(&m.secrets)
 		if err == nil {
 			return p, nil
 		}
@@ -98,10 +98,11 @@ func (p *protection) follow(before *protection) {
 	if p == nil || before == nil {
 		return
 	}
-	for _, line := range slices.Concat(before.offered, []cryptoLine{before.line}) {
-		if line.ours != nil && p.line.ours != nil && line.ours.suite == p.line.ours.suite {
-			p.line.ours = line.ours
-			break
+	if ours := p.line.ours; ours != nil {
+		for _, line := range append(slices.Clone(before.offered), before.line) {
+			if line.ours != nil && line.ours.suite == ours.suite {
+				p.line.ours = line.ours
+			}
 		}
 	}
 	if p.theirs.equal(before.theirs) {
