@@ -233,8 +233,8 @@ request_route {
 }
 `
 
-// kamailio runs a registrar until stop.
-func kamailio(t *testing.T, port int, gateway netip.AddrPort) (stop func()) {
+// startRegistrar runs a Kamailio until stop.
+func startRegistrar(t *testing.T, port int, gateway netip.AddrPort) (stop func()) {
 	t.Helper()
 	needs(t, "kamailio")
 	dir := t.TempDir()
@@ -308,7 +308,7 @@ func TestLampBehindARegistrar(t *testing.T) {
 	registrar := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port))
 	hook := newReceiver(t)
 	g := startGateway(t, lampFile(t, configFile(t, t.TempDir(), hook.URL, ""), fmt.Sprintf("sip:{mailbox}@%s", registrar)))
-	stop := kamailio(t, port, g.address("udp"))
+	stop := startRegistrar(t, port, g.address("udp"))
 	phone := newLampPhone(t, netip.MustParseAddrPort("127.0.0.1:0"))
 	phone.register(t, reception, registrar)
 	leave(t, g.address("udp"))
@@ -317,7 +317,7 @@ func TestLampBehindARegistrar(t *testing.T) {
 	stop()
 	g.markPlayed(t, first)
 	time.Sleep(time.Second)
-	kamailio(t, port, g.address("udp"))
+	startRegistrar(t, port, g.address("udp"))
 	phone.register(t, reception, registrar)
 	phone.shows(t, "0/1")
 }
@@ -336,7 +336,7 @@ func TestPhoneSubscribesToItsLamp(t *testing.T) {
 	// REGISTER is answered at once.
 	shown := lampOfBaresip(t, fmt.Sprintf("<sip:%s@127.0.0.1:%d>;regint=60;auth_pass=none;mwi=yes", reception, port))
 	time.Sleep(300 * time.Millisecond)
-	kamailio(t, port, g.address("udp"))
+	startRegistrar(t, port, g.address("udp"))
 	shows := func(messages string) {
 		t.Helper()
 		until(t, "the phone shows "+messages, func() bool { return strings.Contains(shown(), "Voice-Message: "+messages) })
