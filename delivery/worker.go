@@ -124,9 +124,11 @@ func (w *Worker) addLane(name string, channel Channel) {
 // Deliver takes the leases that [Draft].Rendered gave and sends them without
 // asking the queue. It does not wait; before Run they wait for it.
 func (w *Worker) Deliver(leases ...Lease) {
+	ended, end := context.WithCancel(context.Background())
+	end()
 	for _, l := range leases {
-		if !w.lanes.offer(l, true) {
-			w.release(context.Background(), l)
+		if !w.lanes.offer(l, true) { // Run has ended
+			w.release(ended, l)
 		}
 	}
 }

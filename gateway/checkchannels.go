@@ -41,7 +41,7 @@ func (c *checker) channels(ctx context.Context) {
 // channel proves one channel of the file.
 func (c *checker) channel(ctx context.Context, name string) finding {
 	kind, what := c.cfg.Channels[name].Type, "channel "+name
-	proven, err := prove(ctx, c.cfg.Channels[name].Options, trialEnv(c.cfg, name))
+	proven, remark, err := prove(ctx, c.cfg.Channels[name].Options, trialEnv(c.cfg, name))
 	switch opening := (openingError{}); {
 	case errors.As(err, &opening):
 		return finding{markFail, what, kind + ": " + err.Error()}
@@ -52,12 +52,12 @@ func (c *checker) channel(ctx context.Context, name string) finding {
 	case !proven:
 		return finding{markOK, what, kind + ", not checked: it can be tried with a note alone, see `afterbeep channel test`"}
 	default:
-		return finding{markOK, what, kind}
+		return finding{markOK, what, kind + remark}
 	}
 }
 
 func (c *checker) operator(ctx context.Context) finding {
-	_, err := prove(ctx, c.cfg.Operator, trialEnv(c.cfg, delivery.Operator))
+	_, _, err := prove(ctx, c.cfg.Operator, trialEnv(c.cfg, delivery.Operator))
 	switch opening := (openingError{}); {
 	case errors.As(err, &opening):
 		return finding{markFail, "operator", err.Error()}
@@ -72,18 +72,24 @@ func (c *checker) operator(ctx context.Context) finding {
 // starting.
 type openingError struct{ error }
 
+// remarker is a channel of which there is something to know though it works.
+type remarker interface{ Remark() string }
+
 // prove opens a channel and asks its service, if the channel can.
-func prove(ctx context.Context, o channel.Options, env channel.Env) (proven bool, err error) {
+func prove(ctx context.Context, o channel.Options, env channel.Env) (proven bool, remark string, err error) {
 	c, err := o.Open(env)
 	if err != nil {
-		return false, openingError{err}
+		return false, "", openingError{err}
+	}
+	if r, ok := c.(remarker); ok {
+		remark = ", " + r.Remark()
 	}
 	if closer, ok := c.(io.Closer); ok {
 		defer func() { _ = closer.Close() }() // idle connections alone
 	}
 	checker, ok := c.(delivery.Checker)
 	if !ok {
-		return false, nil
+		return false, remark, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, proofTime)
 	defer cancel()
@@ -91,7 +97,7 @@ func prove(ctx context.Context, o channel.Options, env channel.Env) (proven bool
 	if failed := (*delivery.SendError)(nil); errors.As(err, &failed) {
 		err = failed.Err // what a job would do about it is of no interest here
 	}
-	return err == nil, err
+	return err == nil, remark, err
 }
 
 // used says whether a mailbox delivers to the channel.

@@ -129,6 +129,28 @@ func TestSuiteAnswerBreaksOff(t *testing.T) {
 	})
 }
 
+// Where a service says more than a status, a 200 without it comes from somebody
+// else: a proxy's page, or a wrong address. It counts for nothing.
+func TestSuiteNotTheService(t *testing.T) {
+	run(t, caseNotIt, func(t *testing.T, s subject) {
+		if s.success == nil {
+			t.Skip("its status is all that it says")
+		}
+		carrier, _ := s.survey(t)
+		for _, says := range []string{"<html>Welcome to the hotel's network</html>", "{}", ""} {
+			service := s.strike(t, carrier, plenty, func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				_, _ = io.WriteString(w, says)
+			})
+			p := s.parcel(sampleNote())
+			receipt, err := s.open(t, service.address).Send(service.ctx, p)
+			if failed := s.failure(t, p, receipt, err); failed.Outcome != delivery.Retry || !failed.Credentials {
+				t.Errorf("after %q: %+v", says, failed)
+			}
+		}
+	})
+}
+
 // A request that broke off half-way cannot have been taken for a note: it is
 // sent again, unmarked.
 func TestSuiteHalfWay(t *testing.T) {

@@ -18,6 +18,11 @@ func (m *matrix) openCrypt(context.Context, *matrixDevice, keptDevice) (*matrixC
 	return nil, fmt.Errorf("%w, and this binary was built without encryption: take a released one, or build it with -tags goolm", errClearOnly)
 }
 
+// Remark says what this binary cannot do.
+func (m *matrix) Remark() string {
+	return "for rooms that are not encrypted alone: this binary was built without -tags goolm"
+}
+
 func (*matrixCrypt) encrypt(context.Context, *matrixDevice, id.RoomID, any) (map[string]any, error) {
 	return nil, errClearOnly
 }

@@ -93,7 +93,14 @@ func (to matrixPlace) put(ctx context.Context, message *matrixEvent, transaction
 		kind, content = mevent.EventEncrypted, sealed
 	}
 	sent, err := to.sender().SendMessageEvent(ctx, to.room, kind, content, mautrix.ReqSendEvent{TransactionID: transaction, DontEncrypt: true})
-	if answered, ok := errors.AsType[mautrix.HTTPError](err); ok && answered.Response != nil && answered.Response.StatusCode == http.StatusOK {
+	answered, _ := errors.AsType[mautrix.HTTPError](err)
+	_, garbled := errors.AsType[*json.SyntaxError](err)
+	switch well := answered.Response != nil && answered.Response.StatusCode == http.StatusOK; {
+	case err == nil && sent.EventID == "", well && garbled:
+		return "", &delivery.SendError{
+			Outcome: delivery.Retry, Status: http.StatusOK, Credentials: true, Err: errors.New("what answers there is no homeserver; see homeserver"),
+		}
+	case well:
 		return "", nil // the status has decided; an answer that breaks off changes nothing
 	}
 	if refused(err, mautrix.MForbidden) && to.ghost == nil {

@@ -25,6 +25,7 @@ type SMSOptions struct {
 	User     string            `yaml:"user" help:"HTTP basic authentication; empty for none"`
 	Password string            `yaml:"password" secret:"true" help:"of user"`
 	From     string            `yaml:"from" help:"the sender, where the gateway wants one" example:"Voicemail"`
+	Expect   string            `yaml:"expect" help:"a regular expression that the answer to an accepted message matches, where the gateway says 200 to all; empty takes every 2xx" example:"^OK"`
 	Segments int               `yaml:"segments" help:"how many segments a text is made to fit in, by shortening all but the link"`
 	HTTP     `hidden:"api_url|ack"`
 }
@@ -47,6 +48,9 @@ func (o *SMSOptions) Validate() error {
 	}
 	if all := strings.Join(mapValues(o.Fields), " "); len(o.Fields) > 0 && (!strings.Contains(all, "{to}") || !strings.Contains(all, "{text}")) {
 		bad("fields", "expected {to} and {text} among the values")
+	}
+	if _, err := regexp.Compile(o.Expect); err != nil {
+		bad("expect", "expected a regular expression, like ^OK")
 	}
 	for name, value := range o.Headers {
 		if !headerName.MatchString(name) || strings.ContainsAny(value, "\r\n\x00") {
@@ -90,7 +94,7 @@ func (o *SMSOptions) Open(env Env) (delivery.Channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sms{o: *o, address: to}
+	s := &sms{o: *o, address: to, expect: regexp.MustCompile(o.Expect)}
 	if len(s.o.Fields) == 0 {
 		s.o.Fields = map[string]string{"to": "{to}", "text": "{text}"}
 	}
@@ -109,6 +113,7 @@ type sms struct {
 	*client
 	o       SMSOptions
 	address *url.URL
+	expect  *regexp.Regexp
 }
 
 // smsStatuses says what a gateway's answer means. One that fails may have sent
@@ -160,8 +165,14 @@ func (s *sms) Send(ctx context.Context, p delivery.Parcel) (delivery.Receipt, er
 	for _, private := range []string{text, link, to, strings.TrimPrefix(to, "+")} {
 		hide.secrets = append(hide.secrets, private, url.QueryEscape(private))
 	}
+	meant := s.expect.Match(a.body)
 	a.body = []byte(hide.hide(string(a.body)))
-	return s.verdict(smsStatuses, a, p.Note)
+	said, err := s.verdict(smsStatuses, a, p.Note)
+	if err == nil && !meant {
+		said.Detail = s.redact.excerpt(a.body, p.Note)
+		err = &delivery.SendError{Outcome: delivery.Dead, Status: a.status, Err: errors.New("the gateway's answer is not what expect says: it did not take the message")}
+	}
+	return said, err
 }
 
 // request is the message as the gateway wants it.

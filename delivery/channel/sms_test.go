@@ -3,6 +3,7 @@ package channel
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -100,11 +101,31 @@ func TestSMSToTheMailboxItself(t *testing.T) {
 	}
 }
 
+// Some gateways answer 200 whatever becomes of a message.
+func TestSMSExpects(t *testing.T) {
+	for says, taken := range map[string]bool{`{"status": "ok"}`: true, `{"status": "error", "to": "+491705550101"}`: false, "": false} {
+		server := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, says) })
+		o := smsOptions(server.URL, "json")
+		o.Expect = `"status":\s*"ok"`
+		p := parcelOf(sampleNote())
+		p.Address = "+491705550101"
+		receipt, err := open(t, o).Send(t.Context(), p)
+		failed := (*delivery.SendError)(nil)
+		if dead := errors.As(err, &failed) && failed.Outcome == delivery.Dead; dead == taken || (err != nil && !dead) {
+			t.Errorf("after %q: %v", says, err)
+		}
+		if strings.Contains(receipt.Detail, "5550101") {
+			t.Errorf("the receipt has the number: %q", receipt.Detail)
+		}
+	}
+}
+
 func TestSMSSettings(t *testing.T) {
 	for name, spoil := range map[string]func(o *SMSOptions){
 		"url":      func(o *SMSOptions) { o.URL = "sms.example" },
 		"ack":      func(o *SMSOptions) { o.Ack = "delivered" },
 		"format":   func(o *SMSOptions) { o.Method, o.Format = "GET", "json" },
+		"expect":   func(o *SMSOptions) { o.Expect = "(" },
 		"segments": func(o *SMSOptions) { o.Segments = 0 },
 		"user":     func(o *SMSOptions) { o.User = "" },
 		"fields":   func(o *SMSOptions) { o.Fields = map[string]string{"to": "{to}"} },

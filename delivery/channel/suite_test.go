@@ -121,6 +121,7 @@ const (
 	caseOversized = "oversized"
 	caseFile      = "file"
 	caseBreaksOff = "breaks off"
+	caseNotIt     = "not the service"
 	caseHalfWay   = "half-way"
 	caseNobody    = "nobody there"
 	caseInside    = "inside"
@@ -133,7 +134,7 @@ func TestEveryTypeHasItsSubject(t *testing.T) {
 		t.Errorf("the table has %v, the suite %v", types, tested)
 	}
 	cases := append([]string{
-		caseRepeats, caseOversized, caseFile, caseBreaksOff, caseHalfWay, caseNobody, caseInside, caseStatuses,
+		caseRepeats, caseOversized, caseFile, caseBreaksOff, caseNotIt, caseHalfWay, caseNobody, caseInside, caseStatuses,
 	}, slices.Collect(maps.Keys(faults(t)))...)
 	for _, of := range subjects {
 		for _, s := range of {

@@ -133,12 +133,18 @@ func (w *whatsapp) post(ctx context.Context, m waMessage, n delivery.Note, attem
 			Status string `json:"message_status"`
 		} `json:"messages"`
 	}
-	_ = json.Unmarshal(a.body, &got) // the status has decided: without an id its callbacks still name the job
-	if len(got.Messages) > 0 {
-		r.id = got.Messages[0].ID
-		if held := got.Messages[0].Status; held != "" && held != "accepted" {
-			r.detail += ", " + w.redact.excerpt([]byte(held), n)
+	err = json.Unmarshal(a.body, &got)
+	switch {
+	case a.cut: // the status has decided: without an id its callbacks still name the job
+		return r, nil
+	case err != nil || len(got.Messages) == 0 || got.Messages[0].ID == "":
+		return r, &delivery.SendError{
+			Outcome: delivery.Retry, Status: a.status, Credentials: true, Err: errors.New("what answers there is not WhatsApp; see api_url"),
 		}
+	}
+	r.id = got.Messages[0].ID
+	if held := got.Messages[0].Status; held != "" && held != "accepted" {
+		r.detail += ", " + w.redact.excerpt([]byte(held), n)
 	}
 	if len(got.Contacts) > 0 {
 		r.user = got.Contacts[0].WaID

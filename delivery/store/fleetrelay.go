@@ -8,12 +8,26 @@ import (
 	"github.com/afterbeep/afterbeep/delivery/store/shared"
 )
 
+// What a relay's told holds, or how often it was proclaimed: Redis may forget a
+// proclamation before the job's home has heard it, and nobody answers one.
+const (
+	relayUntold     = 0
+	relayTold       = 1 // the other machines know it
+	relayProclaimed = 2 // and more
+)
+
+// untoldRelays are the reports that Redis has not heard, and those that are to
+// be proclaimed again: after 8 s, and each time as long again.
+const untoldRelays = "SELECT " + relayColumns + ` FROM relay WHERE told = ?1
+	UNION ALL SELECT ` + relayColumns + ` FROM relay WHERE told >= ?2 AND heard_at + (2000000 << told) <= ?3
+	ORDER BY heard_at LIMIT ?4`
+
 // tellReports tells Redis the reports that it has not heard.
 func (f *Fleet) tellReports(ctx context.Context) error {
 	if !f.shared.Up() {
 		return nil
 	}
-	rows, err := f.readers.QueryContext(ctx, "SELECT "+relayColumns+" FROM relay WHERE told = 0 ORDER BY heard_at LIMIT ?", settleBatch)
+	rows, err := f.readers.QueryContext(ctx, untoldRelays, relayUntold, relayProclaimed, micros(f.Now()), settleBatch)
 	left, err := collect(rows, err, scanRelay)
 	if err != nil {
 		return err
@@ -29,9 +43,7 @@ func (f *Fleet) tellReport(ctx context.Context, rel relay) error {
 	var err error
 	if rel.job.Shard == unknownShard {
 		if err = f.find(ctx, &rel); errors.Is(err, errNowhere) {
-			if err = f.shared.Proclaim(ctx, rel.job.ID, rel.said); err == nil {
-				err = delivery.ErrNotFound
-			}
+			return f.proclaim(ctx, rel)
 		}
 		if err == nil {
 			_, err = write(ctx, f.Store, func(tx *txn) (any, error) { return nil, tx.keepRelay(rel) })
@@ -68,10 +80,25 @@ func (f *Fleet) foreignMarked(ctx context.Context, id string) {
 	}
 }
 
+// proclaim tells every other machine a report about a job that nobody who can be
+// asked knows: one of them may be its home.
+func (f *Fleet) proclaim(ctx context.Context, rel relay) error {
+	if err := f.shared.Proclaim(ctx, rel.job.ID, rel.said); err != nil {
+		if notNow(err) {
+			return nil
+		}
+		return err
+	}
+	_, err := write(ctx, f.Store, func(tx *txn) (int64, error) {
+		return tx.exec("UPDATE relay SET told = max(told + 1, ?) WHERE job = ? AND channel = ? AND what = ?", relayProclaimed, rel.job.ID, rel.channel, rel.said.What)
+	})
+	return err
+}
+
 // toldReport keeps that Redis has a report, and how the job stands there: zero
 // when it has none.
 func (f *Fleet) toldReport(tx *txn, rel relay, j shared.Job) error {
-	_, err := tx.exec("UPDATE relay SET told = 1, round = ? WHERE job = ? AND channel = ? AND what = ?", j.Round, rel.job.ID, rel.channel, rel.said.What)
+	_, err := tx.exec("UPDATE relay SET told = ?, round = ? WHERE job = ? AND channel = ? AND what = ?", relayTold, j.Round, rel.job.ID, rel.channel, rel.said.What)
 	if err != nil || rel.job.Home != f.machine {
 		return err
 	}

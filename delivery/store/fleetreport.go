@@ -145,7 +145,7 @@ func notNow(err error) bool {
 func (f *Fleet) keepForeign(ctx context.Context, rel *relay) error {
 	err := f.find(ctx, rel)
 	if errors.Is(err, errNowhere) {
-		if homes, err := f.shared.Homes(ctx); err == nil && homes == 1 { // this one
+		if homes, err := f.shared.Homes(ctx); err == nil && homes == 1 && f.peers.Load() <= 1 { // this one
 			return delivery.ErrNotFound
 		}
 	}

@@ -213,8 +213,9 @@ func TestFleetReportWithoutRedis(t *testing.T) {
 // heard it itself.
 func TestFleetReportOfASoloNote(t *testing.T) {
 	t.Parallel()
-	for name, early := range map[string]bool{"heard meanwhile": true, "heard later": false} {
+	for _, name := range []string{"heard meanwhile", "heard later", "forgotten before the home heard"} {
 		t.Run(name, func(t *testing.T) {
+			early := name == "heard meanwhile"
 			t.Parallel()
 			setup := redistest.Single(t, "appendonly yes", "appendfsync always")
 			a, b := pair(t, setup, time.Second)
@@ -237,6 +238,11 @@ func TestFleetReportOfASoloNote(t *testing.T) {
 			for range 2 {
 				tell(t, b, "wa", refused.Job, delivery.WasRefused, delivery.Meaning{})
 				tell(t, b, "wa", read.Job, delivery.WasRead, settles)
+			}
+			if name == "forgotten before the home heard" {
+				eventually(t, "it is proclaimed", func() bool { return b.count(t, "relay WHERE told = 0") == 0 })
+				setup.Flush()
+				b.change(t, "UPDATE relay SET heard_at = heard_at - ?", (8 * time.Second).Microseconds())
 			}
 			if early {
 				back()

@@ -172,7 +172,7 @@ func (f *Fleet) dropAttempts(ctx context.Context) error {
 		if _, err := tx.exec("DELETE FROM attempt WHERE settled = 1 OR outcome <> ? OR home = ?", delivery.Done, f.machine); err != nil {
 			return false, err
 		}
-		if _, err := tx.exec("DELETE FROM relay WHERE told = 1"); err != nil {
+		if _, err := tx.exec("DELETE FROM relay WHERE told > 0"); err != nil {
 			return false, err
 		}
 		err = tx.row("SELECT EXISTS (SELECT 1 FROM attempt) OR EXISTS (SELECT 1 FROM relay)").Scan(&untold)

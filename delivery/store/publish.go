@@ -41,18 +41,20 @@ func (f *Fleet) publish(ctx context.Context, notes []string) error {
 	defer f.offering.add(notes...)()
 	var mu sync.Mutex
 	var standing []shared.Job
-	err := each(byThread(f.publications(ctx, notes)), func(thread []shared.Publication) (all error) {
+	err := each(byThread(f.publications(ctx, notes)), func(thread []shared.Publication) (failed error) {
 		for _, p := range thread {
 			jobs, err := f.shared.Publish(ctx, p, true, false)
 			mu.Lock()
 			standing = append(standing, jobs...)
 			mu.Unlock()
-			all = errors.Join(all, err)
+			if err != nil {
+				failed = err
+			}
 			if errors.Is(err, shared.ErrAway) || errors.Is(err, shared.ErrUncertain) {
 				break // those behind it would go before it
 			}
 		}
-		return all
+		return failed
 	})
 	if len(standing) == 0 {
 		return err

@@ -145,7 +145,7 @@ CREATE TABLE relay (
 	arrived  INTEGER NOT NULL,
 	body     BLOB NOT NULL,                 -- relayed as JSON, sealed for all machines
 	heard_at INTEGER NOT NULL,
-	told     INTEGER NOT NULL DEFAULT 0,    -- 1: the other machines know it
+	told     INTEGER NOT NULL DEFAULT 0,    -- 1: the other machines know it; more: how often it was proclaimed
 	PRIMARY KEY (job, channel, what)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX relay_told ON relay (told, heard_at);

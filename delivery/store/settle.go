@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -117,7 +118,8 @@ func (f *Fleet) keepSettled(ctx context.Context) error {
 	return err
 }
 
-// each calls do for each of a list, a few side by side.
+// each calls do for each of a list, a few side by side. Of many errors it
+// returns one, if there is that Redis is away or gave no answer.
 func each[T any](list []T, do func(T) error) error {
 	errs := make([]error, len(list))
 	var calls sync.WaitGroup
@@ -130,5 +132,15 @@ func each[T any](list []T, do func(T) error) error {
 		})
 	}
 	calls.Wait()
-	return errors.Join(errs...)
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(errs) == 0 {
+		return nil
+	}
+	worst := max(0, slices.IndexFunc(errs, func(err error) bool {
+		return errors.Is(err, shared.ErrAway) || errors.Is(err, shared.ErrUncertain)
+	}))
+	if len(errs) == 1 {
+		return errs[worst]
+	}
+	return fmt.Errorf("%d of %d failed, one so: %w", len(errs), len(list), errs[worst])
 }
