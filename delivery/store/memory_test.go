@@ -244,32 +244,32 @@ func TestMemoryAndTheClock(t *testing.T) {
 func TestMemoryIsSealed(t *testing.T) {
 	path := t.TempDir()
 	s := openStore(t, Options{Path: path})
-	m := s.Memory("crm")
+	m := s.Memory("front-office")
 	check(t, m.Put(t.Context(), delivery.Entry{Key: "window of +4930777", Value: []byte("open for Quentin"), Mailbox: "101"}))
 	remember(t, m, "gone", "Quentin again")
 	check(t, m.Delete(t.Context(), "gone"))
 	check(t, s.Close())
-	words := []string{"+4930777", "Quentin", "crm"}
+	words := []string{"+4930777", "Quentin", "front-office"}
 	if found := inClear(t, path, words[1:2]); len(found) == 0 {
 		t.Fatal("the search finds nothing in clear")
 	}
 	s = openStore(t, Options{Path: path, KeyFile: writeKeys(t, testIndex+testKey)})
-	recalls(t, s.Memory("crm"), "window of +4930777", "open for Quentin")
-	recalls(t, s.Memory("crm"), "gone", "")
-	remember(t, s.Memory("crm"), "more", "of Quentin")
+	recalls(t, s.Memory("front-office"), "window of +4930777", "open for Quentin")
+	recalls(t, s.Memory("front-office"), "gone", "")
+	remember(t, s.Memory("front-office"), "more", "of Quentin")
 	rotateAll(t, s, testIndex+otherKey+testKey)
-	recalls(t, s.Memory("crm"), "more", "of Quentin")
+	recalls(t, s.Memory("front-office"), "more", "of Quentin")
 	check(t, s.Close())
 	if found := inClear(t, path, words); len(found) > 0 {
 		t.Errorf("in clear: %q", found)
 	}
 	s = openStore(t, Options{Path: path, KeyFile: writeKeys(t, testIndex+otherKey)})
-	recalls(t, s.Memory("crm"), "window of +4930777", "open for Quentin")
-	recalls(t, s.Memory("crm"), "more", "of Quentin")
+	recalls(t, s.Memory("front-office"), "window of +4930777", "open for Quentin")
+	recalls(t, s.Memory("front-office"), "more", "of Quentin")
 	_, err := s.Erase(t.Context(), "101")
 	check(t, err)
-	recalls(t, s.Memory("crm"), "window of +4930777", "")
-	recalls(t, s.Memory("crm"), "more", "of Quentin")
+	recalls(t, s.Memory("front-office"), "window of +4930777", "")
+	recalls(t, s.Memory("front-office"), "more", "of Quentin")
 }
 
 // A value belongs under its key: in the place of another it does not open.
