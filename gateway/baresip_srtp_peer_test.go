@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"net"
+	"strings"
 	"testing"
 	"time"
 )
@@ -24,6 +26,9 @@ func TestEncryptedPhoneLeavesANote(t *testing.T) {
 		{"SDES, ICE", "mediaenc=srtp-mand;medianat=ice", []string{"module srtp.so", "module ice.so"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if strings.Contains(c.account, "ice") && !beyondLoopback(t) {
+				t.Skip("baresip has no candidate to offer: this machine has only the loopback interface")
+			}
 			t.Parallel()
 			hook := newReceiver(t)
 			g := startGateway(t, configFile(t, t.TempDir(), hook.URL, "srtp: required"))
@@ -41,4 +46,19 @@ func TestEncryptedPhoneLeavesANote(t *testing.T) {
 			}
 		})
 	}
+}
+
+// beyondLoopback says whether this machine has an address that others could reach.
+func beyondLoopback(t *testing.T) bool {
+	t.Helper()
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() && !n.IP.IsLoopback() {
+			return true
+		}
+	}
+	return false
 }
