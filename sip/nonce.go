@@ -26,14 +26,12 @@ const (
 type nonces struct {
 	key [sha256.Size]byte
 
-	mu     sync.Mutex
-	turned time.Time      // when spent began
-	spent  map[string]int // nonce -> the highest count it was used with
-	before map[string]int // the same, of the life before
+	mu    sync.Mutex
+	spent memory[string, int] // nonce -> the highest count it was used with
 }
 
 func newNonces() *nonces {
-	n := &nonces{spent: map[string]int{}}
+	n := &nonces{spent: memory[string, int]{span: nonceLife}}
 	_, _ = rand.Read(n.key[:]) // never fails
 	return n
 }
@@ -68,12 +66,9 @@ func (n *nonces) spend(nonce string, count int, trunk string, now time.Time) boo
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if now.Sub(n.turned) > nonceLife {
-		n.before, n.spent, n.turned = n.spent, map[string]int{}, now
-	}
-	if count <= max(n.spent[nonce], n.before[nonce]) {
+	if used, _ := n.spent.recall(nonce, now); count <= used {
 		return false
 	}
-	n.spent[nonce] = count
+	n.spent.keep(nonce, count, now)
 	return true
 }

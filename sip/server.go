@@ -266,7 +266,7 @@ func (s *Server) Stats() Stats {
 		Calls:    s.stats.calls.Load(),
 		Answered: s.stats.answered.Load(), Refused: s.stats.refused.Load(), NoACK: s.stats.noACK.Load(),
 		Malformed: s.stats.malformed.Load() + s.drops.junk.Load(), Panics: s.stats.panics.Load(),
-		Logins: s.logins.refused.Load(), Strangers: s.drops.strangers.count.Load(), TooMany: s.drops.connections.Load(),
+		Logins: s.logins.refused.count.Load(), Strangers: s.drops.strangers.count.Load(), TooMany: s.drops.connections.Load(),
 		Connected: s.proven.count(), Unready: s.drops.unready.count.Load(), Idle: s.drops.idle.Load(), SockErrors: s.drops.errors.Load(),
 		TurnedAway: s.admission.counts(), Subscriptions: s.subscriptions.count(), Notified: s.stats.notified.Load(), Unnotified: s.stats.unnotified.Load(),
 	}
