@@ -76,6 +76,9 @@ func (in *incoming) respond(code int, headers ...sipmsg.Header) {
 	_ = in.tx.Respond(response(in.Request, code, headers...))
 }
 
+// reject answers it with what ends it.
+func (in *incoming) reject(r *rejection) { in.respond(r.code, r.headers...) }
+
 // network is udp, tcp, tls, ws or wss.
 func (in *incoming) network() string { return sipmsg.NetworkToLower(in.Transport()) }
 

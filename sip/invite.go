@@ -31,7 +31,7 @@ func (s *Server) invite(in *incoming) {
 	}
 	if r := s.startCall(d, in); r != nil {
 		s.forget(in.tag)
-		in.respond(r.code, r.headers...)
+		in.reject(r)
 	}
 }
 
@@ -122,7 +122,7 @@ func (s *Server) admit(in *incoming) *rejection {
 // info takes what is sent within a call, DTMF mostly (RFC 6086).
 func (s *Server) info(in *incoming) {
 	if r := s.admit(in); r != nil {
-		in.respond(r.code, r.headers...)
+		in.reject(r)
 		return
 	}
 	in.respond(200)
@@ -139,7 +139,7 @@ func (s *Server) options(in *incoming) {
 		check = s.admit
 	}
 	if r := check(in); r != nil {
-		in.respond(r.code, r.headers...)
+		in.reject(r)
 		return
 	}
 	in.respond(200, append([]sipmsg.Header{s.allow, supported}, acceptHeaders...)...)

@@ -29,7 +29,7 @@ func (s *Server) reoffer(in *incoming) {
 	}
 	n, refused := d.startOffer(in)
 	if refused != nil {
-		in.respond(refused.code, refused.headers...)
+		in.reject(refused)
 		return
 	}
 	finished := false

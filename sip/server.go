@@ -7,7 +7,6 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,7 +58,7 @@ type Server struct {
 	secured      secured
 
 	stack   *stack
-	sockets []socket
+	sockets sockets
 	seed    maphash.Seed
 	dialogs *dialogs
 	handler Handler
@@ -86,14 +85,6 @@ type Server struct {
 
 	drops drops
 	stats struct{ calls, answered, refused, noACK, malformed, panics, notified, unnotified atomic.Uint64 }
-}
-
-// socket is one bound address.
-type socket struct {
-	ListenAddress
-	packets net.PacketConn // of UDP, else nil
-	serve   func() error
-	close   func() error
 }
 
 // Listen binds every address of o and answers nothing yet: Serve does. Port 0
@@ -270,14 +261,4 @@ func (s *Server) Stats() Stats {
 		Connected: s.proven.count(), Unready: s.drops.unready.count.Load(), Idle: s.drops.idle.Load(), SockErrors: s.drops.errors.Load(),
 		TurnedAway: s.admission.counts(), Subscriptions: s.subscriptions.count(), Notified: s.stats.notified.Load(), Unnotified: s.stats.unnotified.Load(),
 	}
-}
-
-// bound is the address bound for a network; invalid when there is none.
-func (s *Server) bound(network string) netip.AddrPort {
-	for _, l := range s.sockets {
-		if l.Network == network {
-			return l.Addr
-		}
-	}
-	return netip.AddrPort{}
 }

@@ -35,7 +35,7 @@ func (o Options) validateTLS(wrong *mistakes) {
 			other, taken := first[strings.ToLower(name)]
 			first[strings.ToLower(name)] = i
 			switch {
-			case !validDomain(strings.TrimPrefix(name, "*.")):
+			case !isDomain(strings.TrimPrefix(name, "*.")):
 				wrong.add(key, "expected a name as certificates carry it, like sbc.carrier.example, not %q", name)
 			case taken:
 				wrong.add(key, "%s stands in trunks[%d] already; a call belongs to one trunk", name, other)
@@ -51,13 +51,6 @@ func (o Options) validateTLS(wrong *mistakes) {
 			wrong.add(fmt.Sprintf("origins[%d]", i), "expected the beginning of a web page's address, like https://phone.example.com, not %q", origin)
 		}
 	}
-}
-
-// validDomain says whether s could be a host name.
-func validDomain(s string) bool {
-	return s != "" && !strings.HasPrefix(s, ".") && !strings.ContainsFunc(s, func(r rune) bool {
-		return r != '-' && r != '.' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-	})
 }
 
 // Why a TLS peer is turned away; the causes stand in the log.

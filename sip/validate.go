@@ -92,9 +92,16 @@ func checkNames(req *sipmsg.Request) *rejection {
 		return &rejection{code: 400}
 	}
 	if req.IsInvite() || req.Method == sipmsg.UPDATE {
-		if c := req.Contact(); c == nil || c.Address.Wildcard || c.Address.Host == "" { // RFC 3261 section 8.1.1.8
-			return &rejection{code: 400}
-		}
+		return checkContact(req)
+	}
+	return nil
+}
+
+// checkContact finds a request that sets up a dialog and does not say where its
+// sender is (RFC 3261 section 8.1.1.8).
+func checkContact(req *sipmsg.Request) *rejection {
+	if c := req.Contact(); c == nil || c.Address.Wildcard || c.Address.Host == "" {
+		return &rejection{code: 400}
 	}
 	return nil
 }
