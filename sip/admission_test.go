@@ -177,7 +177,7 @@ func TestOptionsTellWhenFull(t *testing.T) {
 	var broken atomic.Bool
 	ts := serveTest(t, func(s *Server) {
 		limited(Limits{Calls: 1}, Limits{})(s)
-		s.takes = func() bool { return !broken.Load() }
+		s.canTake = func() bool { return !broken.Load() }
 	}, nil)
 	p := newRawPeer(t, ts, "127.0.0.1")
 	options := func(status, pause string) {
