@@ -204,7 +204,7 @@ func (r *recorder) formats(now time.Time) {
 func (r *recorder) keep(d datagram) {
 	r.adopt()
 	if r.failed == nil {
-		r.admit(d)
+		r.demux(d)
 	}
 }
 

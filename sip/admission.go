@@ -42,8 +42,8 @@ func (v verdict) rejection() *rejection {
 	return &rejection{503, []sipmsg.Header{retryAfter(verdicts[v].pause)}}
 }
 
-// admission lets new calls in as far as the limits go (RFC 7339 calls it
-// rate-based control), and counts those it turns away.
+// admission lets new calls in as far as the limits go, and counts those it turns
+// away (RFC 3261 section 21.5.4).
 type admission struct {
 	log    *slog.Logger // nil logs nothing
 	calls  *gate        // handlers that run

@@ -54,7 +54,7 @@ func (n *nonces) mac(seed []byte, trunk string) []byte {
 
 // spend says whether a nonce was minted here for the trunk within nonceLife,
 // and was not used with this count or a higher one. From then on it was
-// (RFC 7616 section 3.4.5): a request that was overheard cannot be sent again.
+// (RFC 7616 section 3.4, nc): a request that was overheard cannot be sent again.
 func (n *nonces) spend(nonce string, count int, trunk string, now time.Time) bool {
 	b, err := base64.RawURLEncoding.DecodeString(nonce)
 	if err != nil || len(b) != nonceSize || !hmac.Equal(b[nonceSeed:], n.mac(b[:nonceSeed], trunk)) {
