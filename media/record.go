@@ -304,7 +304,7 @@ func (a *agreement) classify(p []byte) packetKind {
 		return isInvalid
 	}
 	if !a.known.has(p[1] & 0x7f) {
-		if p[1] >= 192 && p[1] <= 223 {
+		if isControl(p) {
 			return isRTCP
 		}
 		return isInvalid

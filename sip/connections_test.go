@@ -66,7 +66,7 @@ func TestFilterListener(t *testing.T) {
 	dial("127.0.0.2")
 	second := <-accepted
 	refused("127.0.0.2")
-	settle(t, func() bool { return d.connections.Load() == 1 })
+	eventually(t, func() bool { return d.connections.Load() == 1 })
 	if s, c := d.strangers.count.Load(), d.connections.Load(); s != 1 || c != 1 {
 		t.Errorf("%d strangers, %d over the cap", s, c)
 	}
@@ -93,18 +93,6 @@ func TestFilterListener(t *testing.T) {
 	if err := <-done; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
-}
-
-// settle waits until something holds that another goroutine brings about.
-func settle(t *testing.T, holds func() bool) {
-	t.Helper()
-	for range 500 {
-		if holds() {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatal("it never came about")
 }
 
 // TestUnprovenRate: whoever comes from ever new addresses gets no more

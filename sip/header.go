@@ -3,6 +3,7 @@ package sip
 import (
 	"iter"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -280,4 +281,14 @@ func withoutPort(hostport string) string {
 	}
 	host, _, _ := strings.Cut(hostport, ":")
 	return strings.TrimSpace(host)
+}
+
+// supports says whether the sender of a request knows an extension.
+func supports(req *sipmsg.Request, option string) bool {
+	return contains(headerValues(req, "Supported"), option) || contains(headerValues(req, "Require"), option)
+}
+
+// contains says whether a list holds a token, in whatever case.
+func contains(values []string, token string) bool {
+	return slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, token) })
 }

@@ -200,16 +200,3 @@ func readInterest(req *sipmsg.Request) (w interest, r *rejection) {
 func badEvent() *rejection {
 	return &rejection{489, []sipmsg.Header{sipmsg.NewHeader("Allow-Events", eventSummary)}}
 }
-
-// accepts says whether an Accept header, where there is one, lets a type pass.
-func accepts(req *sipmsg.Request, mediaType string) bool {
-	types := headerValues(req, "Accept")
-	for _, t := range types {
-		kind, _, _ := strings.Cut(t, ";")
-		switch strings.ToLower(strings.TrimSpace(kind)) {
-		case mediaType, "application/*", "*/*":
-			return true
-		}
-	}
-	return len(types) == 0
-}

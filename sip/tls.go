@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 )
 
 // TLS is the `sip.tls` part of the configuration file: PEM files.
@@ -137,7 +136,3 @@ func sendTLS(roots *x509.CertPool, own func() *tls.Certificate) *tls.Config {
 	}
 	return config
 }
-
-// expiresSoon is how long before its end a certificate is called about to
-// expire: renewal by ACME begins 30 days before.
-const expiresSoon = 14 * 24 * time.Hour

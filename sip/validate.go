@@ -165,3 +165,16 @@ func checkAccept(req *sipmsg.Request) *rejection {
 	}
 	return nil
 }
+
+// accepts says whether an Accept header, where there is one, lets a type pass.
+func accepts(req *sipmsg.Request, mediaType string) bool {
+	types := headerValues(req, "Accept")
+	for _, t := range types {
+		kind, _, _ := strings.Cut(t, ";")
+		switch strings.ToLower(strings.TrimSpace(kind)) {
+		case mediaType, "application/*", "*/*":
+			return true
+		}
+	}
+	return len(types) == 0
+}
