@@ -66,7 +66,7 @@ func TestFilterListener(t *testing.T) {
 	dial("127.0.0.2")
 	second := <-accepted
 	refused("127.0.0.2")
-	eventually(t, func() bool { return d.connections.Load() == 1 })
+	settle(t, func() bool { return d.connections.Load() == 1 })
 	if s, c := d.strangers.count.Load(), d.connections.Load(); s != 1 || c != 1 {
 		t.Errorf("%d strangers, %d over the cap", s, c)
 	}

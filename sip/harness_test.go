@@ -164,8 +164,8 @@ func next[T any](t *testing.T, ch <-chan T, what string) T {
 	panic("unreachable")
 }
 
-// eventually waits until something is true.
-func eventually(t *testing.T, ok func() bool) {
+// settle waits until something is true.
+func settle(t *testing.T, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -49,7 +49,7 @@ func (s *Server) startCall(d *dialog, in *incoming) *rejection {
 	switch {
 	case err != nil:
 		r = &rejection{415, acceptHeaders}
-	case who.Private && in.trunk.Anonymous == refuseAnonymous: // RFC 5079 section 3
+	case who.Private && in.trunk.Anonymous == refuseAnonymous: // RFC 5079
 		r = &rejection{code: 433}
 	}
 	if r != nil {

@@ -83,7 +83,7 @@ func TestTrunkByCertificate(t *testing.T) {
 				if got != "" {
 					t.Errorf("it was told %q", got)
 				}
-				eventually(t, func() bool { return ts.Stats().Unready == 1 && ts.unproven.count() == 0 })
+				settle(t, func() bool { return ts.Stats().Unready == 1 && ts.unproven.count() == 0 })
 				return
 			}
 			if err != nil || got != "SIP/2.0 200 OK" {
@@ -94,7 +94,7 @@ func TestTrunkByCertificate(t *testing.T) {
 				t.Errorf("it is %+v, want %s", trunk, tt.trunk)
 			}
 			_ = conn.Close()
-			eventually(t, func() bool { return ts.secured.find(connID{"tls", addrPortOf(conn.LocalAddr())}).trunk == nil })
+			settle(t, func() bool { return ts.secured.find(connID{"tls", addrPortOf(conn.LocalAddr())}).trunk == nil })
 			if ts.proven.count()+ts.unproven.count() != 0 {
 				t.Errorf("%d and %d places are taken", ts.proven.count(), ts.unproven.count())
 			}
@@ -129,7 +129,7 @@ func TestStrangersHearNothing(t *testing.T) {
 					t.Errorf("%q: %v", said, err)
 				}
 			}
-			eventually(t, func() bool { return ts.Stats().Strangers == 1 })
+			settle(t, func() bool { return ts.Stats().Strangers == 1 })
 		})
 	}
 }
@@ -146,7 +146,7 @@ func TestUnprovenPlaces(t *testing.T) {
 			t.Cleanup(func() { _ = conn.Close() })
 		}
 	}
-	eventually(t, func() bool { return ts.Stats().TooMany == 3 && ts.unproven.count() == maxUnprovenSource })
+	settle(t, func() bool { return ts.Stats().TooMany == 3 && ts.unproven.count() == maxUnprovenSource })
 	for _, from := range []string{"127.0.0.1", "127.0.0.8"} {
 		conn, err := ca.dialTLS(ts, "tls", from, ca.issue("sbc.example", nil))
 		if err != nil || asks(t, conn, "TLS") != "SIP/2.0 200 OK" {
@@ -168,14 +168,14 @@ func TestNoTLS(t *testing.T) {
 	if got := asks(t, conn, "TCP"); got != "" {
 		t.Errorf("it was told %q", got)
 	}
-	eventually(t, func() bool { return ts.Stats().Unready == 1 })
+	settle(t, func() bool { return ts.Stats().Unready == 1 })
 
 	look, err := net.Dial("tcp", ts.addr("tls").String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = look.Close()
-	eventually(t, func() bool { return ts.Stats().Idle == 1 && ts.Stats().Unready == 1 })
+	settle(t, func() bool { return ts.Stats().Idle == 1 && ts.Stats().Unready == 1 })
 }
 
 // TestSecureCalls: whole calls by each transport, ended by either side. The

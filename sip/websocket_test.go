@@ -101,7 +101,7 @@ func TestWebSocketFrames(t *testing.T) {
 	if err != nil || end.Header.OpCode != ws.OpClose {
 		t.Errorf("the answer to a close: %+v: %v", end.Header, err)
 	}
-	eventually(t, func() bool { return ts.proven.count() == 0 })
+	settle(t, func() bool { return ts.proven.count() == 0 })
 }
 
 // TestWebSocketTooLarge: a message that sipgo could not take ends the

@@ -41,7 +41,7 @@ func TestCompact(t *testing.T) {
 		t.Errorf("Record-Route %q, Session-Expires %q", got, ok.get("session-expires"))
 	}
 	p.send(say("ACK", ";tag="+ok.toTag(), ""))
-	eventually(t, func() bool {
+	settle(t, func() bool {
 		call.dialog.mu.Lock()
 		defer call.dialog.mu.Unlock()
 		return call.dialog.phase == confirmed
