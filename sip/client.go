@@ -207,8 +207,9 @@ func (c *Client) prepare(ctx context.Context, target string, r Request) (*Dialog
 }
 
 // parseTarget reads the URI of who is to be called.
-func parseTarget(target string) (uri sipmsg.Uri, err error) {
-	if err := sipmsg.ParseUri(target, &uri); err != nil || uri.Scheme != "sip" && uri.Scheme != "sips" || uri.User == "" || uri.Host == "" {
+func parseTarget(target string) (sipmsg.Uri, error) {
+	uri, ok := sipURI(target)
+	if !ok {
 		return uri, fmt.Errorf("%q is not a SIP address: write it like sip:+4930123456@127.0.0.1:5060", target)
 	}
 	return uri, nil

@@ -136,6 +136,13 @@ func parseURI(s string) (u uri, ok bool) {
 	return u, true
 }
 
+// sipURI reads a sip or sips URI that names a user, as sipgo sends it; false for
+// any other.
+func sipURI(s string) (u sipmsg.Uri, ok bool) {
+	err := sipmsg.ParseUri(s, &u)
+	return u, err == nil && (u.Scheme == "sip" || u.Scheme == "sips") && u.User != "" && u.Host != ""
+}
+
 // param returns a URI parameter, unescaped; "" when it is not there.
 func (u uri) param(key string) string {
 	v, _ := u.params.get(key)

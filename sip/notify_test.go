@@ -73,8 +73,8 @@ func TestNotifyUnasked(t *testing.T) {
 		t.Error(err)
 	}
 
-	go func() { done <- ts.Notify(t.Context(), to, "a#b", Messages{}) }()
-	if n := p.notified("404 Not Found"); !strings.HasPrefix(n.start, "NOTIFY sip:a%23b@") {
+	go func() { done <- ts.Notify(t.Context(), to, "a#b@c:d", Messages{}) }()
+	if n := p.notified("404 Not Found"); !strings.HasPrefix(n.start, "NOTIFY sip:a%23b%40c%3Ad@") {
 		t.Errorf("%s", n.start)
 	}
 	var refused *StatusError
