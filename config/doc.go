@@ -9,6 +9,17 @@
 // setting. It knows no channel by name:
 // channel.Table gives the options to fill in.
 //
+// Where things are:
+//
+//	config, channel, retention     the types of the file
+//	syntax, decode, scalar, field  the file read beside the types
+//	check, problem                 what is wrong with it
+//	example                        the commented example
+//	directory, index, pattern      whose mailbox a number is
+//	sheet, service, answers        … by a CSV file, by a service
+//	contacts, vcard, blocked       what a mailbox knows of its callers
+//	reload, standing               what a running gateway takes over, how it stands
+//
 // The types' tags carry what the reader and the commented example need:
 //
 //	yaml      the key

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 )
@@ -52,15 +51,9 @@ const (
 // readSheet reads the mailboxes of a CSV file. Its mistakes come back as
 // [FileErrors].
 func readSheet(c *Config, path string) (*index, error) {
-	switch is, err := os.Stat(path); {
-	case err != nil:
-		return nil, unnamed(err)
-	case !is.Mode().IsRegular(): // a pipe would never end
-		return nil, errNoFile
-	}
-	file, err := os.Open(path)
+	file, err := openFile(path)
 	if err != nil {
-		return nil, unnamed(err)
+		return nil, err
 	}
 	defer func() { _ = file.Close() }() // only read from
 	text, err := io.ReadAll(io.LimitReader(file, maxSheet+1))

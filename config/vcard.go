@@ -61,21 +61,30 @@ var (
 // without a single card, is an error: what is broken is skipped and counted.
 // Its errors do not name the file, whose name may be a person's.
 func ReadBook(path string) (*Book, error) {
-	is, err := os.Stat(path)
-	switch {
+	file, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // only read from
+	if is, err := file.Stat(); err == nil && is.Size() > maxBook {
+		return nil, errTooBig
+	}
+	return readBook(file)
+}
+
+// openFile opens a file to be read. A pipe, which would never end, is none.
+func openFile(path string) (*os.File, error) {
+	switch is, err := os.Stat(path); {
 	case err != nil:
 		return nil, unnamed(err)
-	case !is.Mode().IsRegular(): // a pipe would never end
+	case !is.Mode().IsRegular():
 		return nil, errNoFile
-	case is.Size() > maxBook:
-		return nil, errTooBig
 	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, unnamed(err)
 	}
-	defer func() { _ = file.Close() }() // only read from
-	return readBook(file)
+	return file, nil
 }
 
 // unnamed is an error without the path that it happened at.

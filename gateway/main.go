@@ -1,5 +1,11 @@
 // Command afterbeep replaces carrier voicemail: an unanswered call, forwarded
 // over SIP, becomes a playable voice note in the recipient's chat.
+//
+// Each command stands in the file of its name: serve and demo run the gateway;
+// check, call and bench try it; note, link and keys tend what it keeps. What
+// runs is wired in gateway.go: store, channels, directory, accounts and lamps
+// open the rooms for it, reload and retention change and tend them while it
+// runs, ready and metrics tell how it is.
 package main
 
 import (

@@ -8,6 +8,18 @@
 // without Opus. All timing of a note comes from RTP timestamps, never from the
 // wall clock.
 //
+// Where things are:
+//
+//	engine, leg, ports             a call's leg, and its RTP port
+//	sdp, answer, describe          the peer's descriptions, what is agreed, ours
+//	protection, sdes, dtls, srtp   how a stream is encrypted; identity is ours
+//	ice, rtcp                      what else is agreed and said on the port
+//	receive, socket                packets from the network, by system
+//	record, demux, latch           whose they are, and onto the tape
+//	reorder, timeline, conceal     the tape in order, without gaps
+//	render, renderers, sink, ogg   the note's file; gate and governor say when
+//	                               and with how much effort
+//
 // RFC 3264 and 8866 (SDP), 3550/3551 (RTP), 4585 (AVPF), 4733 (telephone-event),
 // 3389 (comfort noise), 7587 (Opus over RTP), 7845 (Ogg Opus), 7362 (latching).
 //

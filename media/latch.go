@@ -28,7 +28,7 @@ type stream struct {
 
 // streamOf reads the SSRC of a packet (RFC 3550 §5.1), 0 where there is none.
 func streamOf(packet []byte, source netip.AddrPort) stream {
-	s := stream{source: netip.AddrPortFrom(source.Addr().Unmap(), source.Port())}
+	s := stream{source: source}
 	if len(packet) >= rtpHeader {
 		s.ssrc = binary.BigEndian.Uint32(packet[rtpHeader-4:])
 	}

@@ -204,7 +204,7 @@ func (r *recorder) formats(now time.Time) {
 func (r *recorder) keep(d datagram) {
 	r.adopt()
 	if r.failed == nil {
-		r.admit(d)
+		r.demux(d)
 	}
 }
 
@@ -304,7 +304,7 @@ func (a *agreement) classify(p []byte) packetKind {
 		return isInvalid
 	}
 	if !a.known.has(p[1] & 0x7f) {
-		if p[1] >= 192 && p[1] <= 223 {
+		if isControl(p) {
 			return isRTCP
 		}
 		return isInvalid

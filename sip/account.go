@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/nyaruka/phonenumbers"
 )
 
 // accountExpires is how long a PBX is asked to keep a registration: so long may
@@ -71,9 +69,7 @@ func (o Options) validateAccounts(wrong *mistakes) {
 		if strings.ContainsAny(a.Domain, "@:;<>/ \t") {
 			wrong.add(key+"domain", "expected a domain, like pbx.example, not %q", a.Domain)
 		}
-		if a.Country != "" && !phonenumbers.GetSupportedRegions()[strings.ToUpper(a.Country)] {
-			wrong.add(key+"country", "expected a country of two letters (ISO 3166), like DE, not %q", a.Country)
-		}
+		wrong.country(key+"country", a.Country)
 		if first, taken := names[a.TrunkName()]; taken && a.TrunkName() != "" {
 			wrong.add(key+"name", "accounts[%d] is called %s already; give each a name", first, a.TrunkName())
 		} else {
@@ -140,19 +136,11 @@ func (r *Registrar) UnmarshalText(b []byte) error {
 		return errors.New("expected a PBX by its name or address, with udp:// or tcp:// before it at most")
 	}
 	a, err := parseAdvertised(hostport)
-	if err != nil || a.host == "" || !hostName(a.host) {
+	if _, notIP := netip.ParseAddr(a.host); err != nil || notIP != nil && !isDomain(a.host) {
 		return errors.New("expected a name or an address and perhaps a port, like pbx.example or 192.0.2.7:5080")
 	}
 	*r = Registrar{network, a.host, a.port}
 	return nil
-}
-
-// hostName says whether s may be a host name or an IP address.
-func hostName(s string) bool {
-	if _, err := netip.ParseAddr(s); err == nil {
-		return true
-	}
-	return validAdvertised(s)
 }
 
 // MarshalText writes it as the file does.

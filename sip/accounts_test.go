@@ -196,21 +196,21 @@ func TestFacing(t *testing.T) {
 		return socket{ListenAddress: ListenAddress{"udp", netip.AddrPortFrom(netip.MustParseAddr(addr), 5060)}}
 	}
 	for name, tt := range map[string]struct {
-		sockets []socket
+		sockets sockets
 		peer    string
 		want    string // "" for none
 	}{
-		"loopback":           {[]socket{udp("192.0.2.1"), udp("127.0.0.1")}, "127.0.0.1", "127.0.0.1"},
-		"another loopback":   {[]socket{udp("192.0.2.1"), udp("127.0.0.5")}, "127.0.0.1", "127.0.0.5"},
-		"the nearest":        {[]socket{udp("127.0.0.5"), udp("127.0.0.1")}, "127.0.0.1", "127.0.0.1"},
-		"every address":      {[]socket{udp("::1"), udp("0.0.0.0")}, "127.0.0.1", "0.0.0.0"},
-		"both families":      {[]socket{udp("::")}, "127.0.0.1", "::"},
-		"the other family":   {[]socket{udp("0.0.0.0")}, "::1", ""},
-		"this machine alone": {[]socket{udp("127.0.0.1"), udp("::1")}, "192.0.2.7", ""},
-		"no UDP":             {[]socket{{ListenAddress: ListenAddress{"tcp", netip.AddrPortFrom(loopback, 5060)}}}, "127.0.0.1", ""},
+		"loopback":           {sockets{udp("192.0.2.1"), udp("127.0.0.1")}, "127.0.0.1", "127.0.0.1"},
+		"another loopback":   {sockets{udp("192.0.2.1"), udp("127.0.0.5")}, "127.0.0.1", "127.0.0.5"},
+		"the nearest":        {sockets{udp("127.0.0.5"), udp("127.0.0.1")}, "127.0.0.1", "127.0.0.1"},
+		"every address":      {sockets{udp("::1"), udp("0.0.0.0")}, "127.0.0.1", "0.0.0.0"},
+		"both families":      {sockets{udp("::")}, "127.0.0.1", "::"},
+		"the other family":   {sockets{udp("0.0.0.0")}, "::1", ""},
+		"this machine alone": {sockets{udp("127.0.0.1"), udp("::1")}, "192.0.2.7", ""},
+		"no UDP":             {sockets{{ListenAddress: ListenAddress{"tcp", netip.AddrPortFrom(loopback, 5060)}}}, "127.0.0.1", ""},
 	} {
-		s, got := &Server{sockets: tt.sockets}, ""
-		if found := s.facing(netip.MustParseAddr(tt.peer)); found != nil {
+		got := ""
+		if found := tt.sockets.facing("udp", netip.MustParseAddr(tt.peer)); found != nil {
 			got = found.Addr.Addr().String()
 		}
 		if got != tt.want {

@@ -42,8 +42,8 @@ func (v verdict) rejection() *rejection {
 	return &rejection{503, []sipmsg.Header{retryAfter(verdicts[v].pause)}}
 }
 
-// admission lets new calls in as far as the limits go (RFC 7339 calls it
-// rate-based control), and counts those it turns away.
+// admission lets new calls in as far as the limits go, and counts those it turns
+// away (RFC 3261 section 21.5.4).
 type admission struct {
 	log    *slog.Logger // nil logs nothing
 	calls  *gate        // handlers that run
@@ -51,13 +51,17 @@ type admission struct {
 	rate   *rate.Limiter
 
 	mu      sync.Mutex
-	trunks  map[string]*meter // by name
-	decided memory            // of datagrams
+	trunks  map[string]*meter       // by name
+	decided memory[uint64, verdict] // of datagrams, by their key
 
 	turned [len(verdicts)]atomic.Uint64 // by verdict
-	said   atomic.Uint64                // turned away at the last line
-	next   atomic.Int64                 // when another may be written, in Unix nanoseconds
+	told   tally                        // all of them
 }
+
+const (
+	decisionSpan = 64 * t1 // as long as copies of an INVITE may come (RFC 3261 section 17.1.1.2)
+	decisionSize = 1 << 16 // of one generation
+)
 
 // meter is how far a trunk has used its limits.
 type meter struct {
@@ -66,7 +70,10 @@ type meter struct {
 }
 
 func newAdmission(limits Limits, calls *gate, log *slog.Logger) *admission {
-	return &admission{log: log, calls: calls, limits: limits, rate: bucket(limits.Rate), trunks: make(map[string]*meter)}
+	return &admission{
+		log: log, calls: calls, limits: limits, rate: bucket(limits.Rate), trunks: make(map[string]*meter),
+		decided: memory[uint64, verdict]{span: decisionSpan, size: decisionSize},
+	}
 }
 
 // bucket holds the calls of a second.
@@ -185,25 +192,20 @@ func (a *admission) leave(t *Trunk) {
 	a.calls.leave()
 }
 
-// turnedPause is how long calls turned away are only counted after a line
-// about one.
-const turnedPause = time.Minute
-
-// count counts a call that is turned away, and leaves a trace in the log.
+// count counts a call that is turned away, and leaves a trace in the log. That
+// the gateway drains is no news there.
 func (a *admission) count(v verdict, now time.Time) {
 	if v == admitted {
 		return
 	}
 	a.turned[v].Add(1)
-	next := a.next.Load()
-	if a.log == nil || v == draining || now.UnixNano() < next || !a.next.CompareAndSwap(next, now.Add(turnedPause).UnixNano()) {
+	a.told.count.Add(1)
+	if a.log == nil || v == draining {
 		return
 	}
-	var all uint64
-	for i := range a.turned {
-		all += a.turned[i].Load()
+	if turned, due := a.told.due(now); due {
+		a.log.Warn("calls are turned away with 503, see sip.limits and trunks[].limits", "limit", verdicts[v].name, "turned_away", turned)
 	}
-	a.log.Warn("calls are turned away with 503, see sip.limits and trunks[].limits", "limit", verdicts[v].name, "turned_away", all-a.said.Swap(all))
 }
 
 // counts are the calls turned away, by why.

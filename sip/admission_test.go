@@ -177,7 +177,7 @@ func TestOptionsTellWhenFull(t *testing.T) {
 	var broken atomic.Bool
 	ts := serveTest(t, func(s *Server) {
 		limited(Limits{Calls: 1}, Limits{})(s)
-		s.takes = func() bool { return !broken.Load() }
+		s.canTake = func() bool { return !broken.Load() }
 	}, nil)
 	p := newRawPeer(t, ts, "127.0.0.1")
 	options := func(status, pause string) {
@@ -225,7 +225,7 @@ func TestTurnedAwayIsLogged(t *testing.T) {
 			a.count(trunkTooMany, time.Now())
 		}
 		said("")
-		time.Sleep(turnedPause)
+		time.Sleep(tellPause)
 		a.count(tooMany, time.Now())
 		said("limit=calls turned_away=6\n")
 	})
@@ -233,7 +233,7 @@ func TestTurnedAwayIsLogged(t *testing.T) {
 
 func TestMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var m memory
+		m := memory[uint64, verdict]{span: decisionSpan, size: decisionSize}
 		known := func(key uint64, want bool) {
 			t.Helper()
 			if v, got := m.recall(key, time.Now()); got != want || got && v != tooFast {
@@ -242,20 +242,20 @@ func TestMemory(t *testing.T) {
 		}
 		known(1, false)
 		m.keep(1, tooFast, time.Now())
-		time.Sleep(memorySpan)
+		time.Sleep(decisionSpan)
 		known(1, true)
 		m.keep(2, tooFast, time.Now())
-		time.Sleep(memorySpan)
+		time.Sleep(decisionSpan)
 		known(1, false)
 		known(2, true)
-		time.Sleep(2 * memorySpan)
+		time.Sleep(2 * decisionSpan)
 		known(2, false)
-		for key := range uint64(3 * memorySize) {
+		for key := range uint64(3 * decisionSize) {
 			m.keep(key, tooFast, time.Now())
 		}
-		if n := len(m.young) + len(m.old); n > 2*memorySize {
+		if n := len(m.young) + len(m.old); n > 2*decisionSize {
 			t.Errorf("%d kept", n)
 		}
-		known(3*memorySize-1, true)
+		known(3*decisionSize-1, true)
 	})
 }

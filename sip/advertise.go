@@ -67,21 +67,3 @@ func (s *Server) tellsPort(network string) bool {
 	plain := func(network string) bool { return network == "udp" || network == "tcp" }
 	return network == first || plain(network) && plain(first)
 }
-
-// localAddr is the address of this machine that a peer sees. Nothing is sent.
-func localAddr(peer netip.Addr) netip.Addr {
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(peer, 9)))
-	if err != nil {
-		return peer // no route: whatever is written, no answer will come
-	}
-	defer func() { _ = conn.Close() }()
-	return addrOf(conn.LocalAddr())
-}
-
-// addrPortOf is the address and port of a UDP or TCP endpoint.
-func addrPortOf(a net.Addr) netip.AddrPort {
-	if a, ok := a.(interface{ AddrPort() netip.AddrPort }); ok {
-		return netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port())
-	}
-	return netip.AddrPort{}
-}

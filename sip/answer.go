@@ -102,10 +102,7 @@ func (d *dialog) contact() *sipmsg.ContactHeader {
 // 12.1.1 and 13.3.1.4). The lock is held.
 func (d *dialog) ok(req *sipmsg.Request, body []byte) *sipmsg.Response {
 	res := response(req, 200, append(d.startSession(req), d.contact(), d.server.allow, supported)...)
-	if len(body) > 0 {
-		res.AppendHeader(sipmsg.NewHeader("Content-Type", typeSDP))
-		res.SetBody(body)
-	}
+	describe(res, body)
 	return res
 }
 

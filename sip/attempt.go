@@ -33,7 +33,7 @@ func (a *attempt) face(before *binding) error {
 	a.local = endpoint{network: a.target.registrar.Network, host: localAddr(peer).WithZone("").String()}
 	a.contact = a.local // over TCP its port is known when the connection is
 	if a.local.network == "udp" {
-		if a.socket = s.facing(peer); a.socket == nil {
+		if a.socket = s.sockets.facing("udp", peer); a.socket == nil {
 			return errFacing
 		}
 		a.local.port = int(a.socket.Addr.Port())
@@ -47,23 +47,6 @@ func (a *attempt) face(before *binding) error {
 		}
 	}
 	return nil
-}
-
-// facing is the UDP socket from which an address is reached; nil for none.
-func (s *Server) facing(peer netip.Addr) *socket {
-	ours := localAddr(peer)
-	var second *socket
-	for i := range s.sockets {
-		at := s.sockets[i].Addr.Addr()
-		switch {
-		case s.sockets[i].Network != "udp":
-		case at == ours, at.IsUnspecified() && (at.Is6() || peer.Is4()): // [::] takes both
-			return &s.sockets[i]
-		case at.Is4() == peer.Is4() && at.IsLoopback() == peer.IsLoopback():
-			second = &s.sockets[i]
-		}
-	}
-	return second
 }
 
 // ask sends one REGISTER and takes the answer; again says that it asks for
@@ -129,7 +112,7 @@ func (a *attempt) bindings(req *sipmsg.Request) {
 		gone.Params.Add("expires", "0")
 		req.AppendHeader(gone)
 	}
-	req.AppendHeader(sipmsg.NewHeader("Expires", strconv.Itoa(int(a.wish.expires/time.Second))))
+	req.AppendHeader(sipmsg.NewHeader("Expires", seconds(a.wish.expires)))
 }
 
 // login answers the challenge, if there is one.

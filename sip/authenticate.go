@@ -9,10 +9,6 @@ import (
 	sipmsg "github.com/emiago/sipgo/sip"
 )
 
-// refusedPause is how long refused passwords are only counted after a line
-// about one.
-const refusedPause = time.Minute
-
 // mostUnanswered is how many requests in a row may be asked for a password and
 // not be sent again with one, before a line says so: every peer's first comes
 // without.
@@ -21,8 +17,7 @@ const mostUnanswered = 5
 // logins asks the peers of trunks with a digest for their password.
 type logins struct {
 	nonces     *nonces
-	refused    atomic.Uint64 // passwords that were wrong
-	next       atomic.Int64  // when another may be logged, in Unix nanoseconds
+	refused    tally         // passwords that were wrong
 	unanswered atomic.Uint64 // requests in a row without a password
 }
 
@@ -89,12 +84,8 @@ func (a *logins) judge(d *Digest, in *incoming, now time.Time) proof {
 // passwordRefused counts it and leaves a trace, so that an admin whose PBX has
 // another password than the trunk finds out.
 func (s *Server) passwordRefused(in *incoming, now time.Time) {
-	a := &s.logins
-	count := a.refused.Add(1)
-	next := a.next.Load()
-	if now.UnixNano() < next || !a.next.CompareAndSwap(next, now.Add(refusedPause).UnixNano()) {
-		return
+	if refused, due := s.logins.refused.add(now); due {
+		s.log.Warn("SIP login refused: its user, password or realm is not that of the trunk's digest",
+			"trunk", in.trunk.Name, "source", in.source.Addr().String(), "refused", refused)
 	}
-	s.log.Warn("SIP login refused: its user, password or realm is not that of the trunk's digest",
-		"trunk", in.trunk.Name, "source", in.source.Addr().String(), "refused", count)
 }

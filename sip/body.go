@@ -98,6 +98,14 @@ func sdpAmong(parts *multipart.Reader, nesting int, left *int) (sdp []byte, err 
 	return nil, errMediaType
 }
 
+// describe gives a message a session description.
+func describe(m sipmsg.Message, sdp []byte) {
+	if len(sdp) > 0 {
+		m.AppendHeader(sipmsg.NewHeader("Content-Type", typeSDP))
+		m.SetBody(sdp)
+	}
+}
+
 // optional says whether a body may be left unread.
 func optional(disposition []string) bool {
 	for _, d := range disposition {

@@ -46,6 +46,10 @@ func readPool(pool *x509.CertPool, file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// expiresSoon is how long before its end a certificate is called about to
+// expire: renewal by ACME begins 30 days before.
+const expiresSoon = 14 * 24 * time.Hour
+
 // lookAgain is how long the files are taken to be as they were.
 const lookAgain = time.Second
 

@@ -202,16 +202,14 @@ func (c *Client) prepare(ctx context.Context, target string, r Request) (*Dialog
 			req.AppendHeader(sipmsg.NewHeader(name, v))
 		}
 	}
-	if len(r.Offer) > 0 {
-		req.AppendHeader(sipmsg.NewHeader("Content-Type", typeSDP))
-		req.SetBody(r.Offer)
-	}
+	describe(req, r.Offer)
 	return d, req, nil
 }
 
 // parseTarget reads the URI of who is to be called.
-func parseTarget(target string) (uri sipmsg.Uri, err error) {
-	if err := sipmsg.ParseUri(target, &uri); err != nil || uri.Scheme != "sip" && uri.Scheme != "sips" || uri.User == "" || uri.Host == "" {
+func parseTarget(target string) (sipmsg.Uri, error) {
+	uri, ok := sipURI(target)
+	if !ok {
 		return uri, fmt.Errorf("%q is not a SIP address: write it like sip:+4930123456@127.0.0.1:5060", target)
 	}
 	return uri, nil
@@ -231,7 +229,7 @@ func LocalFor(ctx context.Context, target string) (netip.Addr, error) {
 		return netip.Addr{}, fmt.Errorf("%s cannot be reached: %w", target, err)
 	}
 	defer func() { _ = probe.Close() }()
-	return addrOf(probe.LocalAddr()), nil
+	return addrPortOf(probe.LocalAddr()).Addr(), nil
 }
 
 // name sets who calls whom.
@@ -265,20 +263,4 @@ func (c *Client) endpoint(network string, server netip.Addr) endpoint {
 		host = localAddr(server)
 	}
 	return endpoint{network: network, host: host.WithZone("").String(), port: int(c.local.Port())}
-}
-
-// resolve finds the IP address of host:port.
-func resolve(ctx context.Context, addr string) (netip.AddrPort, error) {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	if _, err := netip.ParseAddr(host); err != nil {
-		found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		if err != nil {
-			return netip.AddrPort{}, fmt.Errorf("find the address of the SIP server: %w", err)
-		}
-		host = found[0].Unmap().String()
-	}
-	return netip.ParseAddrPort(net.JoinHostPort(host, port))
 }

@@ -115,7 +115,7 @@ func (l *filterListener) Accept() (net.Conn, error) {
 			time.Sleep(retryPause)
 			continue
 		}
-		source := addrOf(conn.RemoteAddr())
+		source := addrPortOf(conn.RemoteAddr()).Addr()
 		place := l.placeFor(source)
 		switch {
 		case place == nil:

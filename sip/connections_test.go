@@ -95,18 +95,6 @@ func TestFilterListener(t *testing.T) {
 	}
 }
 
-// settle waits until something holds that another goroutine brings about.
-func settle(t *testing.T, holds func() bool) {
-	t.Helper()
-	for range 500 {
-		if holds() {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatal("it never came about")
-}
-
 // TestUnprovenRate: whoever comes from ever new addresses gets no more
 // handshakes than the calls can bear.
 func TestUnprovenRate(t *testing.T) {

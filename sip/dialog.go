@@ -185,9 +185,9 @@ func (d *dialog) abandon() {
 	}
 }
 
-// admit says why a request cannot be served within the dialog, or nil. The
+// objection says why a request cannot be served within the dialog, or nil. The
 // lock is held.
-func (d *dialog) admit(in *incoming) *rejection {
+func (d *dialog) objection(in *incoming) *rejection {
 	switch {
 	case d.cause != nil || d.phase == proceeding && d.ringing == nil:
 		return &rejection{code: 481}

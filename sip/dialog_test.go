@@ -266,16 +266,6 @@ func TestPanics(t *testing.T) {
 	}
 }
 
-// eventually waits until something is true.
-func eventually(t *testing.T, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it never came true")
-		}
-	}
-}
-
 // TestLargeBye: a BYE with a long route set goes by TCP, and by UDP where that
 // fails (RFC 3261 section 18.1.1).
 func TestLargeBye(t *testing.T) {

@@ -276,7 +276,7 @@ func TestNoncesForget(t *testing.T) {
 		n.spend(n.mint("pbx", at), 1, "pbx", at)
 		at = at.Add(time.Second)
 	}
-	if kept := len(n.spent) + len(n.before); kept > 130 {
+	if kept := len(n.spent.young) + len(n.spent.old); kept > 130 {
 		t.Errorf("%d nonces are remembered of two minutes with 120", kept)
 	}
 }

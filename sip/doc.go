@@ -5,16 +5,26 @@
 // each INVITE, handed to a [Handler] on a goroutine of its own, whose context
 // ends with the dialog. Session descriptions (SDP) pass through as opaque
 // bytes. It is the only room that imports sipgo, which does transport, parser
-// and transactions; dialog state is kept here.
-// PROTOCOL.md says section by section what is done, where, and what proves it.
+// and transactions; dialog state is kept here. PROTOCOL.md says section by
+// section what is done, where, and what proves it.
 //
-// Who may send calls is asked in front of everything: datagrams and connections
-// of no trunk end before sipgo sees them (filter.go, connections.go); a peer
-// that only its certificate can make a trunk is asked for it within TLS, with
-// deadlines and few places, before it can say a word of SIP (ready.go, tls.go).
+// Where things are, in the order in which a call meets them:
 //
-// Calls also come in by accounts: extensions of a PBX under which the server
-// registers like a phone. Then the PBX's own addresses are a trunk.
+//	listen, sockets, addr       the bound addresses
+//	filter, connections, ready  who may be heard at all, before sipgo
+//	tls, certified, websocket   … within TLS and WebSocket
+//	turnstile, admission        calls beyond the limits, before the parser
+//	parser, stack, receive      sipgo, what it gets wrong, who serves what
+//	validate, authenticate      requests that are refused
+//	invite, dialogs, dialog     from the INVITE to a dialog
+//	header, callee, caller      who called whom
+//	answer, reliable, reoffer   offer and answer
+//	session, refresh, hangup    session timers, the end
+//	route, line, reuse          requests of ours: where to, by which way
+//	account, registration       the server as an extension of a PBX: its
+//	                            registrars are a trunk
+//	subscribe, notify           message lamps
+//	client, client_dialog       the test caller of the commands
 //
 // RFC 3261 (SIP), 3262 (reliable 180), 3263 (servers behind a name), 3264
 // (offer/answer, the signalling half), 3311 (UPDATE), 3323/3325 (privacy, asserted

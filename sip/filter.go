@@ -26,29 +26,6 @@ type drops struct {
 	errors      atomic.Uint64 // errors of a socket that were survived
 }
 
-// tellPause is how long those who are turned away are only counted after a
-// line about one.
-const tellPause = time.Minute
-
-// tally counts those who are turned away for one reason, and says when a line
-// about them is due. The zero value is ready.
-type tally struct {
-	count atomic.Uint64
-	said  atomic.Uint64 // count at the last line
-	next  atomic.Int64  // when another may be written, in Unix nanoseconds
-}
-
-// add counts one. When a line is due it returns how many came since the last.
-// It costs no allocation.
-func (t *tally) add() (since uint64, due bool) {
-	count := t.count.Add(1)
-	now, next := time.Now(), t.next.Load()
-	if now.UnixNano() < next || !t.next.CompareAndSwap(next, now.Add(tellPause).UnixNano()) {
-		return 0, false
-	}
-	return count - t.said.Swap(count), true
-}
-
 // strangers counts those who are dropped and leaves a trace of them in the
 // log: an admin whose own PBX is one finds its address there. The zero value
 // counts and logs nothing.
@@ -59,7 +36,7 @@ type strangers struct {
 
 // add counts one. It costs no allocation but once in tellPause.
 func (s *strangers) add(source netip.Addr) {
-	if dropped, due := s.tally.add(); due && s.log != nil {
+	if dropped, due := s.tally.add(time.Now()); due && s.log != nil {
 		s.log.Warn("SIP from an address of no trunk is dropped", "source", shown(source), "dropped", dropped)
 	}
 }
@@ -72,7 +49,7 @@ type unready struct {
 
 // add counts one, and says why.
 func (u *unready) add(source netip.Addr, network string, why error) {
-	if failed, due := u.tally.add(); due && u.log != nil {
+	if failed, due := u.tally.add(time.Now()); due && u.log != nil {
 		u.log.Warn("a connection did not become ready for SIP", "source", shown(source), "transport", network, "error", why, "failed", failed)
 	}
 }

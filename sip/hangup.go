@@ -116,10 +116,7 @@ func (d *dialog) requests(method sipmsg.RequestMethod, offer []byte, headers ...
 		for _, h := range headers {
 			req.AppendHeader(h)
 		}
-		if len(offer) > 0 {
-			req.AppendHeader(sipmsg.NewHeader("Content-Type", typeSDP))
-			req.SetBody(offer)
-		}
+		describe(req, offer)
 	})
 }
 

@@ -164,6 +164,16 @@ func next[T any](t *testing.T, ch <-chan T, what string) T {
 	panic("unreachable")
 }
 
+// settle waits until something is true.
+func settle(t *testing.T, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it never came true")
+		}
+	}
+}
+
 // rawPeer is a UDP peer that says what it is told to, byte for byte.
 type rawPeer struct {
 	t    *testing.T

@@ -3,6 +3,7 @@ package sip
 import (
 	"iter"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -133,6 +134,13 @@ func parseURI(s string) (u uri, ok bool) {
 		u.host, u.params = withoutPort(host), params(ps)
 	}
 	return u, true
+}
+
+// sipURI reads a sip or sips URI that names a user, as sipgo sends it; false for
+// any other.
+func sipURI(s string) (u sipmsg.Uri, ok bool) {
+	err := sipmsg.ParseUri(s, &u)
+	return u, err == nil && (u.Scheme == "sip" || u.Scheme == "sips") && u.User != "" && u.Host != ""
 }
 
 // param returns a URI parameter, unescaped; "" when it is not there.
@@ -280,4 +288,14 @@ func withoutPort(hostport string) string {
 	}
 	host, _, _ := strings.Cut(hostport, ":")
 	return strings.TrimSpace(host)
+}
+
+// supports says whether the sender of a request knows an extension.
+func supports(req *sipmsg.Request, option string) bool {
+	return contains(headerValues(req, "Supported"), option) || contains(headerValues(req, "Require"), option)
+}
+
+// contains says whether a list holds a token, in whatever case.
+func contains(values []string, token string) bool {
+	return slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, token) })
 }

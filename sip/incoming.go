@@ -76,15 +76,20 @@ func (in *incoming) respond(code int, headers ...sipmsg.Header) {
 	_ = in.tx.Respond(response(in.Request, code, headers...))
 }
 
+// reject answers it with what ends it.
+func (in *incoming) reject(r *rejection) { in.respond(r.code, r.headers...) }
+
 // network is udp, tcp, tls, ws or wss.
 func (in *incoming) network() string { return sipmsg.NetworkToLower(in.Transport()) }
 
 // retryAfter tells a peer when to try again, in whole seconds (RFC 3261
 // section 20.33).
 func retryAfter(d time.Duration) sipmsg.Header {
-	seconds := int64((d + time.Second - 1) / time.Second)
-	return sipmsg.NewHeader("Retry-After", strconv.FormatInt(seconds, 10))
+	return sipmsg.NewHeader("Retry-After", seconds(d+time.Second-1))
 }
+
+// seconds writes a whole number of them.
+func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
 
 // tagParam reads the tag of a To or From header; "" when it has none.
 func tagParam(ps sipmsg.HeaderParams) string {

@@ -31,7 +31,7 @@ func (s *Server) invite(in *incoming) {
 	}
 	if r := s.startCall(d, in); r != nil {
 		s.forget(in.tag)
-		in.respond(r.code, r.headers...)
+		in.reject(r)
 	}
 }
 
@@ -108,51 +108,51 @@ func (s *Server) ack(in *incoming) {
 	}
 }
 
-// admit says why a request cannot be served within its dialog, or nil.
-func (s *Server) admit(in *incoming) *rejection {
+// objection says why a request cannot be served within its dialog, or nil.
+func (s *Server) objection(in *incoming) *rejection {
 	d, _ := s.find(in)
 	if d == nil {
 		return &rejection{code: 481}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.admit(in)
+	return d.objection(in)
 }
 
 // info takes what is sent within a call, DTMF mostly (RFC 6086).
 func (s *Server) info(in *incoming) {
-	if r := s.admit(in); r != nil {
-		in.respond(r.code, r.headers...)
+	if r := s.objection(in); r != nil {
+		in.reject(r)
 		return
 	}
 	in.respond(200)
 }
 
-// unreadyPause is what a peer waits when no call can be taken.
-const unreadyPause = 10 * time.Second
+// cannotTakePause is what a peer waits when no call can be taken.
+const cannotTakePause = 10 * time.Second
 
 // options tells what is understood, and that the gateway is alive (RFC 3261
 // section 11.2).
 func (s *Server) options(in *incoming) {
-	check := s.unready
+	check := s.unavailable
 	if !in.fresh { // a sign of life within a call, which goes on
-		check = s.admit
+		check = s.objection
 	}
 	if r := check(in); r != nil {
-		in.respond(r.code, r.headers...)
+		in.reject(r)
 		return
 	}
 	in.respond(200, append([]sipmsg.Header{s.allow, supported}, acceptHeaders...)...)
 }
 
-// unready is what a dispatcher is told while a call would be refused: it asks
+// unavailable is what a dispatcher is told while a call would be refused: it asks
 // another gateway then.
-func (s *Server) unready(in *incoming) *rejection {
+func (s *Server) unavailable(in *incoming) *rejection {
 	if v := s.admission.full(in.trunk); v != admitted {
 		return v.rejection()
 	}
-	if s.takes != nil && !s.takes() {
-		return &rejection{503, []sipmsg.Header{retryAfter(unreadyPause)}}
+	if s.canTake != nil && !s.canTake() {
+		return &rejection{503, []sipmsg.Header{retryAfter(cannotTakePause)}}
 	}
 	return nil
 }

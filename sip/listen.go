@@ -135,14 +135,6 @@ func (s *Server) connections(n network, l net.Listener) net.Listener {
 	})
 }
 
-// family keeps 0.0.0.0 to IPv4; [::] takes both.
-func family(network string, addr netip.AddrPort) string {
-	if addr.Addr().Is4() {
-		return network + "4"
-	}
-	return network
-}
-
 func bindError(l ListenAddress, err error) error {
 	return fmt.Errorf("sip.listen: %s cannot be bound; is another program using it, or is the address not of this machine? %w", l, err)
 }

@@ -73,11 +73,3 @@ func (r Registrar) servers(ctx context.Context, dns resolver) []*net.SRV {
 	}
 	return []*net.SRV{{Target: r.Host, Port: uint16(r.Port)}}
 }
-
-// addrsOf are the addresses of a host, which may be one itself.
-func addrsOf(ctx context.Context, dns resolver, host string) ([]netip.Addr, error) {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return []netip.Addr{addr}, nil
-	}
-	return dns.LookupNetIP(ctx, "ip", host)
-}

@@ -2,20 +2,19 @@ package sip
 
 import "time"
 
-const (
-	memorySpan = 64 * t1 // as long as copies of an INVITE may come (RFC 3261 section 17.1.1.2)
-	memorySize = 1 << 16 // decisions of one generation; a flood makes the memory shorter, not larger
-)
+// memory holds values for span at least and twice that at most, in two
+// generations: forgetting costs nothing. It is not safe for use by several
+// goroutines at once.
+type memory[K comparable, V any] struct {
+	span time.Duration
+	size int // values of one generation: a flood makes the memory shorter, not larger; 0 is no bound
 
-// memory holds what was decided on INVITEs for memorySpan at least and twice
-// that at most, in two generations. The zero value is empty.
-type memory struct {
-	young, old map[uint64]verdict
+	young, old map[K]V
 	born       time.Time // of the young generation
 }
 
-// recall returns what was decided on key.
-func (m *memory) recall(key uint64, now time.Time) (v verdict, known bool) {
+// recall returns what is held for key.
+func (m *memory[K, V]) recall(key K, now time.Time) (v V, known bool) {
 	m.age(now)
 	if v, known = m.young[key]; known {
 		return v, true
@@ -24,22 +23,23 @@ func (m *memory) recall(key uint64, now time.Time) (v verdict, known bool) {
 	return v, known
 }
 
-// keep remembers a decision.
-func (m *memory) keep(key uint64, v verdict, now time.Time) {
+// keep holds a value from now on.
+func (m *memory[K, V]) keep(key K, v V, now time.Time) {
 	m.age(now)
 	m.young[key] = v
 }
 
 // age begins a new generation when the young one is old or full.
-func (m *memory) age(now time.Time) {
+func (m *memory[K, V]) age(now time.Time) {
 	passed := now.Sub(m.born)
+	full := m.size > 0 && len(m.young) >= m.size
 	switch {
-	case passed < memorySpan && len(m.young) < memorySize:
+	case m.young != nil && passed < m.span && !full:
 		return
-	case passed < 2*memorySpan:
+	case passed < 2*m.span:
 		m.old = m.young
 	default:
 		m.old = nil
 	}
-	m.young, m.born = make(map[uint64]verdict), now
+	m.young, m.born = make(map[K]V), now
 }

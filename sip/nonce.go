@@ -26,14 +26,12 @@ const (
 type nonces struct {
 	key [sha256.Size]byte
 
-	mu     sync.Mutex
-	turned time.Time      // when spent began
-	spent  map[string]int // nonce -> the highest count it was used with
-	before map[string]int // the same, of the life before
+	mu    sync.Mutex
+	spent memory[string, int] // nonce -> the highest count it was used with
 }
 
 func newNonces() *nonces {
-	n := &nonces{spent: map[string]int{}}
+	n := &nonces{spent: memory[string, int]{span: nonceLife}}
 	_, _ = rand.Read(n.key[:]) // never fails
 	return n
 }
@@ -56,7 +54,7 @@ func (n *nonces) mac(seed []byte, trunk string) []byte {
 
 // spend says whether a nonce was minted here for the trunk within nonceLife,
 // and was not used with this count or a higher one. From then on it was
-// (RFC 7616 section 3.4.5): a request that was overheard cannot be sent again.
+// (RFC 7616 section 3.4, nc): a request that was overheard cannot be sent again.
 func (n *nonces) spend(nonce string, count int, trunk string, now time.Time) bool {
 	b, err := base64.RawURLEncoding.DecodeString(nonce)
 	if err != nil || len(b) != nonceSize || !hmac.Equal(b[nonceSeed:], n.mac(b[:nonceSeed], trunk)) {
@@ -68,12 +66,9 @@ func (n *nonces) spend(nonce string, count int, trunk string, now time.Time) boo
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if now.Sub(n.turned) > nonceLife {
-		n.before, n.spent, n.turned = n.spent, map[string]int{}, now
-	}
-	if count <= max(n.spent[nonce], n.before[nonce]) {
+	if used, _ := n.spent.recall(nonce, now); count <= used {
 		return false
 	}
-	n.spent[nonce] = count
+	n.spent.keep(nonce, count, now)
 	return true
 }

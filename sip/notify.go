@@ -3,7 +3,6 @@ package sip
 import (
 	"context"
 	"fmt"
-	"net/netip"
 
 	sipmsg "github.com/emiago/sipgo/sip"
 )
@@ -68,27 +67,4 @@ func (n notice) complete(req *sipmsg.Request) {
 	req.AppendHeader(sipmsg.NewHeader("Subscription-State", n.state))
 	req.AppendHeader(sipmsg.NewHeader("Content-Type", typeSummary))
 	req.SetBody(summary(n.account, n.m))
-}
-
-// leaving is the socket from which a request outside any dialog goes to an
-// address, and how that is reached. Without one for the network, the answer
-// comes back on the connection that is made.
-func (s *Server) leaving(network string, remote netip.Addr) (endpoint, netip.AddrPort) {
-	ours := localAddr(remote)
-	best := netip.AddrPort{}
-	for _, l := range s.sockets {
-		switch addr := l.Addr.Addr(); {
-		case l.Network != network:
-		case addr == ours, addr.IsUnspecified() && (addr.Is6() || remote.Is4()): // [::] takes both
-			return s.endpoint(network, remote, l.Addr), l.Addr
-		case addr.Is4() == remote.Is4():
-			best = l.Addr
-		}
-	}
-	if best.IsValid() {
-		return s.endpoint(network, remote, best), best
-	}
-	from := s.endpoint(network, remote, s.sockets[0].Addr)
-	from.network = network
-	return from, best
 }

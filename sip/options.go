@@ -50,9 +50,7 @@ func (o Options) Validate() error {
 		} else {
 			names[t.Name] = i
 		}
-		if t.Country != "" && !phonenumbers.GetSupportedRegions()[strings.ToUpper(t.Country)] {
-			wrong.add(key+"country", "expected a country of two letters (ISO 3166), like DE, not %q", t.Country)
-		}
+		wrong.country(key+"country", t.Country)
 		if len(t.From) == 0 && len(t.TLSName) == 0 {
 			wrong.add(key+"from", "expected the addresses or networks that the calls come from, or a tls_name")
 		}
@@ -83,6 +81,13 @@ func (m *mistakes) add(key, format string, args ...any) {
 	*m = append(*m, &settingError{key, fmt.Sprintf(format, args...)})
 }
 
+// country adds what is wrong with a country; "" is none.
+func (m *mistakes) country(key, code string) {
+	if code != "" && !phonenumbers.GetSupportedRegions()[strings.ToUpper(code)] {
+		m.add(key, "expected a country of two letters (ISO 3166), like DE, not %q", code)
+	}
+}
+
 // network adds what is wrong with a trunk's network.
 func (m *mistakes) network(key string, p netip.Prefix) {
 	switch {
@@ -104,9 +109,7 @@ func validAdvertised(s string) bool {
 	if addr, err := netip.ParseAddr(a.host); err == nil {
 		return !addr.IsUnspecified() && !addr.IsMulticast()
 	}
-	return s == "" || a.host != "" && !strings.ContainsFunc(a.host, func(r rune) bool {
-		return r != '-' && r != '.' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-	})
+	return s == "" || isDomain(a.host)
 }
 
 // settingError is a mistake in one setting.

@@ -58,7 +58,7 @@ func (h *quietHandler) Handle(ctx context.Context, r slog.Record) error {
 	if slices.Contains(benign, r.Message) {
 		return nil
 	}
-	suppressed, ok := h.lines.admit(r.Message, r.Time)
+	suppressed, ok := h.lines.pass(r.Message, r.Time)
 	if !ok {
 		return nil
 	}
@@ -87,9 +87,9 @@ func (h *quietHandler) WithGroup(name string) slog.Handler {
 	return &quietHandler{h.next.WithGroup(name), h.lines}
 }
 
-// admit says whether a message may be said at now, and how often it was not
+// pass says whether a message may be said at now, and how often it was not
 // since the last time.
-func (q *quietLines) admit(message string, now time.Time) (suppressed int64, ok bool) {
+func (q *quietLines) pass(message string, now time.Time) (suppressed int64, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	line := q.said[message]

@@ -178,12 +178,12 @@ func (s *Server) dispatch(in *incoming) {
 		if in.IsInvite() && in.fresh {
 			s.forget(in.tag)
 		}
-		in.respond(r.code, r.headers...)
+		in.reject(r)
 		return
 	}
 	if !in.IsInvite() { // which is asked once it is known to be no copy
 		if r := s.authenticate(in); r != nil {
-			in.respond(r.code, r.headers...)
+			in.reject(r)
 			return
 		}
 	}

@@ -204,7 +204,7 @@ func (r *registration) idle(ctx context.Context, due time.Duration) bool {
 // ping sends a keep-alive. The error of a connection says that it is lost.
 func (s *Server) ping(t target) error {
 	if t.registrar.Network == "udp" {
-		if from := s.facing(t.addr.Addr()); from != nil {
+		if from := s.sockets.facing("udp", t.addr.Addr()); from != nil {
 			_, _ = from.packets.WriteTo(ping, net.UDPAddrFromAddrPort(t.addr)) // the next round finds out what is wrong
 		}
 		return nil

@@ -76,8 +76,7 @@ func (d *dialog) startRinging(body []byte, offer bool) (*provisional, error) {
 	res := response(d.invite.Request, 180, d.contact(), d.server.allow, supported,
 		sipmsg.NewHeader("Require", "100rel"), sipmsg.NewHeader("RSeq", strconv.FormatUint(uint64(rseq), 10)))
 	if offer {
-		res.AppendHeader(sipmsg.NewHeader("Content-Type", typeSDP))
-		res.SetBody(body)
+		describe(res, body)
 	}
 	r := &provisional{
 		response: res, offer: offer, pracked: make(chan []byte, 1), pause: d.server.t1,

@@ -29,7 +29,7 @@ func (s *Server) reoffer(in *incoming) {
 	}
 	n, refused := d.startOffer(in)
 	if refused != nil {
-		in.respond(refused.code, refused.headers...)
+		in.reject(refused)
 		return
 	}
 	finished := false
@@ -54,7 +54,7 @@ func (s *Server) reoffer(in *incoming) {
 func (d *dialog) startOffer(in *incoming) (Negotiator, *rejection) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if r := d.admit(in); r != nil {
+	if r := d.objection(in); r != nil {
 		return nil, r
 	}
 	switch {

@@ -23,7 +23,7 @@ func TestLateOffer(t *testing.T) {
 	c.seq = 1
 	c.ack("v=0\r\nanswer")
 	c.seq = 2
-	eventually(t, func() bool { _, a := ts.media.heard(); return len(a) == 1 && a[0] == "v=0\r\nanswer" })
+	settle(t, func() bool { _, a := ts.media.heard(); return len(a) == 1 && a[0] == "v=0\r\nanswer" })
 	c.bye()
 	ts.ended(t, ErrCallerHungUp)
 }
@@ -65,7 +65,7 @@ func TestReinvite(t *testing.T) {
 	}
 	c.ack("v=0\r\nlate")
 	call := ts.call(t)
-	eventually(t, func() bool { // the media side has taken the answer
+	settle(t, func() bool { // the media side has taken the answer
 		call.dialog.mu.Lock()
 		defer call.dialog.mu.Unlock()
 		return !call.dialog.reply.offer
@@ -102,7 +102,7 @@ func TestReinvitePending(t *testing.T) {
 	c := newRawPeer(t, ts, "127.0.0.1").newCall()
 	c.establish()
 	c.next().send("INVITE")
-	eventually(t, func() bool { o, _ := ts.media.heard(); return len(o) == 1 })
+	settle(t, func() bool { o, _ := ts.media.heard(); return len(o) == 1 })
 	second := *c
 	second.next().send("INVITE")
 	if m := c.peer.expect("SIP/2.0 500", "INVITE"); m.get("retry-after") == "" {

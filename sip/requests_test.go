@@ -298,7 +298,7 @@ func TestAdvertise(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 			continue
 		}
-		s := &Server{advertise: a}
+		s := &Server{hearing: hearing{advertise: a}}
 		if got := s.endpoint("udp", loopback, bound).contact().Value(); got != want {
 			t.Errorf("%q: Contact %s, want %s", text, got, want)
 		}

@@ -2,7 +2,6 @@ package sip
 
 import (
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 
@@ -136,9 +135,4 @@ func recordRoutes(m sipmsg.Message) []sipmsg.Uri {
 		}
 	}
 	return routes
-}
-
-// laddr turns a bound address into what makes sipgo send from that socket.
-func laddr(a netip.AddrPort) sipmsg.Addr {
-	return sipmsg.Addr{IP: a.Addr().AsSlice(), Port: int(a.Port()), Zone: a.Addr().Zone()}
 }

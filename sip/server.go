@@ -7,7 +7,6 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,57 +42,63 @@ var methods = []struct {
 
 // Server takes calls from trunks.
 type Server struct {
-	log       *slog.Logger
-	trunks    trunkSet  // known by their address
-	certified certified // and by their certificate
-	newID     func() string
-	takes     func() bool // nil is always
-	advertise advertised
-	allow     sipmsg.Header
-	t1        time.Duration // RFC 3261 section 17.1.1.1
-
-	certificates *certificates // nil without TLS
-	origins      []string      // web pages that may connect
-	proven       *places       // connections of all listeners
-	unproven     *places       // those whose certificate is awaited
-	secured      secured
-
-	stack   *stack
-	sockets []socket
-	seed    maphash.Seed
-	dialogs *dialogs
+	log     *slog.Logger
+	newID   func() string
 	handler Handler
+	canTake func() bool // Options.Ready; nil is always
+	lamps   Lamps       // nil where nobody may subscribe
 
-	minSession time.Duration // the shortest session interval (RFC 4028)
+	hearing
+	door
+	work
 
-	logins     logins
-	accounts   accounts
-	registrars registrars
-	dns        resolver
-	pace       pace
-
-	lamps         Lamps // nil where nobody may subscribe
+	seed          maphash.Seed // of the tags
+	dialogs       *dialogs
 	subscriptions *subscriptions
+	accounts      accounts
+	stats         counters
 
+	// What only tests set otherwise.
+	t1         time.Duration // RFC 3261 section 17.1.1.1
+	minSession time.Duration // the shortest session interval (RFC 4028)
+	pace       pace          // of the accounts
+	dns        resolver
+}
+
+// hearing is what listens, and what it shows of itself.
+type hearing struct {
+	stack        *stack
+	sockets      sockets
+	advertise    advertised
+	allow        sipmsg.Header // the methods that are served
+	certificates *certificates // nil without TLS
+}
+
+// door is who may, and who was turned away.
+type door struct {
+	trunks     trunkSet   // known by their address
+	certified  certified  // by their certificate
+	registrars registrars // as the PBX of an account
+	origins    []string   // web pages that may connect
+
+	proven   *places // connections of all listeners
+	unproven *places // those whose certificate is awaited
+	secured  secured // those within TLS
+
+	logins    logins
+	admission *admission // new calls, as far as the limits go
+	drops     drops
+}
+
+// work is what runs, and ends with the server.
+type work struct {
 	calls      gate       // handlers that run
-	admission  *admission // who gets in
 	byes       gate       // BYEs that are due or wait for their answer
 	background background // where they wait
 	starting   sync.Mutex // serving grows before closing is set, or not at all
 	serving    sync.WaitGroup
 	closing    atomic.Bool
 	close      func() error
-
-	drops drops
-	stats struct{ calls, answered, refused, noACK, malformed, panics, notified, unnotified atomic.Uint64 }
-}
-
-// socket is one bound address.
-type socket struct {
-	ListenAddress
-	packets net.PacketConn // of UDP, else nil
-	serve   func() error
-	close   func() error
 }
 
 // Listen binds every address of o and answers nothing yet: Serve does. Port 0
@@ -107,17 +112,14 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 		return nil, errors.New("sip.listen: name at least one address, like udp://127.0.0.1:5060")
 	}
 	s := &Server{
-		log: log, trunks: newTrunkSet(o.Trunks), certified: newCertified(o.Trunks), origins: o.Origins,
-		proven: newPlaces(maxConns, maxConnsSource), unproven: newUnproven(),
-		secured: secured{known: make(map[connID]security)}, newID: o.NewID, takes: o.Ready, advertise: advertise,
-		allow: allowHeader(), t1: t1, minSession: minSession, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
-		background: newBackground(), logins: logins{nonces: newNonces()},
-		dns: net.DefaultResolver, pace: defaultPace, lamps: o.Lamps, subscriptions: newSubscriptions(),
+		log: log, newID: o.NewID, canTake: o.Ready, lamps: o.Lamps,
+		hearing: hearing{advertise: advertise, allow: allowHeader()}, door: newDoor(o, log), work: work{background: newBackground()},
+		seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1), subscriptions: newSubscriptions(),
+		t1: t1, minSession: minSession, pace: defaultPace, dns: net.DefaultResolver,
 	}
 	s.trunks.registrars = &s.registrars
-	s.accounts = newAccounts(s, o)
 	s.admission = newAdmission(o.Limits, &s.calls, log)
-	s.drops.strangers.log, s.drops.unready.log = log, log
+	s.accounts = newAccounts(s, o)
 	s.close = sync.OnceValue(s.shutDown)
 	send, err := s.openTLS(o.TLS)
 	if err != nil {
@@ -135,6 +137,16 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 		}
 	}
 	return s, nil
+}
+
+// newDoor lets the trunks of o in; the limits of calls are still to be set.
+func newDoor(o Options, log *slog.Logger) door {
+	return door{
+		trunks: newTrunkSet(o.Trunks), certified: newCertified(o.Trunks), origins: o.Origins,
+		proven: newPlaces(maxConns, maxConnsSource), unproven: newUnproven(),
+		secured: secured{known: make(map[connID]security)}, logins: logins{nonces: newNonces()},
+		drops: drops{strangers: strangers{log: log}, unready: unready{log: log}},
+	}
 }
 
 // allowHeader lists the methods (RFC 3261 section 20.5).
@@ -234,50 +246,3 @@ func waitFor(g *gate, d time.Duration) error {
 }
 
 var errHandlers = errors.New("calls did not end in time")
-
-// Stats are counters since Listen.
-type Stats struct {
-	Active     int    // calls whose handler runs
-	Calls      uint64 // handed to the handler
-	Answered   uint64 // with a 200 OK
-	Refused    uint64 // by the handler
-	NoACK      uint64 // ended because no ACK came
-	Malformed  uint64 // datagrams that cannot be SIP and requests that are not valid
-	Panics     uint64 // in handlers and elsewhere, each of which cost one call
-	Logins     uint64 // refused: a wrong user, password or realm
-	Strangers  uint64 // datagrams and connections from outside every trunk
-	Connected  int    // connections that stand
-	TooMany    uint64 // connections over a cap
-	Unready    uint64 // connections whose TLS or WebSocket handshake failed
-	Idle       uint64 // connections closed because nothing was said
-	SockErrors uint64 // of sockets, survived
-
-	TurnedAway map[string]uint64 // new calls that got 503 at once, by why: draining, calls, rate, trunk_calls, trunk_rate
-
-	Subscriptions int    // to message lamps
-	Notified      uint64 // NOTIFYs that were taken
-	Unnotified    uint64 // NOTIFYs that were refused or not answered
-}
-
-// Stats reads the counters.
-func (s *Server) Stats() Stats {
-	return Stats{
-		Active:   s.Active(),
-		Calls:    s.stats.calls.Load(),
-		Answered: s.stats.answered.Load(), Refused: s.stats.refused.Load(), NoACK: s.stats.noACK.Load(),
-		Malformed: s.stats.malformed.Load() + s.drops.junk.Load(), Panics: s.stats.panics.Load(),
-		Logins: s.logins.refused.Load(), Strangers: s.drops.strangers.count.Load(), TooMany: s.drops.connections.Load(),
-		Connected: s.proven.count(), Unready: s.drops.unready.count.Load(), Idle: s.drops.idle.Load(), SockErrors: s.drops.errors.Load(),
-		TurnedAway: s.admission.counts(), Subscriptions: s.subscriptions.count(), Notified: s.stats.notified.Load(), Unnotified: s.stats.unnotified.Load(),
-	}
-}
-
-// bound is the address bound for a network; invalid when there is none.
-func (s *Server) bound(network string) netip.AddrPort {
-	for _, l := range s.sockets {
-		if l.Network == network {
-			return l.Addr
-		}
-	}
-	return netip.AddrPort{}
-}

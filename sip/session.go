@@ -2,7 +2,6 @@ package sip
 
 import (
 	"log/slog"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -113,17 +112,4 @@ func (d *dialog) tick(t *session) {
 		t.timer.Reset(left)
 		d.refresh(t)
 	}
-}
-
-// seconds writes a whole number of them.
-func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
-
-// supports says whether the sender of a request knows an extension.
-func supports(req *sipmsg.Request, option string) bool {
-	return contains(headerValues(req, "Supported"), option) || contains(headerValues(req, "Require"), option)
-}
-
-// contains says whether a list holds a token, in whatever case.
-func contains(values []string, token string) bool {
-	return slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, token) })
 }

@@ -173,7 +173,7 @@ func TestRefreshWithInvite(t *testing.T) {
 	if second := c.peer.expect("ACK sip:there@", "ACK"); second.text != ack.text {
 		t.Errorf("another ACK:\n%s\n%s", second.text, ack.text)
 	}
-	eventually(t, func() bool { _, a := ts.media.heard(); return len(a) == 1 && a[0] == answer })
+	settle(t, func() bool { _, a := ts.media.heard(); return len(a) == 1 && a[0] == answer })
 
 	again := c.peer.expect("INVITE ", "INVITE") // and once more, with an answer that cannot be used
 	c.peer.send(strings.NewReplacer(invite.get("cseq"), again.get("cseq"), invite.get("via"), again.get("via"),
@@ -205,7 +205,7 @@ func TestRefreshRefused(t *testing.T) {
 	}
 	c.peer.send(strings.Replace(okTo(invite), "200 OK", "491 Request Pending", 1))
 	c.peer.expect("ACK ", "ACK")
-	eventually(t, func() bool {
+	settle(t, func() bool {
 		call.dialog.mu.Lock()
 		defer call.dialog.mu.Unlock()
 		return !call.dialog.asking

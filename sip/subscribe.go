@@ -52,7 +52,7 @@ func (ss *subscriptions) add(b *subscription) *rejection {
 		return &rejection{code: 482}
 	}
 	if len(ss.known) >= maxSubscriptions {
-		return &rejection{503, []sipmsg.Header{retryAfter(verdicts[draining].pause)}}
+		return draining.rejection()
 	}
 	ss.known[b.tag.request] = b
 	return nil
@@ -94,13 +94,13 @@ func (s *Server) subscribe(in *incoming) {
 		r = s.subscribeAgain(in, asked)
 	}
 	if r != nil {
-		in.respond(r.code, r.headers...)
+		in.reject(r)
 	}
 }
 
 func (s *Server) subscribeAnew(in *incoming, w interest) *rejection {
 	if s.calls.isShut() {
-		return &rejection{503, []sipmsg.Header{retryAfter(verdicts[draining].pause)}}
+		return draining.rejection()
 	}
 	mailbox, ok := s.lamps.Mailbox(watched(in.Request, in.trunk))
 	if !ok {
@@ -161,7 +161,7 @@ type interest struct {
 }
 
 func (w interest) granted() sipmsg.Header {
-	return sipmsg.NewHeader("Expires", strconv.Itoa(int(w.expires.Seconds())))
+	return sipmsg.NewHeader("Expires", seconds(w.expires))
 }
 
 // readInterest reads a SUBSCRIBE (RFC 6665 section 8.2.1, RFC 3842 sections 3.4 and
@@ -175,22 +175,21 @@ func readInterest(req *sipmsg.Request) (w interest, r *rejection) {
 	if id, ok := params(ps).get("id"); ok && clean(id) == id && !strings.ContainsAny(id, " ;,\"") {
 		w.event += ";id=" + id
 	}
-	if c := req.Contact(); c == nil || c.Address.Wildcard || c.Address.Host == "" {
-		return w, &rejection{code: 400}
+	if r := checkContact(req); r != nil {
+		return w, r
 	}
 	if !accepts(req, typeSummary) {
 		return w, &rejection{406, []sipmsg.Header{sipmsg.NewHeader("Accept", typeSummary)}}
 	}
 	w.expires = longestSubscription
 	if values := headerValues(req, "Expires"); len(values) > 0 {
-		seconds, err := strconv.ParseUint(values[0], 10, 32)
-		asked := time.Duration(seconds) * time.Second
+		n, err := strconv.ParseUint(values[0], 10, 32)
+		asked := time.Duration(n) * time.Second
 		switch {
 		case err != nil:
 			return w, &rejection{code: 400}
 		case asked > 0 && asked < shortestSubscription:
-			least := strconv.Itoa(int(shortestSubscription.Seconds()))
-			return w, &rejection{423, []sipmsg.Header{sipmsg.NewHeader("Min-Expires", least)}}
+			return w, &rejection{423, []sipmsg.Header{sipmsg.NewHeader("Min-Expires", seconds(shortestSubscription))}}
 		}
 		w.expires = min(asked, w.expires)
 	}
@@ -200,17 +199,4 @@ func readInterest(req *sipmsg.Request) (w interest, r *rejection) {
 // badEvent refuses every other event package.
 func badEvent() *rejection {
 	return &rejection{489, []sipmsg.Header{sipmsg.NewHeader("Allow-Events", eventSummary)}}
-}
-
-// accepts says whether an Accept header, where there is one, lets a type pass.
-func accepts(req *sipmsg.Request, mediaType string) bool {
-	types := headerValues(req, "Accept")
-	for _, t := range types {
-		kind, _, _ := strings.Cut(t, ";")
-		switch strings.ToLower(strings.TrimSpace(kind)) {
-		case mediaType, "application/*", "*/*":
-			return true
-		}
-	}
-	return len(types) == 0
 }

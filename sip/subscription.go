@@ -121,7 +121,7 @@ func (b *subscription) hold(ctx context.Context, pause time.Duration) (asked boo
 func (b *subscription) leave(ctx context.Context, told Messages) {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
-	_ = b.notify(last, fmt.Sprintf("terminated;reason=probation;retry-after=%d", int(verdicts[draining].pause.Seconds())), told)
+	_ = b.notify(last, fmt.Sprintf("terminated;reason=probation;retry-after=%s", seconds(verdicts[draining].pause)), told)
 }
 
 // stateAt is the Subscription-State with so much time left (RFC 6665 section

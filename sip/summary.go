@@ -2,7 +2,6 @@ package sip
 
 import (
 	"fmt"
-	"net/url"
 	"strings"
 
 	sipmsg "github.com/emiago/sipgo/sip"
@@ -28,18 +27,18 @@ func summary(account string, m Messages) []byte {
 	return fmt.Appendf(nil, "Messages-Waiting: %s\r\nMessage-Account: %s\r\nVoice-Message: %d/%d (0/0)\r\n", waiting, account, m.New, m.Old)
 }
 
-// lampGap stands for the mailbox in Trunk.MWI.
-const lampGap = "{mailbox}"
+// mailboxMark stands for the mailbox in Trunk.MWI.
+const mailboxMark = "{mailbox}"
 
 // lampURI is the address at which a trunk is told of a mailbox.
 func lampURI(template, mailbox string) (uri sipmsg.Uri, err error) {
 	user, _, _ := strings.Cut(template, "@")
-	if strings.Contains(user, lampGap) && strings.Count(template, lampGap) == 1 {
-		err = sipmsg.ParseUri(strings.Replace(template, lampGap, url.PathEscape(mailbox), 1), &uri)
+	if strings.Contains(user, mailboxMark) && strings.Count(template, mailboxMark) == 1 {
+		err = sipmsg.ParseUri(strings.Replace(template, mailboxMark, escapeUser(mailbox), 1), &uri)
 		network, _ := hop(uri, "udp")
 		if err == nil && uri.Scheme == "sip" && uri.Host != "" && (network == "udp" || network == "tcp") {
 			return uri, nil
 		}
 	}
-	return uri, fmt.Errorf("expected the address of a mailbox, like sip:%s@192.0.2.10:5060 or sip:%s@pbx.example.com;transport=tcp, not %q", lampGap, lampGap, template)
+	return uri, fmt.Errorf("expected the address of a mailbox, like sip:%s@192.0.2.10:5060 or sip:%s@pbx.example.com;transport=tcp, not %q", mailboxMark, mailboxMark, template)
 }

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 )
 
 // TLS is the `sip.tls` part of the configuration file: PEM files.
@@ -35,7 +34,7 @@ func (o Options) validateTLS(wrong *mistakes) {
 			other, taken := first[strings.ToLower(name)]
 			first[strings.ToLower(name)] = i
 			switch {
-			case !validDomain(strings.TrimPrefix(name, "*.")):
+			case !isDomain(strings.TrimPrefix(name, "*.")):
 				wrong.add(key, "expected a name as certificates carry it, like sbc.carrier.example, not %q", name)
 			case taken:
 				wrong.add(key, "%s stands in trunks[%d] already; a call belongs to one trunk", name, other)
@@ -51,13 +50,6 @@ func (o Options) validateTLS(wrong *mistakes) {
 			wrong.add(fmt.Sprintf("origins[%d]", i), "expected the beginning of a web page's address, like https://phone.example.com, not %q", origin)
 		}
 	}
-}
-
-// validDomain says whether s could be a host name.
-func validDomain(s string) bool {
-	return s != "" && !strings.HasPrefix(s, ".") && !strings.ContainsFunc(s, func(r rune) bool {
-		return r != '-' && r != '.' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-	})
 }
 
 // Why a TLS peer is turned away; the causes stand in the log.
@@ -144,7 +136,3 @@ func sendTLS(roots *x509.CertPool, own func() *tls.Certificate) *tls.Config {
 	}
 	return config
 }
-
-// expiresSoon is how long before its end a certificate is called about to
-// expire: renewal by ACME begins 30 days before.
-const expiresSoon = 14 * 24 * time.Hour

@@ -3,7 +3,6 @@ package sip
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -112,30 +111,13 @@ func TestTorture(t *testing.T) {
 // serveTorture answers every call from this machine, whatever its address.
 func serveTorture(t *testing.T) *Server {
 	t.Helper()
-	s, err := Listen(Options{
+	return serveOptions(t, Options{
 		Listen: []ListenAddress{{"udp", netip.AddrPortFrom(loopback, 0)}},
-		Trunks: []Trunk{{Name: "torturer", From: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}},
-		NewID:  func() string { return "id" },
-	}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() {
-		served <- s.Serve(context.WithoutCancel(t.Context()), func(ctx context.Context, c *Call) {
-			_ = c.Answer([]byte(testAnswer), &media{})
-			<-ctx.Done()
-		})
-	}()
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-		if err := <-served; err != nil {
-			t.Errorf("Serve: %v", err)
-		}
-	})
-	return s
+		Trunks: []Trunk{{Name: "torturer", From: prefixes("127.0.0.0/8")}},
+	}, nil, func(ctx context.Context, c *Call) {
+		_ = c.Answer([]byte(testAnswer), &media{})
+		<-ctx.Done()
+	}).Server
 }
 
 // torturer is a peer of its own address, for the messages name their sender's

@@ -11,6 +11,7 @@ import (
 // too, or the SIP URI of a 302, in which {user} stands for the number called.
 type Unknown string
 
+// userMark stands for the number called.
 const userMark = "{user}"
 
 // validate adds what is wrong with the setting.
@@ -18,10 +19,8 @@ func (u Unknown) validate(key string, wrong *mistakes) {
 	if u == "" || u == "480" {
 		return
 	}
-	var uri sipmsg.Uri
 	text := strings.ReplaceAll(string(u), userMark, "101")
-	err := sipmsg.ParseUri(text, &uri)
-	if err != nil || uri.Scheme != "sip" && uri.Scheme != "sips" || uri.User == "" || uri.Host == "" || strings.ContainsAny(text, "<>\" \t\r\n{}") {
+	if _, ok := sipURI(text); !ok || strings.ContainsAny(text, "<>\" \t\r\n{}") {
 		wrong.add(key, "expected \"480\", or a SIP URI that the call is sent back to, like sip:{user}@pbx.example, not %q", string(u))
 	}
 }

@@ -92,9 +92,16 @@ func checkNames(req *sipmsg.Request) *rejection {
 		return &rejection{code: 400}
 	}
 	if req.IsInvite() || req.Method == sipmsg.UPDATE {
-		if c := req.Contact(); c == nil || c.Address.Wildcard || c.Address.Host == "" { // RFC 3261 section 8.1.1.8
-			return &rejection{code: 400}
-		}
+		return checkContact(req)
+	}
+	return nil
+}
+
+// checkContact finds a request that sets up a dialog and does not say where its
+// sender is (RFC 3261 section 8.1.1.8).
+func checkContact(req *sipmsg.Request) *rejection {
+	if c := req.Contact(); c == nil || c.Address.Wildcard || c.Address.Host == "" {
+		return &rejection{code: 400}
 	}
 	return nil
 }
@@ -157,4 +164,17 @@ func checkAccept(req *sipmsg.Request) *rejection {
 		return &rejection{code: 406}
 	}
 	return nil
+}
+
+// accepts says whether an Accept header, where there is one, lets a type pass.
+func accepts(req *sipmsg.Request, mediaType string) bool {
+	types := headerValues(req, "Accept")
+	for _, t := range types {
+		kind, _, _ := strings.Cut(t, ";")
+		switch strings.ToLower(strings.TrimSpace(kind)) {
+		case mediaType, "application/*", "*/*":
+			return true
+		}
+	}
+	return len(types) == 0
 }

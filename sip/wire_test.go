@@ -3,7 +3,7 @@ package sip
 import (
 	"context"
 	"fmt"
-	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -41,7 +41,7 @@ func TestCompact(t *testing.T) {
 		t.Errorf("Record-Route %q, Session-Expires %q", got, ok.get("session-expires"))
 	}
 	p.send(say("ACK", ";tag="+ok.toTag(), ""))
-	eventually(t, func() bool {
+	settle(t, func() bool {
 		call.dialog.mu.Lock()
 		defer call.dialog.mu.Unlock()
 		return call.dialog.phase == confirmed
@@ -204,35 +204,22 @@ func TestForks(t *testing.T) {
 
 // TestSippIPv6 has sipp call over [::1].
 func TestSippIPv6(t *testing.T) {
-	s, err := Listen(Options{
-		Listen: []ListenAddress{{"udp", netip.AddrPortFrom(netip.IPv6Loopback(), 0)}, {"tcp", netip.AddrPortFrom(netip.IPv6Loopback(), 0)}},
-		Trunks: []Trunk{{Name: "six", From: []netip.Prefix{netip.MustParsePrefix("::1/128")}}},
-		NewID:  func() string { return "id" },
-	}, slog.New(slog.DiscardHandler))
+	free := netip.AddrPortFrom(netip.IPv6Loopback(), 0)
+	probe, err := net.ListenUDP("udp6", net.UDPAddrFromAddrPort(free))
 	if err != nil {
 		t.Skipf("no IPv6 here: %v", err)
 	}
-	served := make(chan error, 1)
-	go func() {
-		served <- s.Serve(context.WithoutCancel(t.Context()), func(ctx context.Context, c *Call) {
-			_ = c.Answer([]byte(testAnswer), &media{})
-			<-ctx.Done()
-		})
-	}()
-	defer func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	}()
+	_ = probe.Close()
+	ts := serveOptions(t, Options{
+		Listen: []ListenAddress{{"udp", free}, {"tcp", free}},
+		Trunks: []Trunk{{Name: "six", From: prefixes("::1/128")}},
+	}, nil, nil)
 	for network, transport := range map[string]string{"udp": "u1", "tcp": "t1"} {
 		for _, scenario := range []string{"call", "hold"} {
-			sipp(t, scenario, s.bound(network), transport, 5, "-s", "500")
+			sipp(t, scenario, ts.addr(network), transport, 5, "-s", "500")
 		}
 	}
-	if n := s.Stats().Answered; n != 20 {
+	if n := ts.Stats().Answered; n != 20 {
 		t.Errorf("%d calls answered, want 20", n)
 	}
 }

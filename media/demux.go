@@ -12,8 +12,8 @@ const (
 	earlyPackets = 100                   // held while the keys are made, two seconds of them
 )
 
-// admit has a datagram go where its first byte says (RFC 7983 §7).
-func (r *recorder) admit(d datagram) {
+// demux has a datagram go where its first byte says (RFC 7983 §7).
+func (r *recorder) demux(d datagram) {
 	d.source = netip.AddrPortFrom(d.source.Addr().Unmap(), d.source.Port())
 	a := r.agreed
 	switch {
