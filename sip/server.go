@@ -109,7 +109,7 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		log: log, trunks: newTrunkSet(o.Trunks), certified: newCertified(o.Trunks), origins: o.Origins,
 		proven: newPlaces(maxConns, maxConnsSource), unproven: newUnproven(),
-		secured: secured{known: make(map[connID]security)}, newID: o.NewID, takes: o.Ready, advertise: advertise,
+		secured: secured{known: make(map[connID][]string)}, newID: o.NewID, takes: o.Ready, advertise: advertise,
 		allow: allowHeader(), t1: t1, minSession: minSession, seed: maphash.MakeSeed(), dialogs: newDialogs(64 * t1),
 		background: newBackground(), logins: logins{nonces: newNonces()},
 		dns: net.DefaultResolver, pace: defaultPace, lamps: o.Lamps, subscriptions: newSubscriptions(),
@@ -126,9 +126,7 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 	s.stack = newStack(slog.New(newQuietHandler(log.Handler())), send, hooks{
 		arrived: s.arrived, request: s.request, stray: s.stray,
 	})
-	for _, t := range o.Trunks { // the first look at a country's numbering plan is slow: not while a caller waits
-		Normalize("0301234567", t.Country)
-	}
+	learnNumbering(o.Trunks)
 	for _, l := range o.Listen {
 		if err := s.bind(l); err != nil {
 			return nil, errors.Join(err, s.Close())
