@@ -62,6 +62,9 @@ func (c certified) expects(addr netip.Addr) bool {
 // find returns the trunk that one of the names belongs to, nil when none does
 // or the trunk does not send from addr.
 func (c certified) find(addr netip.Addr, names []string) *Trunk {
+	if c.now == nil {
+		return nil
+	}
 	known := c.now.Load()
 	for _, name := range names {
 		if t := known.byName[strings.ToLower(name)]; t != nil && (len(t.From) == 0 || t.Allows(addr)) {
