@@ -157,6 +157,9 @@ func (d *decoder) checkMailbox(key string, m *Mailbox) {
 // rounded is what a spreadsheet makes of a number that is not text.
 var rounded = regexp.MustCompile(`^[0-9][.,][0-9]+E\+[0-9]+$`)
 
+// international is a number in E.164, a range of them or a wildcard.
+var international = regexp.MustCompile(`^\+[0-9]*(\*|[0-9]|-\+[0-9]+)$`)
+
 func (d *decoder) checkNumber(key, number string) {
 	bare := strings.Join(strings.FieldsFunc(number, unicode.IsSpace), "")
 	_, err := parsePattern(number)
@@ -171,6 +174,8 @@ func (d *decoder) checkNumber(key, number string) {
 		d.problem(key, "a spreadsheet has rounded this number: make its column text, and enter it again, not %q", number)
 	case err != nil:
 		d.problem(key, "%v", err)
+	case number[0] == '+' && !international.MatchString(number): // a call to it could never be told
+		d.problem(key, `expected digits alone behind the +, like "+4930123456", and at most one * after them, not %q`, number)
 	}
 }
 

@@ -4,22 +4,55 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
+
+	"github.com/afterbeep/afterbeep/sip"
 )
 
 // NeedsRestart names the keys of the file that differ in next, and that only a
 // restart brings into effect.
 func (c *Config) NeedsRestart(next *Config) (keys []string) {
-	reloadable := []string{"retention", "contacts", "mailboxes", "directory"}
+	reloadable := []string{"retention", "contacts", "mailboxes", "directory", "log.level"}
 	now, then := *c, *next
-	now.Log.Level, then.Log.Level = "", "" // counts at once
+	now.SIP.Trunks, then.SIP.Trunks = settledTrunks(c.SIP), settledTrunks(next.SIP)
 	now.Store.Wait, then.Store.Wait = 0, 0 // no setting of the file
-	a, b := fieldsOf(reflect.ValueOf(&now).Elem()), fieldsOf(reflect.ValueOf(&then).Elem())
-	for i := range a {
-		if !slices.Contains(reloadable, a[i].name) && !reflect.DeepEqual(a[i].value.Interface(), b[i].value.Interface()) {
-			keys = append(keys, a[i].name)
+	for _, key := range differing(reflect.ValueOf(&now).Elem(), reflect.ValueOf(&then).Elem(), "") {
+		part, _, _ := strings.Cut(key, ".")
+		if !slices.Contains(reloadable, part) && !slices.Contains(reloadable, key) {
+			keys = append(keys, key)
 		}
 	}
 	return keys
+}
+
+// differing names the keys, down to those of a part, of which a and b have other
+// values.
+func differing(a, b reflect.Value, part string) (keys []string) {
+	ours, theirs := fieldsOf(a), fieldsOf(b)
+	for i, f := range ours {
+		switch {
+		case reflect.DeepEqual(f.value.Interface(), theirs[i].value.Interface()):
+		case part == "" && f.value.Kind() == reflect.Struct:
+			keys = append(keys, differing(f.value, theirs[i].value, f.name+".")...)
+		default:
+			keys = append(keys, part+f.name)
+		}
+	}
+	return keys
+}
+
+// settledTrunks is what the start settles of the trunks: which of them have
+// message lamps, and all of those that an account has in common with them.
+func settledTrunks(o sip.Options) (settled []sip.Trunk) {
+	for _, t := range o.Trunks {
+		switch {
+		case slices.ContainsFunc(o.Accounts, func(a sip.Account) bool { return a.TrunkName() == t.Name }):
+			settled = append(settled, t)
+		case t.MWI != "":
+			settled = append(settled, sip.Trunk{Name: t.Name, MWI: t.MWI})
+		}
+	}
+	return settled
 }
 
 // CheckTargets says which mailboxes of the file deliver to no channel of it:

@@ -27,7 +27,7 @@ func (g *gateway) mediaOptions(ctx context.Context) media.Options {
 // reachable is nil as long as some call may come in: there is a trunk, or an
 // account is registered.
 func (g *gateway) reachable() error {
-	if len(g.cfg.SIP.Trunks) > 0 || len(g.cfg.SIP.Accounts) == 0 {
+	if g.hasTrunks.Load() || len(g.cfg.SIP.Accounts) == 0 {
 		return nil
 	}
 	var errs []error

@@ -13,6 +13,8 @@ import (
 	"os"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/afterbeep/afterbeep/media"
 	"github.com/afterbeep/afterbeep/media/codec"
 	"github.com/afterbeep/afterbeep/sip"
@@ -146,6 +148,18 @@ func (s *sound) in(f media.Format) ([][]byte, error) {
 	return frames, nil
 }
 
+// noMailbox is what 480 means, and 302 where the trunk sends such calls back.
+const noMailbox = "no mailbox takes this call: see mailboxes in the gateway's file, and limits.callees; the outcome stands in the gateway's log"
+
+// refusals say what to look at in the gateway's file when a call is refused.
+var refusals = map[int]string{
+	302: noMailbox, 480: noMailbox,
+	401: "this machine's trunk has a digest, which test calls cannot answer: call from an address of a trunk without one",
+	433: "the trunk refuses callers without a number, see its anonymous",
+	488: "the gateway cannot use what was offered: with media.srtp required it wants --srtp, with off none",
+	503: "the gateway drains, is at one of its limits, or cannot keep a recording: its log says which",
+}
+
 // explained says what to look at when a call fails.
 func explained(err error) error {
 	var (
@@ -162,8 +176,10 @@ func explained(err error) error {
 		return fmt.Errorf("%w: is the gateway running there, and is this machine's address in one of its sip.trunks[].from?", err)
 	case errors.As(err, &closed):
 		return fmt.Errorf("%w: is this machine's address in one of the gateway's sip.trunks[].from, or the name of --certificate in a tls_name?", err)
-	case errors.As(err, &refused) && refused.Code == 480:
-		return fmt.Errorf("%w: no mailbox has this number, see mailboxes in the gateway's file", err)
+	case errors.Is(err, unix.ECONNREFUSED):
+		return fmt.Errorf("%w: is the gateway running there, and is this transport in its sip.listen?", unix.ECONNREFUSED) // without the libraries' own words
+	case errors.As(err, &refused) && refusals[refused.Code] != "":
+		return fmt.Errorf("%w: %s", err, refusals[refused.Code])
 	case errors.As(err, &contact):
 		return fmt.Errorf("the gateway's Contact %s (its sip.advertise) cannot be reached from this machine: %w", contact.Contact, contact.Err)
 	}

@@ -3,10 +3,13 @@ package main
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/afterbeep/afterbeep/sip"
 )
@@ -23,9 +26,17 @@ func TestExplained(t *testing.T) {
 		},
 		{
 			&sip.StatusError{Code: 480, Reason: "Temporarily Unavailable"},
-			"480 Temporarily Unavailable: no mailbox has this number, see mailboxes in the gateway's file",
+			"480 Temporarily Unavailable: no mailbox takes this call: see mailboxes in the gateway's file, and limits.callees; the outcome stands in the gateway's log",
 		},
-		{&sip.StatusError{Code: 503, Reason: "Service Unavailable"}, "503 Service Unavailable"},
+		{
+			&sip.StatusError{Code: 401, Reason: "Unauthorized"},
+			"401 Unauthorized: this machine's trunk has a digest, which test calls cannot answer: call from an address of a trunk without one",
+		},
+		{&sip.StatusError{Code: 482, Reason: "Loop Detected"}, "482 Loop Detected"},
+		{
+			fmt.Errorf("dial: %w", unix.ECONNREFUSED),
+			"connection refused: is the gateway running there, and is this transport in its sip.listen?",
+		},
 		{
 			&sip.ContactError{Contact: "gw.invalid:5060", Err: plain},
 			"the gateway's Contact gw.invalid:5060 (its sip.advertise) cannot be reached from this machine: something else",

@@ -44,6 +44,7 @@ type gateway struct {
 	contacts  *config.Contacts
 	channels  map[string]delivery.Channel
 	draining  atomic.Bool
+	hasTrunks atomic.Bool // beside the accounts
 }
 
 var errDraining = errors.New("draining: no new calls are taken")
@@ -106,9 +107,10 @@ func (g *gateway) openCalls(ctx context.Context) error {
 		Metrics: callMetrics{g.metrics}, MaxDuration: g.cfg.Media.MaxDuration, Log: g.log,
 	}
 	options := g.cfg.SIP
+	g.hasTrunks.Store(len(options.Trunks) > 0)
 	options.NewID = delivery.NewID
 	options.Ready = (&readiness{ask: g.store.Ready}).now
-	options.Lamps = lamp.Mailboxes{Directory: g.directory, Inbox: g.store}
+	options.Lamps = lamp.Mailboxes{Directory: g.directory, Inbox: g.store, May: g.path.MaySubscribe}
 	g.sip, err = sip.Listen(options, g.log)
 	return err
 }

@@ -8,8 +8,8 @@ import (
 )
 
 // reload reads the file at path again and goes by what can change while calls
-// go on: mailboxes, the directory, retention, contacts, and the level of the
-// log. Of the rest it says what a restart would change. A file with mistakes
+// go on: mailboxes, the directory, retention, contacts, trunks, and the level of
+// the log. Of the rest it says what a restart would change. A file with mistakes
 // changes nothing.
 func (g *gateway) reload(path string, level *slog.LevelVar) {
 	next, err := config.Load(path)
@@ -21,14 +21,14 @@ func (g *gateway) reload(path string, level *slog.LevelVar) {
 		return
 	}
 	setLevel(level, next.Log.Level)
-	g.log.Info("the configuration is read again", "mailboxes", g.directory.Standing().Mailboxes)
+	g.log.Info("the configuration is read again", "mailboxes", g.directory.Standing().Mailboxes, "trunks", len(next.SIP.Trunks))
 	if keys := g.cfg.NeedsRestart(next); len(keys) > 0 {
 		g.log.Warn("settings have changed that count after a restart only", "keys", keys)
 	}
 }
 
-// adopt takes over what a file says of mailboxes. They are to deliver by the
-// channels that run.
+// adopt takes over what a file says of mailboxes and trunks. Mailboxes are to
+// deliver by the channels that run.
 func (g *gateway) adopt(next *config.Config) error {
 	adopted := *g.cfg
 	adopted.Mailboxes, adopted.Directory, adopted.Retention, adopted.Contacts = next.Mailboxes, next.Directory, next.Retention, next.Contacts
@@ -39,6 +39,8 @@ func (g *gateway) adopt(next *config.Config) error {
 		return err
 	}
 	g.contacts.Reload(&adopted)
+	g.sip.Reload(next.SIP.Trunks)
+	g.hasTrunks.Store(len(next.SIP.Trunks) > 0)
 	return nil
 }
 

@@ -46,11 +46,11 @@ func (a *Account) expires() time.Duration { return cmp.Or(a.Expires, accountExpi
 // trunk is what the account's calls belong to: a copy of the trunk of its name,
 // or a new one. Who comes by a registration was sent by the PBX, which cannot
 // log in.
-func (a *Account) trunk(trunks []Trunk) *Trunk {
-	t := Trunk{Name: a.TrunkName()}
-	for i := range trunks {
-		if trunks[i].Name == t.Name {
-			t = trunks[i]
+func (a *Account) trunk(o Options) *Trunk {
+	t := Trunk{Name: a.TrunkName(), Limits: Limits{Callees: o.Limits.Callees}}
+	for i := range o.Trunks {
+		if o.Trunks[i].Name == t.Name {
+			t = o.Trunks[i]
 		}
 	}
 	t.Country = cmp.Or(a.Country, t.Country)

@@ -21,7 +21,7 @@ func newAccounts(s *Server, o Options) accounts {
 	var running sync.WaitGroup
 	a := accounts{stop: stop, wait: running.Wait}
 	for _, account := range o.Accounts {
-		a.all = append(a.all, newRegistration(s, account, account.trunk(o.Trunks)))
+		a.all = append(a.all, newRegistration(s, account, account.trunk(o)))
 	}
 	a.start = func() {
 		for _, r := range a.all {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -277,5 +278,24 @@ func TestAccountsAreLoggedWithoutNames(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(said)
+	}
+}
+
+// What is set for all trunks holds for that of an account too, unless it has
+// the settings of another.
+func TestTrunkOfAnAccount(t *testing.T) {
+	t.Parallel()
+	o := Options{
+		Limits: Limits{Calls: 10, Callees: 5},
+		Trunks: []Trunk{{Name: "pbx", Country: "FR", Anonymous: refuseAnonymous, Limits: Limits{Callees: 7}, Digest: &Digest{}}},
+	}
+	for name, want := range map[string]Trunk{
+		"pbx":   {Name: "pbx", Country: "DE", Anonymous: refuseAnonymous, Limits: Limits{Callees: 7}, pilot: "500"},
+		"other": {Name: "other", Country: "DE", Limits: Limits{Callees: 5}, pilot: "500"},
+	} {
+		a := Account{Name: name, User: "500", Country: "DE"}
+		if got := a.trunk(o); !reflect.DeepEqual(*got, want) {
+			t.Errorf("%+v, want %+v", *got, want)
+		}
 	}
 }

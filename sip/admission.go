@@ -186,9 +186,12 @@ func (a *admission) enter(t *Trunk) verdict {
 	return admitted
 }
 
-// leave counts a call out.
+// leave counts a call out. Its trunk may have other limits by now.
 func (a *admission) leave(t *Trunk) {
-	a.meter(t).calls.leave()
+	a.mu.Lock()
+	m := a.trunks[t.Name]
+	a.mu.Unlock()
+	m.calls.leave()
 	a.calls.leave()
 }
 

@@ -6,47 +6,68 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	sipmsg "github.com/emiago/sipgo/sip"
 )
 
-// certified are the trunks whose peers show a certificate. The zero value
-// holds none.
-type certified struct {
+// certified are the trunks whose peers show a certificate. Copies share what
+// replace changes. The zero value holds none.
+type certified struct{ now *atomic.Pointer[tlsNames] }
+
+// tlsNames are the trunks with a tls_name, indexed.
+type tlsNames struct {
 	byName   map[string]*Trunk // in lower case
 	sources  trunkSet          // of those that also name addresses
 	anywhere bool              // one names none
 }
 
-// newCertified indexes the trunks with a tls_name.
+// newCertified holds the trunks with a tls_name.
 func newCertified(trunks []Trunk) certified {
-	c := certified{byName: make(map[string]*Trunk)}
+	c := certified{new(atomic.Pointer[tlsNames])}
+	c.replace(trunks)
+	return c
+}
+
+// replace puts other trunks in the place of those there are.
+func (c certified) replace(trunks []Trunk) {
+	next := tlsNames{byName: make(map[string]*Trunk)}
 	var somewhere []Trunk
 	for i := range trunks {
 		t := &trunks[i]
 		for _, name := range t.TLSName {
-			c.byName[strings.ToLower(name)] = t
+			next.byName[strings.ToLower(name)] = t
 		}
 		switch {
 		case len(t.TLSName) == 0:
 		case len(t.From) == 0:
-			c.anywhere = true
+			next.anywhere = true
 		default:
 			somewhere = append(somewhere, Trunk{From: t.From})
 		}
 	}
-	c.sources = newTrunkSet(somewhere)
-	return c
+	next.sources = newTrunkSet(somewhere)
+	c.now.Store(&next)
 }
 
 // expects says whether a peer at addr could be one of them.
-func (c certified) expects(addr netip.Addr) bool { return c.anywhere || c.sources.find(addr) != nil }
+func (c certified) expects(addr netip.Addr) bool {
+	if c.now == nil {
+		return false
+	}
+	now := c.now.Load()
+	return now.anywhere || now.sources.find(addr) != nil
+}
 
 // find returns the trunk that one of the names belongs to, nil when none does
 // or the trunk does not send from addr.
 func (c certified) find(addr netip.Addr, names []string) *Trunk {
+	if c.now == nil {
+		return nil
+	}
+	known := c.now.Load()
 	for _, name := range names {
-		if t := c.byName[strings.ToLower(name)]; t != nil && (len(t.From) == 0 || t.Allows(addr)) {
+		if t := known.byName[strings.ToLower(name)]; t != nil && (len(t.From) == 0 || t.Allows(addr)) {
 			return t
 		}
 	}
@@ -74,12 +95,12 @@ func domains(cert *x509.Certificate) []string {
 	return nil
 }
 
-// secured remembers, of each connection within TLS, which trunk it belongs to
-// and by which names its peer is known. sipgo tells connections apart by the
-// address they come from, so that is how they are found here.
+// secured remembers, of each connection within TLS, by which names its peer
+// is known. sipgo tells connections apart by the address they come from, so that
+// is how they are found here.
 type secured struct {
 	mu    sync.Mutex
-	known map[connID]security
+	known map[connID][]string // the names; none without a certificate
 }
 
 // connID is what tells connections apart: tls or wss, and where they come from.
@@ -88,21 +109,15 @@ type connID struct {
 	source  netip.AddrPort
 }
 
-// security is what TLS says of a connection's peer.
-type security struct {
-	trunk *Trunk
-	names []string // that its certificate carries; none without one
-}
-
 // add remembers a connection. It is false when another comes from the same
 // address and port, to another address of this machine.
-func (s *secured) add(id connID, known security) bool {
+func (s *secured) add(id connID, names []string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, taken := s.known[id]; taken {
 		return false
 	}
-	s.known[id] = known
+	s.known[id] = names
 	return true
 }
 
@@ -112,7 +127,7 @@ func (s *secured) remove(id connID) {
 	delete(s.known, id)
 }
 
-func (s *secured) find(id connID) security {
+func (s *secured) find(id connID) (names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.known[id]
@@ -122,10 +137,17 @@ func (s *secured) find(id connID) security {
 // that the gateway made itself is not among the secured: its peer is known by
 // the address that was connected to.
 func (s *Server) trunkAt(network string, source netip.AddrPort) *Trunk {
-	if known := s.secured.find(connID{network, source}); known.trunk != nil {
-		return known.trunk
+	return s.trunkNamed(source.Addr(), s.secured.find(connID{network, source}))
+}
+
+// trunkNamed is the trunk of a peer at addr whose certificate carries names: by
+// these, else by its address. It is asked for anew with each message, as trunks
+// may change while a connection stands.
+func (s *Server) trunkNamed(addr netip.Addr, names []string) *Trunk {
+	if t := s.certified.find(addr, names); t != nil {
+		return t
 	}
-	return s.trunks.find(source.Addr())
+	return s.trunks.find(addr)
 }
 
 // trunkOf is the trunk of a request: that of the account it was sent to, where

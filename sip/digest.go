@@ -42,6 +42,13 @@ func (a *DigestAlgorithm) UnmarshalText(b []byte) error {
 // MarshalText writes the name.
 func (a DigestAlgorithm) MarshalText() ([]byte, error) { return []byte(a), nil }
 
+// validate adds what is wrong with the login below key, if there is one.
+func (d *Digest) validate(key string, wrong *mistakes) {
+	if d != nil && strings.ContainsAny(d.Realm, "\"\\\r\n") { // headers quote it as it is
+		wrong.add(key+"realm", "expected a name without quotes, backslashes and line ends, not %q", d.Realm)
+	}
+}
+
 // realm is what peers are told.
 func (d *Digest) realm() string { return cmp.Or(d.Realm, defaultRealm) }
 

@@ -7,7 +7,7 @@ import "runtime"
 type Limits struct {
 	Calls   int `yaml:"calls" example:"1000" help:"calls in progress; one more is refused with 503 and Retry-After"`
 	Rate    int `yaml:"rate" example:"200" help:"new calls a second, which may come all at once; one more is refused with 503 and Retry-After"`
-	Callees int `yaml:"callees" example:"500" help:"different numbers that one address may call in an hour; one more is refused like an unknown number, so that nobody finds out which there are"`
+	Callees int `yaml:"callees" example:"500" help:"different numbers that one address may call, or subscribe to, in an hour; one more is refused like an unknown number, so that nobody finds out which there are"`
 }
 
 // What one processor is trusted with unless the file says otherwise: less than

@@ -56,6 +56,7 @@ func (o Options) Validate() error {
 		}
 		t.Limits.validate(key+"limits.", &wrong)
 		t.Unknown.validate(key+"unknown", &wrong)
+		t.Digest.validate(key+"digest.", &wrong)
 		wrong.policy(key, t)
 		for j, p := range t.From {
 			at := fmt.Sprintf("%sfrom[%d]", key, j)

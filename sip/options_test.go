@@ -51,6 +51,10 @@ func TestOptionsValidate(t *testing.T) {
 			o.Trunks = []Trunk{trunk("a", "", "10.0.0.0/8")}
 			o.Trunks[0].Limits = Limits{Rate: -1}
 		}, []string{"limits.calls", "limits.rate", "limits.callees", "trunks[0].limits.rate"}},
+		"a realm in quotes": {func(o *Options) {
+			o.Trunks = []Trunk{trunk("a", ""), trunk("b", "")}
+			o.Trunks[0].Digest, o.Trunks[1].Digest = &Digest{Realm: "the PBX"}, &Digest{Realm: `the "PBX"`}
+		}, []string{"trunks[1].digest.realm"}},
 		"unknown numbers": {func(o *Options) {
 			for i, unknown := range []Unknown{"", "480", "sip:{user}@pbx.example", "sips:nobody@[2001:db8::1]:5061", "302", "404", "sip:pbx.example", "tel:{user}", "sip:{number}@pbx", "sip:{user}@pbx>"} {
 				o.Trunks = append(o.Trunks, trunk(string(rune('a'+i)), "", fmt.Sprintf("10.0.%d.0/24", i)))

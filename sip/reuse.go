@@ -22,8 +22,8 @@ func (l *line) connected(addr string) bool {
 	if next, err := netip.ParseAddr(host); err == nil {
 		return next == l.source.Addr() && l.stands()
 	}
-	known := l.server.secured.find(connID{l.from.network, l.source})
-	return slices.ContainsFunc(known.names, func(name string) bool { return strings.EqualFold(name, host) }) && l.stands()
+	names := l.server.secured.find(connID{l.from.network, l.source})
+	return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, host) }) && l.stands()
 }
 
 // leadsBack says whether, beside the way to addr, there is the one back through

@@ -128,9 +128,7 @@ func Listen(o Options, log *slog.Logger) (*Server, error) {
 	s.stack = newStack(slog.New(newQuietHandler(log.Handler())), send, hooks{
 		arrived: s.arrived, request: s.request, stray: s.stray,
 	})
-	for _, t := range o.Trunks { // the first look at a country's numbering plan is slow: not while a caller waits
-		Normalize("0301234567", t.Country)
-	}
+	learnNumbering(o.Trunks)
 	for _, l := range o.Listen {
 		if err := s.bind(l); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -144,7 +142,7 @@ func newDoor(o Options, log *slog.Logger) door {
 	return door{
 		trunks: newTrunkSet(o.Trunks), certified: newCertified(o.Trunks), origins: o.Origins,
 		proven: newPlaces(maxConns, maxConnsSource), unproven: newUnproven(),
-		secured: secured{known: make(map[connID]security)}, logins: logins{nonces: newNonces()},
+		secured: secured{known: make(map[connID][]string)}, logins: logins{nonces: newNonces()},
 		drops: drops{strangers: strangers{log: log}, unready: unready{log: log}},
 	}
 }

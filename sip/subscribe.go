@@ -2,6 +2,7 @@ package sip
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,13 +15,21 @@ import (
 // Lamps knows what those ask for who subscribe to the message lamp of a mailbox
 // (RFC 3842, RFC 6665).
 type Lamps interface {
-	// Mailbox is that of the first callee who has one.
-	Mailbox(callees []Callee) (mailbox string, ok bool)
+	// Mailbox is that of the first callee who has one; false where none has, or
+	// its watcher may not ask for another.
+	Mailbox(w Watcher) (mailbox string, ok bool)
 	// Messages is what waits in a mailbox now.
 	Messages(ctx context.Context, mailbox string) (Messages, error)
 	// Watch gets a value when that may be otherwise, until ctx ends. A slow
 	// reader misses some.
 	Watch(ctx context.Context, mailbox string) <-chan string
+}
+
+// Watcher is who subscribes, and to whose lamp.
+type Watcher struct {
+	Trunk   *Trunk
+	Source  netip.Addr
+	Callees []Callee // the likeliest first
 }
 
 const (
@@ -102,7 +111,7 @@ func (s *Server) subscribeAnew(in *incoming, w interest) *rejection {
 	if s.calls.isShut() {
 		return draining.rejection()
 	}
-	mailbox, ok := s.lamps.Mailbox(watched(in.Request, in.trunk))
+	mailbox, ok := s.lamps.Mailbox(Watcher{in.trunk, in.source.Addr(), watched(in.Request, in.trunk)})
 	if !ok {
 		return &rejection{code: 480}
 	}

@@ -21,10 +21,10 @@ func newMailboxes() *mailboxes {
 	return &mailboxes{messages: map[string]Messages{"101": {New: 1, Old: 2}, "102": {}}, watchers: map[chan string]string{}}
 }
 
-func (m *mailboxes) Mailbox(callees []Callee) (string, bool) {
+func (m *mailboxes) Mailbox(w Watcher) (string, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, c := range callees {
+	for _, c := range w.Callees {
 		if _, ok := m.messages[c.User]; ok {
 			return c.User, true
 		}

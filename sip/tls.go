@@ -80,16 +80,16 @@ func (s *Server) openTLS(o TLS) (*tls.Config, error) {
 // secure does the TLS handshake with a peer and finds its trunk. A peer of no
 // trunk fails in the handshake, before it could say a word of SIP.
 func (s *Server) secure(ctx context.Context, n network, conn *filterConn) (net.Conn, error) {
-	var peer security
+	var names []string
 	secured := tls.Server(conn, s.certificates.forPeers(func(c tls.ConnectionState) (err error) {
-		peer, err = s.identify(conn, c.PeerCertificates)
+		names, err = s.identify(conn, c.PeerCertificates)
 		return err
 	}))
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}
 	id := connIDOf(n.name, conn)
-	if !s.secured.add(id, peer) {
+	if !s.secured.add(id, names) {
 		return nil, errTwin
 	}
 	if !conn.prove(s.proven, func() { s.secured.remove(id) }) {
@@ -100,20 +100,17 @@ func (s *Server) secure(ctx context.Context, n network, conn *filterConn) (net.C
 	return &secureConn{secured}, nil
 }
 
-// identify finds the trunk of a TLS peer: by the names of its certificate,
-// else by its address, as over TCP.
-func (s *Server) identify(conn *filterConn, shown []*x509.Certificate) (security, error) {
+// identify returns the names of a TLS peer's certificate, by which, or else by
+// its address, it is a trunk's.
+func (s *Server) identify(conn *filterConn, shown []*x509.Certificate) ([]string, error) {
 	names, err := s.certificates.names(shown)
-	if trunk := s.certified.find(conn.source, names); trunk != nil {
-		return security{trunk, names}, nil
-	}
-	if trunk := s.trunks.find(conn.source); trunk != nil {
-		return security{trunk, names}, nil
+	if s.trunkNamed(conn.source, names) != nil {
+		return names, nil
 	}
 	if err == nil {
 		err = fmt.Errorf("%w: it carries %q", errNoTrunkName, names)
 	}
-	return security{}, err
+	return nil, err
 }
 
 // secureConn is a TLS connection of which sipgo reads.

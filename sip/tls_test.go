@@ -94,7 +94,11 @@ func TestTrunkByCertificate(t *testing.T) {
 				t.Errorf("it is %+v, want %s", trunk, tt.trunk)
 			}
 			_ = conn.Close()
-			settle(t, func() bool { return ts.secured.find(connID{"tls", addrPortOf(conn.LocalAddr())}).trunk == nil })
+			settle(t, func() bool {
+				ts.secured.mu.Lock()
+				defer ts.secured.mu.Unlock()
+				return len(ts.secured.known) == 0
+			})
 			if ts.proven.count()+ts.unproven.count() != 0 {
 				t.Errorf("%d and %d places are taken", ts.proven.count(), ts.unproven.count())
 			}

@@ -3,14 +3,19 @@ package sip
 import (
 	"net/netip"
 	"slices"
+	"sync/atomic"
 )
 
 // trunkSet finds the trunk of a source address: one map look-up for each
-// length of prefix that is configured, however many prefixes there are.
+// length of prefix that is configured, however many prefixes there are. Copies
+// of a set share what replace changes. The zero value holds none.
 type trunkSet struct {
-	lengths    []prefixLength // the longest first: the most specific prefix wins
-	registrars *registrars    // of the accounts; nil for none
+	lengths    *atomic.Pointer[prefixLengths]
+	registrars *registrars // of the accounts; nil for none
 }
+
+// prefixLengths stand with the longest first: the most specific prefix wins.
+type prefixLengths []prefixLength
 
 // prefixLength holds the prefixes of one length in one address family.
 type prefixLength struct {
@@ -19,10 +24,17 @@ type prefixLength struct {
 	trunks map[netip.Prefix]*Trunk
 }
 
-// newTrunkSet indexes the trunks that are known by their address alone. Of two
-// with the same prefix the first counts.
+// newTrunkSet holds the trunks that are known by their address alone.
 func newTrunkSet(trunks []Trunk) trunkSet {
-	var ts trunkSet
+	ts := trunkSet{lengths: new(atomic.Pointer[prefixLengths])}
+	ts.replace(trunks)
+	return ts
+}
+
+// replace puts other trunks in the place of those there are. Of two with the
+// same prefix the first counts.
+func (ts trunkSet) replace(trunks []Trunk) {
+	var lengths prefixLengths
 	for i := range trunks {
 		t := &trunks[i]
 		if len(t.TLSName) > 0 {
@@ -33,25 +45,25 @@ func newTrunkSet(trunks []Trunk) trunkSet {
 			if !p.IsValid() {
 				continue
 			}
-			known := ts.length(p)
+			known := lengths.of(p)
 			if _, taken := known[p]; !taken {
 				known[p] = t
 			}
 		}
 	}
-	slices.SortFunc(ts.lengths, func(a, b prefixLength) int { return b.bits - a.bits })
-	return ts
+	slices.SortFunc(lengths, func(a, b prefixLength) int { return b.bits - a.bits })
+	ts.lengths.Store(&lengths)
 }
 
-// length returns the prefixes as long as p.
-func (ts *trunkSet) length(p netip.Prefix) map[netip.Prefix]*Trunk {
-	for _, l := range ts.lengths {
+// of returns the prefixes as long as p.
+func (ls *prefixLengths) of(p netip.Prefix) map[netip.Prefix]*Trunk {
+	for _, l := range *ls {
 		if l.v4 == p.Addr().Is4() && l.bits == p.Bits() {
 			return l.trunks
 		}
 	}
 	trunks := make(map[netip.Prefix]*Trunk)
-	ts.lengths = append(ts.lengths, prefixLength{p.Addr().Is4(), p.Bits(), trunks})
+	*ls = append(*ls, prefixLength{p.Addr().Is4(), p.Bits(), trunks})
 	return trunks
 }
 
@@ -59,7 +71,10 @@ func (ts *trunkSet) length(p netip.Prefix) map[netip.Prefix]*Trunk {
 // other has it; nil for a stranger.
 func (ts trunkSet) find(addr netip.Addr) *Trunk {
 	addr = addr.Unmap()
-	for _, l := range ts.lengths {
+	if ts.lengths == nil {
+		return nil
+	}
+	for _, l := range *ts.lengths.Load() {
 		if l.v4 != addr.Is4() {
 			continue
 		}

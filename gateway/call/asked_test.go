@@ -118,3 +118,26 @@ func TestUnwanted(t *testing.T) {
 		}
 	}
 }
+
+// Subscribing to lamps finds no more mailboxes than calling does.
+func TestSubscribersAreCounted(t *testing.T) {
+	t.Parallel()
+	p := &Path{}
+	w := sip.Watcher{Trunk: &sip.Trunk{Limits: sip.Limits{Callees: 2}}, Source: netip.MustParseAddr("192.0.2.1")}
+	may := func(user string, found, want bool) {
+		t.Helper()
+		callee := sip.Callee{User: user}
+		w.Callees = []sip.Callee{callee}
+		if got := p.MaySubscribe(w, callee, found); got != want {
+			t.Errorf("%s: %v, want %v", user, got, want)
+		}
+	}
+	may("101", true, true)
+	may("999", false, true) // a guess counts
+	may("102", true, false)
+	may("101", true, true)
+	c := &sip.Call{Trunk: w.Trunk, Source: netip.AddrPortFrom(w.Source, 5060)}
+	if got := p.unwanted(c, &config.Mailbox{Number: "102"}, sip.Callee{User: "102"}); got != TooManyCallees {
+		t.Errorf("a call to a third number is %q", got)
+	}
+}

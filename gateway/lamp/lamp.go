@@ -56,17 +56,21 @@ type Directory interface {
 type Mailboxes struct {
 	Directory Directory
 	Inbox     delivery.Inbox
+	// May says whether one may ask for the mailbox of a callee, or for one that
+	// was not found, see call.Path.
+	May func(w sip.Watcher, callee sip.Callee, found bool) bool
 }
 
 var _ sip.Lamps = Mailboxes{}
 
 // Mailbox implements sip.Lamps.
-func (m Mailboxes) Mailbox(callees []sip.Callee) (string, bool) {
-	for _, c := range callees {
+func (m Mailboxes) Mailbox(w sip.Watcher) (string, bool) {
+	for _, c := range w.Callees {
 		if r, err := m.Directory.Lookup(context.Background(), c.User, c.Number); err == nil { // it waits for a few seconds at most
-			return r.Number, true
+			return r.Number, m.May(w, c, true)
 		}
 	}
+	m.May(w, sip.Callee{}, false) // a guess counts
 	return "", false
 }
 

@@ -289,15 +289,20 @@ func TestMailboxes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := Mailboxes{Directory: directory}
+	limit := false
+	m := Mailboxes{Directory: directory, May: func(sip.Watcher, sip.Callee, bool) bool { return !limit }}
 	for want, callees := range map[string][]sip.Callee{
 		"101":         {{User: "vm"}, {User: "101"}},
 		"+4930123456": {{User: "030123456", Number: "+4930123456"}},
 		"":            {{User: "404"}},
 	} {
-		if got, ok := m.Mailbox(callees); got != want || ok != (want != "") {
+		if got, ok := m.Mailbox(sip.Watcher{Callees: callees}); got != want || ok != (want != "") {
 			t.Errorf("%+v: %q, %v", callees, got, ok)
 		}
+	}
+	limit = true
+	if got, ok := m.Mailbox(sip.Watcher{Callees: []sip.Callee{{User: "101"}}}); ok {
+		t.Errorf("who has asked for enough is told of %q", got)
 	}
 }
 
