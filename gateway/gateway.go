@@ -108,7 +108,7 @@ func (g *gateway) openCalls(ctx context.Context) error {
 	options := g.cfg.SIP
 	options.NewID = delivery.NewID
 	options.Ready = (&readiness{ask: g.store.Ready}).now
-	options.Lamps = lamp.Mailboxes{Directory: g.directory, Inbox: g.store}
+	options.Lamps = lamp.Mailboxes{Directory: g.directory, Inbox: g.store, May: g.path.MaySubscribe}
 	g.sip, err = sip.Listen(options, g.log)
 	return err
 }

@@ -265,7 +265,9 @@ func TestMemory(t *testing.T) {
 func TestLimitsOfOddInvites(t *testing.T) {
 	ts := serveTest(t, limited(Limits{Rate: 1}, Limits{}), nil)
 	p := newRawPeer(t, ts, "127.0.0.1")
-	odd := func(c *rawCall) string { return strings.Replace(c.text("INVITE"), "UDP "+p.addr(), "UDP 127.0.0.1:0", 1) }
+	odd := func(c *rawCall) string {
+		return strings.Replace(c.text("INVITE"), "UDP "+p.addr(), "UDP 127.0.0.1:0", 1)
+	}
 	first := p.newCall()
 	p.send(odd(first))
 	first.toTag = p.expect("SIP/2.0 200", "INVITE").toTag()

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,8 +15,9 @@ import (
 // Lamps knows what those ask for who subscribe to the message lamp of a mailbox
 // (RFC 3842, RFC 6665).
 type Lamps interface {
-	// Mailbox is that of the first callee who has one.
-	Mailbox(callees []Callee) (mailbox string, ok bool)
+	// Mailbox is that of the first callee who has one; none for a source that has
+	// asked for more numbers than its trunk's limits allow.
+	Mailbox(t *Trunk, source netip.Addr, callees []Callee) (mailbox string, ok bool)
 	// Messages is what waits in a mailbox now.
 	Messages(ctx context.Context, mailbox string) (Messages, error)
 	// Watch gets a value when that may be otherwise, until ctx ends. A slow
@@ -102,7 +104,7 @@ func (s *Server) subscribeAnew(in *incoming, w interest) *rejection {
 	if s.calls.isShut() {
 		return &rejection{503, []sipmsg.Header{retryAfter(verdicts[draining].pause)}}
 	}
-	mailbox, ok := s.lamps.Mailbox(watched(in.Request, in.trunk))
+	mailbox, ok := s.lamps.Mailbox(in.trunk, in.source.Addr(), watched(in.Request, in.trunk))
 	if !ok {
 		return &rejection{code: 480}
 	}

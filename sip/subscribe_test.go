@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +23,7 @@ func newMailboxes() *mailboxes {
 	return &mailboxes{messages: map[string]Messages{"101": {New: 1, Old: 2}, "102": {}}, watchers: map[chan string]string{}}
 }
 
-func (m *mailboxes) Mailbox(callees []Callee) (string, bool) {
+func (m *mailboxes) Mailbox(_ *Trunk, _ netip.Addr, callees []Callee) (string, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range callees {

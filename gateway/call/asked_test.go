@@ -118,3 +118,20 @@ func TestUnwanted(t *testing.T) {
 		}
 	}
 }
+
+// Who guesses numbers by SUBSCRIBE gets as far as by calls, and takes nothing
+// from these.
+func TestMaySubscribe(t *testing.T) {
+	var p Path
+	trunk, from := &sip.Trunk{Limits: sip.Limits{Callees: 2}}, netip.MustParseAddr("192.0.2.1")
+	for i, want := range []bool{true, true, false, false} {
+		callees := []sip.Callee{{User: fmt.Sprint(i)}}
+		if got := p.MaySubscribe(trunk, from, callees, callees[0], i%2 == 0); got != want {
+			t.Errorf("number %d: %v", i, got)
+		}
+	}
+	c := &sip.Call{Trunk: trunk, Source: netip.AddrPortFrom(from, 5060)}
+	if why := p.unwanted(c, &config.Mailbox{Number: "9"}, sip.Callee{User: "9"}); why != "" {
+		t.Errorf("a call is refused: %s", why)
+	}
+}

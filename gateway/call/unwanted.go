@@ -1,6 +1,7 @@
 package call
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/afterbeep/afterbeep/config"
@@ -23,4 +24,11 @@ func (p *Path) unwanted(c *sip.Call, m *config.Mailbox, callee sip.Callee) Outco
 		return Blocked
 	}
 	return ""
+}
+
+// MaySubscribe says whether a source may be told of the message lamp of one of
+// those it named, callee where that one has a mailbox: as many different numbers
+// as it may call, or who may not guess by calls would guess by SUBSCRIBE.
+func (p *Path) MaySubscribe(t *sip.Trunk, source netip.Addr, callees []sip.Callee, callee sip.Callee, found bool) bool {
+	return p.lamped.admit(source, numberOf(callees, callee, found), t.Limits.Callees, time.Now())
 }

@@ -10,6 +10,7 @@ package lamp
 import (
 	"context"
 	"fmt"
+	"net/netip"
 
 	"github.com/afterbeep/afterbeep/config"
 	"github.com/afterbeep/afterbeep/delivery"
@@ -56,17 +57,21 @@ type Directory interface {
 type Mailboxes struct {
 	Directory Directory
 	Inbox     delivery.Inbox
+
+	// May says whether a source may be told of a callee, see call.Path.
+	May func(t *sip.Trunk, source netip.Addr, callees []sip.Callee, callee sip.Callee, found bool) bool
 }
 
 var _ sip.Lamps = Mailboxes{}
 
 // Mailbox implements sip.Lamps.
-func (m Mailboxes) Mailbox(callees []sip.Callee) (string, bool) {
+func (m Mailboxes) Mailbox(t *sip.Trunk, source netip.Addr, callees []sip.Callee) (string, bool) {
 	for _, c := range callees {
 		if r, err := m.Directory.Lookup(context.Background(), c.User, c.Number); err == nil { // it waits for a few seconds at most
-			return r.Number, true
+			return r.Number, m.May(t, source, callees, c, true)
 		}
 	}
+	m.May(t, source, callees, sip.Callee{}, false) // a guess counts as well
 	return "", false
 }
 

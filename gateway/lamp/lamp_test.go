@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -289,15 +290,27 @@ func TestMailboxes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := Mailboxes{Directory: directory}
+	var asked []string
+	limit := 3
+	m := Mailboxes{Directory: directory, May: func(_ *sip.Trunk, _ netip.Addr, callees []sip.Callee, callee sip.Callee, found bool) bool {
+		asked = append(asked, fmt.Sprintf("%d %s %v", len(callees), callee.User, found))
+		return len(asked) <= limit
+	}}
 	for want, callees := range map[string][]sip.Callee{
 		"101":         {{User: "vm"}, {User: "101"}},
 		"+4930123456": {{User: "030123456", Number: "+4930123456"}},
 		"":            {{User: "404"}},
 	} {
-		if got, ok := m.Mailbox(callees); got != want || ok != (want != "") {
+		if got, ok := m.Mailbox(nil, netip.Addr{}, callees); got != want || ok != (want != "") {
 			t.Errorf("%+v: %q, %v", callees, got, ok)
 		}
+	}
+	slices.Sort(asked)
+	if want := []string{"1  false", "1 030123456 true", "2 101 true"}; !slices.Equal(asked, want) {
+		t.Errorf("counted %q, want %q", asked, want)
+	}
+	if _, ok := m.Mailbox(nil, netip.Addr{}, []sip.Callee{{User: "101"}}); ok {
+		t.Error("one who asked for too many is told of another")
 	}
 }
 
