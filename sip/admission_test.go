@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -306,4 +307,24 @@ func TestPanicLeavesNoCall(t *testing.T) {
 	if err := ts.Wait(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestLimitsOfAnAccount: its calls keep to the limits where the address they
+// come from is that of a trunk that logs in, too.
+func TestLimitsOfAnAccount(t *testing.T) {
+	ts := serveTest(t, func(s *Server) {
+		s.trunks.find(loopback).Digest = &Digest{User: "pbx", Password: "secret"}
+		account := &Trunk{Name: "account", Limits: Limits{Rate: 1}, pilot: "500"}
+		s.registrars.add(account, []netip.Addr{loopback}, time.Now())
+		s.admission.meter(account).rate.SetLimit(0)
+	}, nil)
+	p := newRawPeer(t, ts, "127.0.0.1")
+	first, second, other := p.newCall(), p.newCall(), p.newCall()
+	first.user, second.user = "500", "500"
+	first.establish()
+	second.send("INVITE")
+	p.expect("SIP/2.0 503", "INVITE")
+	other.send("INVITE")
+	p.expect("SIP/2.0 401", "INVITE")
+	first.bye()
 }

@@ -11,11 +11,12 @@ import (
 // incoming is a request that is being served.
 type incoming struct {
 	*sipmsg.Request
-	tx     *sipmsg.ServerTx
-	source netip.AddrPort
-	trunk  *Trunk
-	tag    tag  // the To tag, where this side gave it out
-	fresh  bool // it came without a To tag
+	tx      *sipmsg.ServerTx
+	source  netip.AddrPort
+	trunk   *Trunk
+	tag     tag  // the To tag, where this side gave it out
+	fresh   bool // it came without a To tag
+	weighed bool // an INVITE's rate was looked at before it was parsed
 }
 
 // phrases are the reason phrases of the responses sent here.
