@@ -3,6 +3,7 @@ package sip
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	sipmsg "github.com/emiago/sipgo/sip"
@@ -69,6 +70,16 @@ func response(req *sipmsg.Request, code int, headers ...sipmsg.Header) *sipmsg.R
 		repeatUnread(req, res)
 	}
 	return res
+}
+
+// phraseOf is a peer's reason phrase as a log may have it: one with a digit or an
+// address in it may name a mailbox, and is left out.
+func phraseOf(res *sipmsg.Response) string {
+	phrase := clean(res.Reason)
+	if strings.ContainsAny(phrase, "0123456789@") {
+		return ""
+	}
+	return phrase
 }
 
 // respond answers the request. What cannot be sent is resent by the peer's
