@@ -43,7 +43,7 @@ var disorder = []struct {
 func moody(panics *atomic.Uint64) Handler {
 	return func(ctx context.Context, c *Call) {
 		m := &media{}
-		switch rand.IntN(7) { //nolint:gosec // a test's
+		switch rand.IntN(7) {
 		case 0:
 			_ = c.Refuse(486, time.Second)
 		case 1:
@@ -122,7 +122,7 @@ func (d *disorderly) say() {
 // same, nothing panics but the handlers, and in the end no call, BYE or place is
 // held by anybody.
 func TestDisorder(t *testing.T) {
-	seed := rand.Uint64() //nolint:gosec // a test's
+	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	var panics atomic.Uint64
 	ts := serveTest(t, func(s *Server) {
@@ -130,7 +130,7 @@ func TestDisorder(t *testing.T) {
 		s.trunks.find(loopback).Anonymous = refuseAnonymous
 	}, moody(&panics))
 	d := &disorderly{
-		rawPeer: newRawPeer(t, ts, "127.0.0.1"), rand: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // a test's
+		rawPeer: newRawPeer(t, ts, "127.0.0.1"), rand: rand.New(rand.NewPCG(seed, 1)),
 		tags: map[string]string{}, racks: map[string]string{},
 	}
 	for range 200 {
