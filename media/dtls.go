@@ -66,15 +66,19 @@ func (s *associations) take(d datagram, peer *fingerprints, first bool) {
 	}
 }
 
-// find drops what is over on its way.
+// find drops on its way what is over, and ends what is of a certificate that no
+// longer counts: its keys are made, or never will be.
 func (s *associations) find(source netip.AddrPort, peer *fingerprints) (found *association) {
 	kept := s.all[:0]
 	for _, a := range s.all {
-		if a.over.Load() {
+		if a.peer != peer {
+			a.stop()
+		}
+		if a.over.Load() || a.peer != peer {
 			continue
 		}
 		kept = append(kept, a)
-		if a.source == source && a.peer == peer {
+		if a.source == source {
 			found = a
 		}
 	}

@@ -275,6 +275,28 @@ func TestHandshakesAtOnce(t *testing.T) {
 	}
 }
 
+// TestManyCertificates has a phone behind NAT come with one certificate after
+// the other: handshakes by those of before hold up none by the last.
+func TestManyCertificates(t *testing.T) {
+	t.Parallel()
+	p, named, i := newPhone(t, "127.0.0.1:0"), newPhone(t, "127.0.0.1:0"), newTestIdentity(t)
+	l := p.openDTLS(newTestEngine(t, nil), i.fingerprint)
+	r := record(t, l, discard{})
+	for n := range handshakesAtOnce + 2 {
+		i = newTestIdentity(t)
+		if _, err := l.Negotiate(named.offerDTLS(i.fingerprint)); err != nil {
+			t.Fatal(err)
+		}
+		p.conn = newPhone(t, "127.0.0.1:0").conn
+		if err := p.shake(l, i); err != nil {
+			t.Fatalf("certificate %d: %v", n+1, err)
+		}
+	}
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestFingerprints(t *testing.T) {
 	raw := [][]byte{[]byte("a certificate")}
 	sum := sha1.Sum(raw[0])

@@ -156,10 +156,11 @@ func (a *admission) take(t *Trunk, now time.Time) verdict {
 }
 
 // admit lets the call of an INVITE in, until leave, or says why not. Datagrams
-// were weighed before they were parsed, unless their trunk logs in.
+// were weighed before they were parsed, unless the trunk of their address logs
+// in.
 func (a *admission) admit(in *incoming) verdict {
 	v, now := admitted, time.Now()
-	if in.network() != "udp" || in.trunk.Digest != nil {
+	if !in.weighed {
 		v = a.decide(in.trunk, now)
 	}
 	if v == admitted {

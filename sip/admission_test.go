@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -258,4 +259,72 @@ func TestMemory(t *testing.T) {
 		}
 		known(3*decisionSize-1, true)
 	})
+}
+
+// TestLimitsOfOddInvites: who writes so that the first look cannot read it
+// passes no limit.
+func TestLimitsOfOddInvites(t *testing.T) {
+	ts := serveTest(t, limited(Limits{Rate: 1}, Limits{}), nil)
+	p := newRawPeer(t, ts, "127.0.0.1")
+	odd := func(c *rawCall) string {
+		return strings.Replace(c.text("INVITE"), "UDP "+p.addr(), "UDP 127.0.0.1:0", 1)
+	}
+	first := p.newCall()
+	p.send(odd(first))
+	first.toTag = p.expect("SIP/2.0 200", "INVITE").toTag()
+	first.ack("")
+	for range 5 {
+		p.send(odd(p.newCall()))
+	}
+	if m, ok := p.read(time.Second); ok {
+		t.Errorf("got %s", m.text)
+	}
+	if got := ts.Stats(); got.Calls != 1 || got.TurnedAway["rate"] != 5 {
+		t.Errorf("%d calls, turned away %v", got.Calls, got.TurnedAway)
+	}
+	first.bye()
+}
+
+// TestPanicLeavesNoCall: an INVITE that nobody foresaw costs no place.
+func TestPanicLeavesNoCall(t *testing.T) {
+	ts := serveTest(t, func(s *Server) {
+		limited(Limits{Calls: 1}, Limits{Calls: 1})(s)
+		again, first := s.newID, true
+		s.newID = func() string {
+			if first {
+				first = false
+				panic("an INVITE that nobody foresaw")
+			}
+			return again()
+		}
+	}, nil)
+	p := newRawPeer(t, ts, "127.0.0.1")
+	p.newCall().send("INVITE")
+	p.expect("SIP/2.0 500", "INVITE")
+	c := p.newCall()
+	c.establish()
+	c.bye()
+	if err := ts.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLimitsOfAnAccount: its calls keep to the limits where the address they
+// come from is that of a trunk that logs in, too.
+func TestLimitsOfAnAccount(t *testing.T) {
+	ts := serveTest(t, func(s *Server) {
+		s.trunks.find(loopback).Digest = &Digest{User: "pbx", Password: "secret"}
+		account := &Trunk{Name: "account", Limits: Limits{Rate: 1}, pilot: "500"}
+		s.registrars.add(account, []netip.Addr{loopback}, time.Now())
+		s.admission.meter(account).rate.SetLimit(0)
+	}, nil)
+	p := newRawPeer(t, ts, "127.0.0.1")
+	first, second, other := p.newCall(), p.newCall(), p.newCall()
+	first.user, second.user = "500", "500"
+	first.establish()
+	second.send("INVITE")
+	p.expect("SIP/2.0 503", "INVITE")
+	other.send("INVITE")
+	p.expect("SIP/2.0 401", "INVITE")
+	first.bye()
 }

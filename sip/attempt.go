@@ -149,7 +149,7 @@ func (a *attempt) heed(res *sipmsg.Response) (again bool, err error) {
 	case res.StatusCode == 423 && a.lengthen(res):
 		return true, nil
 	}
-	return false, &RegisterError{Registrar: a.target.addr.String(), Code: res.StatusCode, Reason: clean(res.Reason)}
+	return false, &RegisterError{Registrar: a.target.addr.String(), Code: res.StatusCode, Reason: phraseOf(res)}
 }
 
 // lookBack reads from the Via how this machine looks from the registrar (RFC
@@ -192,7 +192,7 @@ func (a *attempt) challenged(res *sipmsg.Response, asks, answers string) error {
 	case c == nil:
 		return errLogin
 	case a.challenge != nil && !c.Stale:
-		return &RegisterError{Registrar: a.target.addr.String(), Code: res.StatusCode, Reason: clean(res.Reason)}
+		return &RegisterError{Registrar: a.target.addr.String(), Code: res.StatusCode, Reason: phraseOf(res)}
 	case a.account.Password == "":
 		return errPassword
 	}

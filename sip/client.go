@@ -74,7 +74,9 @@ type StatusError struct {
 }
 
 // Error reads like the status line: 480 Temporarily Unavailable.
-func (e *StatusError) Error() string { return fmt.Sprintf("%d %s", e.Code, e.Reason) }
+func (e *StatusError) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("%d %s", e.Code, e.Reason))
+}
 
 // SilentError says that not even a provisional response came to an INVITE.
 type SilentError struct {

@@ -92,13 +92,14 @@ type filterListener struct {
 func newFilterListener(l net.Listener, trunks trunkSet, d *drops) *filterListener {
 	return &filterListener{
 		Listener: l, trunks: trunks, drops: d, proven: newPlaces(maxConns, maxConnsSource),
-		timing: connTiming{first: firstRead, idle: idleRead},
+		timing: connTiming{first: firstRead, idle: idleRead, write: writeTimeout},
 	}
 }
 
-// connTiming is how long a peer may keep silent.
+// connTiming is how long a peer may keep silent, or not listen.
 type connTiming struct {
 	first, idle time.Duration // until the first read and between reads
+	write       time.Duration // for one write
 }
 
 // Accept returns the next connection of a trunk. It fails only when the
@@ -157,6 +158,8 @@ type filterConn struct {
 	drops  *drops
 	heard  bool // something was read; only the reading goroutine touches it
 
+	writing sync.Mutex // held for one write: the next must not move its deadline
+
 	mu     sync.Mutex
 	place  *places // where it is counted; nil once it is closed
 	closed func()  // tells those who know it; nil when nobody does
@@ -181,12 +184,20 @@ func (c *filterConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write gives a peer that does not read writeTimeout to change its mind.
+// Write gives a peer that does not read writeTimeout to change its mind; then
+// the connection is closed, for half a message may be on its way, and whoever
+// else waits to write fails at once.
 func (c *filterConn) Write(b []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if err := c.SetWriteDeadline(time.Now().Add(c.timing.write)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Write(b)
+	n, err := c.Conn.Write(b)
+	if err != nil {
+		_ = c.Close() // the error says why
+	}
+	return n, err
 }
 
 // prove moves the connection to the places of those whose peer is known;

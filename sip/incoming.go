@@ -3,6 +3,7 @@ package sip
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	sipmsg "github.com/emiago/sipgo/sip"
@@ -11,11 +12,12 @@ import (
 // incoming is a request that is being served.
 type incoming struct {
 	*sipmsg.Request
-	tx     *sipmsg.ServerTx
-	source netip.AddrPort
-	trunk  *Trunk
-	tag    tag  // the To tag, where this side gave it out
-	fresh  bool // it came without a To tag
+	tx      *sipmsg.ServerTx
+	source  netip.AddrPort
+	trunk   *Trunk
+	tag     tag  // the To tag, where this side gave it out
+	fresh   bool // it came without a To tag
+	weighed bool // an INVITE's rate was looked at before it was parsed
 }
 
 // phrases are the reason phrases of the responses sent here.
@@ -68,6 +70,16 @@ func response(req *sipmsg.Request, code int, headers ...sipmsg.Header) *sipmsg.R
 		repeatUnread(req, res)
 	}
 	return res
+}
+
+// phraseOf is a peer's reason phrase as a log may have it: one with a digit or an
+// address in it may name a mailbox, and is left out.
+func phraseOf(res *sipmsg.Response) string {
+	phrase := clean(res.Reason)
+	if strings.ContainsAny(phrase, "0123456789@") {
+		return ""
+	}
+	return phrase
 }
 
 // respond answers the request. What cannot be sent is resent by the peer's

@@ -43,18 +43,19 @@ func (s *Server) startCall(d *dialog, in *incoming) *rejection {
 	if v := s.admission.admit(in); v != admitted {
 		return v.rejection()
 	}
+	started := false
+	defer func() {
+		if !started { // refused, or it panicked
+			s.admission.leave(in.trunk)
+		}
+	}()
 	offer, err := sdpOf(in.Request)
 	who := caller(in.Request, in.trunk)
-	var r *rejection
 	switch {
 	case err != nil:
-		r = &rejection{415, acceptHeaders}
+		return &rejection{415, acceptHeaders}
 	case who.Private && in.trunk.Anonymous == refuseAnonymous: // RFC 5079
-		r = &rejection{code: 433}
-	}
-	if r != nil {
-		s.admission.leave(in.trunk)
-		return r
+		return &rejection{code: 433}
 	}
 	s.stats.calls.Add(1)
 	ctx, id := d.open(s, in)
@@ -66,6 +67,7 @@ func (s *Server) startCall(d *dialog, in *incoming) *rejection {
 	if s.closing.Load() { // Close did not see the call yet
 		d.shutDown()
 	}
+	started = true
 	go s.run(ctx, c)
 	return nil
 }

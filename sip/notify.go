@@ -51,7 +51,7 @@ type notice struct {
 func (s *Server) notify(ctx context.Context, ways []*sipmsg.Request) error {
 	res, err := s.stack.ask(ctx, ways, 8*s.t1)
 	if err == nil && !res.IsSuccess() {
-		err = &StatusError{res.StatusCode, res.Reason}
+		err = &StatusError{res.StatusCode, phraseOf(res)}
 	}
 	if err != nil {
 		s.stats.unnotified.Add(1)

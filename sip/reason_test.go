@@ -3,6 +3,8 @@ package sip
 import (
 	"strings"
 	"testing"
+
+	sipmsg "github.com/emiago/sipgo/sip"
 )
 
 func TestElsewhere(t *testing.T) {
@@ -64,4 +66,20 @@ func FuzzReason(f *testing.F) {
 			t.Errorf("text %q, want %q", text, want)
 		}
 	})
+}
+
+// TestPhraseOf: what a peer says in its own words names nobody in a log.
+func TestPhraseOf(t *testing.T) {
+	for said, want := range map[string]string{
+		"Not Found": "Not Found", "No such extension 101": "", "Not here, ask bob@pbx": "", "": "", "Bad\x00\nthing": "Badthing",
+	} {
+		if got := phraseOf(&sipmsg.Response{StatusCode: 404, Reason: said}); got != want {
+			t.Errorf("%q: %q, want %q", said, got, want)
+		}
+	}
+	for _, err := range []error{&StatusError{404, ""}, &RegisterError{Registrar: "192.0.2.1:5060", Code: 404}} {
+		if text := err.Error(); strings.Contains(text, "404 ") {
+			t.Errorf("%q", text)
+		}
+	}
 }

@@ -128,6 +128,10 @@ func (s *Server) incoming(req *sipmsg.Request, tx *sipmsg.ServerTx) (*incoming, 
 		return nil, false
 	}
 	in := &incoming{Request: req, tx: tx, source: source, trunk: s.trunkOf(req, source)}
+	if in.network() == "udp" {
+		first := s.trunks.find(source.Addr()) // whom the turnstile saw, see trunkOf
+		in.weighed = first != nil && first.Digest == nil
+	}
 	if to := req.To(); to != nil {
 		in.tag, _ = parseTag(tagParam(to.Params))
 		minted, ok := tagOf(s.seed, req)

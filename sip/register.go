@@ -16,7 +16,7 @@ const registerTries = 8
 type RegisterError struct {
 	Registrar string // host and port
 	Code      int    // of its response; 0 when that says nothing, or none came
-	Reason    string // of the response
+	Reason    string // of the response; "" where that may name somebody
 	Err       error  // what is wrong, when Code does not say it
 }
 
@@ -40,9 +40,9 @@ func (e *RegisterError) Error() string {
 	case e.Code == 0:
 		return fmt.Sprintf("%s: %v", e.Registrar, e.Err)
 	case known:
-		return fmt.Sprintf("%s: %s (%d %s)", e.Registrar, fault, e.Code, e.Reason)
+		return fmt.Sprintf("%s: %s (%v)", e.Registrar, fault, &StatusError{e.Code, e.Reason})
 	default:
-		return fmt.Sprintf("%s: the PBX refused: %d %s", e.Registrar, e.Code, e.Reason)
+		return fmt.Sprintf("%s: the PBX refused: %v", e.Registrar, &StatusError{e.Code, e.Reason})
 	}
 }
 

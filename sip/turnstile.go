@@ -31,7 +31,9 @@ func newTurnstile(conn *net.UDPConn, seed maphash.Seed, a *admission) *turnstile
 const turnedTag = "turned-"
 
 // turnAway says whether a datagram is done with: an INVITE that was answered
-// with 503, or the ACK of one. What is hard to read is left to the parser.
+// with 503, or the ACK of one. What is hard to read is left to the parser while
+// there is room, and gets no answer when there is none: nobody passes the limits
+// by writing oddly.
 func (t *turnstile) turnAway(datagram []byte, from netip.AddrPort, trunk *Trunk) bool {
 	ack := bytes.HasPrefix(datagram, []byte("ACK "))
 	if !ack && !bytes.HasPrefix(datagram, []byte("INVITE ")) {
@@ -39,10 +41,13 @@ func (t *turnstile) turnAway(datagram []byte, from netip.AddrPort, trunk *Trunk)
 	}
 	o, ok := readOutline(datagram)
 	tag := headerParam(o.to, "tag")
-	if !ok || ack || tag != nil {
+	if ack || tag != nil {
 		return ok && ack && bytes.HasPrefix(tag, []byte(turnedTag))
 	}
 	key := o.key(t.seed)
+	if !ok { // it names nothing: only a copy to the byte is the same request
+		key = maphash.Bytes(t.seed, datagram)
+	}
 	var v verdict
 	if trunk.Digest != nil { // before its peer has logged in, an INVITE is no call
 		v = t.admission.full(trunk)
@@ -52,11 +57,14 @@ func (t *turnstile) turnAway(datagram []byte, from netip.AddrPort, trunk *Trunk)
 	if v == admitted {
 		return false
 	}
+	if !ok {
+		return true
+	}
 	var to netip.AddrPort
 	if t.buf, to, ok = o.refuse(t.buf[:0], v, key, from); ok {
 		_, _ = t.conn.WriteToUDPAddrPort(t.buf, to) // lost or not sent, the peer asks again
 	}
-	return ok
+	return true
 }
 
 // outline is a request as it lies in its datagram: the values that a response

@@ -33,8 +33,9 @@ type Path struct {
 	MaxDuration time.Duration
 	Log         *slog.Logger
 
-	held  heldUp
-	asked asked
+	held   heldUp
+	asked  asked
+	lamped asked // for message lamps: a PBX that asks for all of them may still call
 }
 
 // Directory finds mailboxes, see config.Directory.

@@ -25,8 +25,9 @@ func (p *Path) unwanted(c *sip.Call, m *config.Mailbox, callee sip.Callee) Outco
 	return ""
 }
 
-// MaySubscribe counts the mailbox that somebody subscribes to among those that
-// its source calls, and says whether it may: a lamp tells of a mailbox too.
+// MaySubscribe says whether a source may be told of a message lamp: of as many
+// mailboxes as it may call, or who may not guess by calls would guess so. What
+// it subscribes to takes nothing from its calls.
 func (p *Path) MaySubscribe(w sip.Watcher, callee sip.Callee, found bool) bool {
-	return p.asked.admit(w.Source, numberOf(w.Callees, callee, found), w.Trunk.Limits.Callees, time.Now())
+	return p.lamped.admit(w.Source, numberOf(w.Callees, callee, found), w.Trunk.Limits.Callees, time.Now())
 }
