@@ -11,8 +11,9 @@
 // Where things are, in the order in which a call meets them:
 //
 //	listen, sockets, addr       the bound addresses
-//	filter, connections, ready  who may be heard at all, before sipgo
+//	trunk, filter, connections  who may be heard at all, before sipgo
 //	tls, certified, websocket   … within TLS and WebSocket
+//	reload                      other trunks while calls go on
 //	turnstile, admission        calls beyond the limits, before the parser
 //	parser, stack, receive      sipgo, what it gets wrong, who serves what
 //	validate, authenticate      requests that are refused
