@@ -26,8 +26,9 @@ const (
 //	chat coded MAILBOX       the hash of its code: an earlier one is void
 //
 // No step needs two entries to change at once. What leads from an address to a
-// mailbox is there whenever the mailbox is linked to it; beyond that it counts
-// for nothing.
+// mailbox is there whenever the mailbox is linked to it, and stays when the link
+// has ended, until the mailbox is erased: one that unlinks could not take it away
+// without taking that of another who links. Beyond that it counts for nothing.
 type chatbook struct{ memory Memory }
 
 // NewChats keeps the chats that are linked at a channel in what it remembers.
@@ -90,7 +91,7 @@ func (c chatbook) bind(ctx context.Context, mailbox, address string) error {
 	if err := c.memory.Put(ctx, Entry{Key: ofKey(mailbox), Value: []byte(address), Mailbox: mailbox}); err != nil {
 		return err
 	}
-	return c.number(ctx, mailbox, address) // an Unlink between the two found no link to end, and took the way to it
+	return c.number(ctx, mailbox, address) // the mailbox may have been erased between the two, and the way with it
 }
 
 // number makes sure that a mailbox is found by an address.
@@ -130,7 +131,10 @@ func (c chatbook) Unlink(ctx context.Context, address string) (ended int, err er
 		if err != nil {
 			return ended, fmt.Errorf("unlink a chat: %w", err)
 		}
-		was, err := c.part(ctx, string(mailbox), address, atKey(address, n))
+		was, err := c.leads(ctx, string(mailbox), address)
+		if was {
+			err = c.memory.Delete(ctx, ofKey(string(mailbox)))
+		}
 		if err != nil {
 			return ended, fmt.Errorf("unlink a chat: %w", err)
 		}
@@ -138,27 +142,6 @@ func (c chatbook) Unlink(ctx context.Context, address string) (ended int, err er
 			ended++
 		}
 	}
-}
-
-// part ends the link of a mailbox if it leads to the address, says whether it
-// did, and forgets the way back. It can be tried again wherever it fails.
-func (c chatbook) part(ctx context.Context, mailbox, address, way string) (was bool, err error) {
-	if was, err = c.leads(ctx, mailbox, address); err != nil {
-		return false, err
-	}
-	if was {
-		if err := c.memory.Delete(ctx, ofKey(mailbox)); err != nil {
-			return false, err
-		}
-	}
-	if err := c.memory.Delete(ctx, way); err != nil {
-		return was, err
-	}
-	again, err := c.leads(ctx, mailbox, address)
-	if err == nil && again { // linked anew meanwhile
-		err = c.number(ctx, mailbox, address)
-	}
-	return was, err
 }
 
 // leads says whether a mailbox is linked to the address.
