@@ -71,9 +71,9 @@ export CI=true
 step "faults that need root"
 bash deploy/faults.sh
 
+step "fuzzing, ten seconds each"
+bash deploy/fuzz.sh
+
 step "tests"
 CGO_ENABLED=0 go test -count=1 -run TestMatrixPeer/encrypted ./delivery/channel # what a binary without encryption says
 CGO_ENABLED=1 go test -race -tags goolm -count=1 -timeout 20m ./...
-
-step "fuzzing, ten seconds each"
-bash deploy/fuzz.sh
