@@ -166,9 +166,12 @@ func (f *follower) yield() {
 	f.frames = 0
 }
 
-// complexity is asked before each frame.
+// complexity is asked before each frame. A turn is of milliseconds without a
+// pause, and a call that comes in is handed on from goroutine to goroutine: one
+// that had to wait for a turn each time would be answered many turns later.
 func (f *follower) complexity() int {
 	f.frames++
+	runtime.Gosched()
 	return f.effort.complexity
 }
 
