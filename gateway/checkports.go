@@ -124,8 +124,9 @@ func (c *checker) keys() {
 	}
 }
 
-// filesPerCall are a call's RTP socket, its tape, and the tape's reader.
-const filesPerCall = 3
+// filesPerCall are a call's sockets of RTP and RTCP, its tape, and the tape's
+// reader.
+const filesPerCall = 4
 
 func (c *checker) media(ctx context.Context) {
 	m := c.cfg.Media

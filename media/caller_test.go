@@ -129,6 +129,16 @@ func (c *caller) playFast(before, ms int) []int16 {
 	return said
 }
 
+// arriveFrom has the packets from the nth on arrive so many ms late, and from
+// then on every so many until they are on time again.
+func (c *caller) arriveFrom(n, late, every int) {
+	start := c.arrivals[n].at + late
+	for i := range c.arrivals[n:] {
+		a := &c.arrivals[n+i]
+		a.at = max(a.at, start+i*every)
+	}
+}
+
 // wait lets time pass, on the clock and for timestamps.
 func (c *caller) wait(ms int) {
 	c.now += ms

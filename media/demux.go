@@ -165,7 +165,8 @@ func (r *recorder) look(now time.Time) {
 // the last one, if the peer knows us at all (RFC 3550 §6.3.7).
 func (r *recorder) tell(now time.Time, bye bool) {
 	r.reports.schedule(now)
-	l, to := r.leg, r.agreed.control
+	r.hearControl(now)
+	l, to, out := r.leg, r.agreed.control, r.leg.socket
 	switch {
 	case r.agreed.mux && l.latch.source.IsValid():
 		to = l.latch.source // RFC 4961: a NAT lets through what goes back where it came from
@@ -175,6 +176,11 @@ func (r *recorder) tell(now time.Time, bye bool) {
 		return // its keys would be of a handshake of its own (RFC 5764 §4.1)
 	case r.agreed.ice.checked():
 		to = l.checks.control
+	case r.control != nil:
+		out = r.control.socket
+		if r.control.peer.IsValid() {
+			to = r.control.peer // as above
+		}
 	}
 	said := l.said.Load()
 	if !to.IsValid() || !l.latch.source.IsValid() && !bye || bye && said == nil && r.reports.sent == 0 {
@@ -185,7 +191,7 @@ func (r *recorder) tell(now time.Time, bye bool) {
 		l.engine.log.Warn("no RTCP report can be written", "port", l.port, "error", err)
 		return
 	}
-	if _, err := l.Conn().WriteToUDPAddrPort(packet, to); err == nil {
+	if _, err := l.send(out, packet, to); err == nil {
 		r.reports.sent++
 	}
 }

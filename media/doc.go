@@ -13,7 +13,8 @@
 //	engine, leg, ports             a call's leg, and its RTP port
 //	sdp, answer, describe          the peer's descriptions, what is agreed, ours
 //	protection, sdes, dtls, srtp   how a stream is encrypted; identity is ours
-//	ice, rtcp                      what else is agreed and said on the port
+//	ice, rtcp, control             what else is agreed and said, on the port or
+//	                               the one after it
 //	receive, socket                packets from the network, by system
 //	record, demux, latch           whose they are, and onto the tape
 //	reorder, timeline, conceal     the tape in order, without gaps

@@ -47,9 +47,10 @@ func newGovernor(processors int) *governor {
 	return &governor{processors: processors, cost: governorCost, frames: make(map[int]uint64)}
 }
 
-// observe takes the measure of a turn: so much time for so many frames of 60
-// ms. Time on the clock stands for time of the processor: the median moves
-// little when something else ran meanwhile, as it does in few turns.
+// observe takes the measure of a turn: so much processor time for so many
+// frames of 60 ms; zero where that is not measured, and late turns alone tell.
+// Time on the clock would count what others did meanwhile, and make a busy
+// neighbour look like costly encoding.
 func (g *governor) observe(busy time.Duration, frames int, e effort) {
 	if frames == 0 {
 		return

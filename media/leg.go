@@ -161,12 +161,17 @@ type conn struct{ *Leg }
 
 // WriteToUDPAddrPort sends a packet, encrypted where that was agreed on.
 func (c conn) WriteToUDPAddrPort(packet []byte, to netip.AddrPort) (int, error) {
-	a := c.agreed.Load()
+	return c.send(c.socket, packet, to)
+}
+
+// send sends a packet out of a socket, encrypted where that was agreed on.
+func (l *Leg) send(s *socket, packet []byte, to netip.AddrPort) (int, error) {
+	a := l.agreed.Load()
 	if a.protected == nil {
-		return c.socket.WriteToUDPAddrPort(packet, to)
+		return s.WriteToUDPAddrPort(packet, to)
 	}
-	ours, _ := c.keys(a)
-	return c.sealer.send(c.socket, ours, packet, to)
+	ours, _ := l.keys(a)
+	return l.sealer.send(s, ours, packet, to)
 }
 
 // keys are those of an agreement; nil where it has none, or DTLS has not made
@@ -208,7 +213,7 @@ type Stats struct {
 	Bytes   uint64    // of these, from the RTP header on
 	Foreign uint64    // from a source that is not the caller's
 	Invalid uint64    // from the caller, but no RTP of an agreed format, or empty before the first audio
-	Control uint64    // RTCP on the RTP port
+	Control uint64    // RTCP, on whichever port
 	First   time.Time // arrival of the first packet, zero when none came
 	Last    time.Time // arrival of the last packet
 

@@ -42,6 +42,7 @@ type phone struct {
 	seq  uint16
 	ssrc byte
 
+	heard   netip.AddrPort           // where its last RTCP came from
 	context *srtp.Context            // what it encrypts with, if it does
 	opens   *srtp.Context            // what it decrypts with
 	loses   func(packet []byte) bool // of what comes to it in a handshake

@@ -15,7 +15,7 @@ import (
 type Options struct {
 	Address     netip.Addr    `yaml:"address" help:"IP address the RTP sockets are bound to; 127.0.0.1 hears this machine only"`
 	Advertise   PublicAddr    `yaml:"advertise" help:"IP address that peers reach, where it differs from the bound one (NAT, containers)"`
-	Ports       PortRange     `yaml:"ports" help:"UDP ports for RTP, first and last; a call takes one even port"`
+	Ports       PortRange     `yaml:"ports" help:"UDP ports for RTP, first and last; a call takes an even port, and the odd one after it where RTCP comes apart"`
 	Beep        bool          `yaml:"beep" help:"a short beep when the call is answered"`
 	MaxDuration time.Duration `yaml:"max_duration" least:"1s" help:"a recording ends after this time"`
 	NoRTP       time.Duration `yaml:"no_rtp" least:"1s" help:"a call ends when no audio came for this time"`

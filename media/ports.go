@@ -65,7 +65,7 @@ func (p *ports) open(addr netip.Addr) (*socket, error) {
 		if !ok {
 			return nil, ErrNoPort
 		}
-		s, err := listen(netip.AddrPortFrom(addr, p.port(i)))
+		s, err := listen(netip.AddrPortFrom(addr, p.port(i)), receiveBuffer)
 		if err == nil {
 			return s, nil
 		}
@@ -78,8 +78,8 @@ func (p *ports) open(addr netip.Addr) (*socket, error) {
 	return nil, ErrNoPort
 }
 
-// listen opens a socket for RTP.
-func listen(at netip.AddrPort) (*socket, error) {
+// listen opens a socket that holds so many bytes while nobody reads it.
+func listen(at netip.AddrPort, buffer int) (*socket, error) {
 	network := "udp6"
 	if at.Addr().Is4() {
 		network = "udp4"
@@ -88,7 +88,7 @@ func listen(at netip.AddrPort) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = conn.SetReadBuffer(receiveBuffer) // the kernel gives what it may; a smaller buffer is no reason to refuse a call
+	_ = conn.SetReadBuffer(buffer) // the kernel gives what it may; a smaller buffer is no reason to refuse a call
 	return newSocket(conn)
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -48,6 +49,7 @@ func (l *Leg) Record(ctx context.Context, tape Tape) error {
 
 	r := newRecorder(l, tape)
 	defer l.associations.close()
+	defer r.closeControl()
 	why := r.run(ctx)
 	if why == nil {
 		r.drain()
@@ -78,6 +80,7 @@ type recorder struct {
 	early   []datagram
 	hurry   time.Time // until when to look often, for what must happen before audio comes
 	reports reporter
+	control *control // nil where RTCP comes with RTP
 }
 
 func newRecorder(l *Leg, tape Tape) *recorder {
@@ -90,6 +93,7 @@ func newRecorder(l *Leg, tape Tape) *recorder {
 	r.formats(now)
 	r.hurry = now.Add(settlingTime)
 	r.reports.schedule(now)
+	r.openControl()
 	r.rekey()
 	return r
 }
@@ -189,6 +193,10 @@ func (r *recorder) adopt() {
 	r.keys, r.hurry = keys, now.Add(settlingTime)
 	r.agreed, r.heard = a, now
 	r.formats(now)
+	r.openControl()
+	if r.control != nil {
+		r.control.peer = netip.AddrPort{}
+	}
 	if err := r.leg.latch.rearm(r.leg.socket, now); err != nil {
 		r.leg.engine.log.Warn("an RTP port stays bound to the source before the re-offer", "port", r.leg.port, "error", err)
 	}

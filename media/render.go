@@ -81,6 +81,9 @@ type RenderOptions struct {
 	// Complexity is asked before each frame with which Opus complexity, 0 to
 	// 10, it is to be encoded; nil means 9.
 	Complexity func() int
+	// Encoded is told after each frame how much processor time it took, zero
+	// where that is not measured; nil for nobody.
+	Encoded func(cpu time.Duration)
 }
 
 // ErrTooBig says that copied Opus packets made the note bigger than
@@ -99,6 +102,9 @@ func (o RenderOptions) withDefaults() RenderOptions {
 	}
 	if o.Complexity == nil {
 		o.Complexity = func() int { return bestComplexity }
+	}
+	if o.Encoded == nil {
+		o.Encoded = func(time.Duration) {}
 	}
 	return o
 }

@@ -82,7 +82,8 @@ func (p *Renderers) Stats() RenderersStats {
 
 // Render is [Render] in its turn: along with the call if there is room, else
 // when ended, which closes at the end of the call (a tape that is complete has
-// one that is closed). The pool decides about o.Complexity.
+// one that is closed). The pool decides about o.Complexity and is told of
+// o.Encoded.
 func (p *Renderers) Render(ctx context.Context, in Records, out io.Writer, o RenderOptions, ended <-chan struct{}) (Facts, error) {
 	p.calls.Add(1)
 	defer p.calls.Add(-1)
@@ -95,7 +96,7 @@ func (p *Renderers) Render(ctx context.Context, in Records, out io.Writer, o Ren
 	defer p.rendered.Add(-1)
 	f := &follower{pool: p, in: in, ended: ended, lag: waited}
 	defer f.yield()
-	o.Complexity = f.complexity
+	o.Complexity, o.Encoded = f.complexity, f.encoded
 	facts, err := Render(ctx, f, out, o)
 	facts.Lag = f.lag
 	return facts, err
@@ -122,9 +123,9 @@ type follower struct {
 	lag   time.Duration
 
 	turn   bool
-	began  time.Time
 	effort effort
-	frames int // encoded in this turn
+	frames int           // encoded in this turn …
+	busy   time.Duration // … and the processor time that they took
 }
 
 // Next ends the turn, waits for a record, and for the turn to render it.
@@ -138,8 +139,7 @@ func (f *follower) Next(ctx context.Context) ([]byte, error) {
 	if err := f.take(ctx); err != nil {
 		return nil, err
 	}
-	f.began = time.Now()
-	waited := f.began.Sub(asked)
+	waited := time.Since(asked)
 	f.lag = max(f.lag, waited)
 	f.effort = f.pool.governor.decide(int(f.pool.calls.Load()), waited)
 	return record, err
@@ -162,17 +162,22 @@ func (f *follower) yield() {
 	}
 	f.turn = false
 	f.pool.turns.leave()
-	f.pool.governor.observe(time.Since(f.began), f.frames, f.effort)
-	f.frames = 0
+	f.pool.governor.observe(f.busy, f.frames, f.effort)
+	f.frames, f.busy = 0, 0
 }
 
 // complexity is asked before each frame. A turn is of milliseconds without a
 // pause, and a call that comes in is handed on from goroutine to goroutine: one
 // that had to wait for a turn each time would be answered many turns later.
 func (f *follower) complexity() int {
-	f.frames++
 	runtime.Gosched()
 	return f.effort.complexity
+}
+
+// encoded is told what each frame took.
+func (f *follower) encoded(cpu time.Duration) {
+	f.frames++
+	f.busy += cpu
 }
 
 // stats says what complexity is chosen now, and the frames encoded so far.

@@ -48,6 +48,31 @@ var exactCalls = []struct {
 		}
 		return said
 	}, Facts{Packets: 200}},
+	{"stalled, then twice as fast until it has caught up", func(c *caller) []int16 {
+		said := c.say(6000)
+		c.arriveFrom(50, 2000, 10)
+		return said
+	}, Facts{Packets: 300}},
+	{"stalled, then slowly catching up", func(c *caller) []int16 {
+		said := c.say(10_000)
+		c.arriveFrom(50, 1000, 16)
+		return said
+	}, Facts{Packets: 500}},
+	{"stalled, then caught up by fits and starts", func(c *caller) []int16 {
+		said := c.say(6000)
+		c.arriveFrom(50, 1500, 14)
+		for i := range c.arrivals[50:] { // two at a time, after every other look
+			c.arrivals[50+i].at += (28 - i%2*14)
+		}
+		return said
+	}, Facts{Packets: 300}},
+	{"a packet lost, stalled after the next, then twice as fast", func(c *caller) []int16 {
+		said := c.say(4000)
+		clear(said[50*160 : 51*160])
+		c.arriveFrom(52, 1000, 10)
+		c.arrivals = slices.Delete(c.arrivals, 50, 51)
+		return said
+	}, Facts{Packets: 199, Lost: 1, Concealed: 20 * time.Millisecond}},
 	{"sequence and timestamp wrap", func(c *caller) []int16 {
 		c.rtp.SequenceNumber, c.rtp.Timestamp = 0xfff0, 0xffffff00
 		return c.say(2000)
@@ -99,6 +124,22 @@ var exactCalls = []struct {
 		c.now += 5000
 		return append(said, c.say(1000)...)
 	}, Facts{Packets: 100}},
+	{"on hold for 5 s, the clock stands still, the first packets crowd", func(c *caller) []int16 {
+		said := append(c.say(1000), silent(5040)...)
+		c.now += 5000
+		said = append(said, c.say(1000)...)
+		for i := range 3 {
+			c.arrivals[50+i].at = c.arrivals[52].at
+		}
+		return said
+	}, Facts{Packets: 100}},
+	{"on hold twice, once for a packet, the clock stands still", func(c *caller) []int16 {
+		said := append(c.say(1000), silent(5000)...)
+		c.now += 5000
+		said = append(append(said, c.say(20)...), silent(2000)...)
+		c.now += 2000
+		return append(said, c.say(1000)...)
+	}, Facts{Packets: 101}},
 	{"a clip played again from its start", func(c *caller) []int16 {
 		start := c.rtp.Header
 		said := append(c.say(1000), silent(400)...)

@@ -10,7 +10,8 @@ type packet struct {
 	arrival   int64     // ms since the tape began
 	format    *decoding // what its payload type meant when it came
 	missing   int       // packets that never came between the one before and this one
-	bunched   bool      // it ended a pause together with others
+	crowd     int       // packets of its format that came soon after a pause that it ended, itself included
+	span      int64     // ms, from the pause's end to the last of these
 	payload   []byte    // valid until the stage it is given to returns
 }
 
@@ -21,8 +22,7 @@ const (
 	reorderDropout  = 3000 // packets that may be lost at once (RFC 3550 A.1, MAX_DROPOUT)
 	reorderAfresh   = 8    // old numbers in a row that mean a new start
 	reorderPause    = 500  // ms without a packet, after which it matters …
-	reorderBunch    = 3    // … whether so many come …
-	reorderAtOnce   = 10   // … within so many ms
+	reorderPace     = 500  // … how many come within so many ms
 )
 
 // slotState is what is known of a sequence number in sight.
@@ -49,8 +49,8 @@ type tally struct{ lost, late, duplicates int }
 // It never looks at a clock: a missing packet is given up when a later one has
 // waited for it for reorderWindow by the arrival of packets, or at the end.
 // The start of a stream is held for as long, for its first packet may come
-// second; so is what follows a pause, to see whether the pace of it shows a
-// network that stalled or a caller who was silent.
+// second; what follows a pause is held for reorderPace, to see whether the pace
+// of it shows a stall that is being caught up with, or a caller who was silent.
 type reorder struct {
 	next func(*packet) error // the stage behind
 	tally
@@ -83,6 +83,11 @@ func (r *reorder) push(p *packet) error {
 		return r.change(p)
 	}
 	if p.arrival-r.heard > reorderPause {
+		if r.resumed > 0 { // the pause before: no more will follow it
+			if err := r.release(true); err != nil {
+				return err
+			}
+		}
 		r.resumed = p.arrival
 	}
 	r.heard = p.arrival
@@ -210,7 +215,7 @@ func (r *reorder) start(p *packet) {
 // release passes on what is due: what follows without a hole, and what has
 // waited long enough for those before it; or all of it.
 func (r *reorder) release(all bool) error {
-	if r.resumed > 0 && !all && r.now-r.resumed < reorderWindow {
+	if r.resumed > 0 && !all && r.now-r.resumed < reorderPace {
 		return nil
 	}
 	for r.held > 0 {
@@ -229,22 +234,23 @@ func (r *reorder) release(all bool) error {
 // releaseFirst passes on the held packet that comes first.
 func (r *reorder) releaseFirst() error {
 	s := r.first()
-	s.bunched = r.resumed > 0 && r.atOnce()
-	r.resumed = 0
+	if r.resumed > 0 && s.arrival >= r.resumed { // not one from before the pause
+		r.pace(&s.packet)
+		r.resumed = 0
+	}
 	r.skip(s.sequence)
 	r.held--
 	return r.pass(s, &s.packet)
 }
 
-// atOnce says whether the end of a pause brought several packets at a time.
-func (r *reorder) atOnce() bool {
-	n := 0
+// pace writes down how fast packets came from the end of a pause on.
+func (r *reorder) pace(p *packet) {
 	for i := range r.slots {
-		if s := &r.slots[i]; s.state == slotHeld && s.arrival >= r.resumed && s.arrival <= r.resumed+reorderAtOnce {
-			n++
+		if s := &r.slots[i]; s.state == slotHeld && s.format == p.format && s.arrival >= r.resumed {
+			p.crowd++
+			p.span = max(p.span, s.arrival-r.resumed)
 		}
 	}
-	return n >= reorderBunch
 }
 
 // first finds the held packet that comes first.

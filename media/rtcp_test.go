@@ -107,10 +107,11 @@ func hearControl[T rtcp.Packet](p *phone) (one T, all []rtcp.Packet) {
 	b := make([]byte, maxPacket)
 	_ = p.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	for {
-		n, _, err := p.conn.ReadFromUDPAddrPort(b)
+		n, source, err := p.conn.ReadFromUDPAddrPort(b)
 		if err != nil {
 			p.t.Fatalf("no %T came", one)
 		}
+		p.heard = source
 		packet := bytes.Clone(b[:n])
 		if !isControl(packet) {
 			continue

@@ -21,6 +21,7 @@ type encodeSink struct {
 	encoder    *codec.NoteEncoder
 	ogg        *oggWriter
 	complexity func() int
+	encoded    func(cpu time.Duration)
 	work       encoded
 	ticks      int64 // in a sample
 	samples    int64
@@ -38,7 +39,7 @@ func newEncodeSink(w io.Writer, rate int, o RenderOptions) (noteSink, error) {
 	}
 	return &encodeSink{
 		encoder: encoder, ogg: ogg,
-		complexity: o.Complexity, work: encoded{frames: make(map[int]int)},
+		complexity: o.Complexity, encoded: o.Encoded, work: encoded{frames: make(map[int]int)},
 		ticks: tickRate / int64(rate),
 		frame: make([]int16, 0, encoder.FrameSize()),
 	}, nil
@@ -66,8 +67,10 @@ func (s *encodeSink) encode(pcm []int16) error {
 		if err != nil {
 			return err
 		}
+		cpu := min(max(0, cpuTime()-began), longestFrame)
 		s.work.frames[complexity]++
-		s.work.cpu += min(max(0, cpuTime()-began), longestFrame)
+		s.work.cpu += cpu
+		s.encoded(cpu)
 		if err := s.ogg.WritePacket(packet, len(s.frame)*int(s.ticks)); err != nil {
 			return err
 		}

@@ -16,8 +16,8 @@ const (
 )
 
 // timeline says where in the note a packet belongs. RTP timestamps are believed
-// as long as arrival bears them out, and against it where a network that
-// stalled delivers all at once. Where they jump, where source or clock change,
+// as long as arrival bears them out, and against it where a sender or network
+// that stalled catches up. Where they jump, where source or clock change,
 // what comes continues at once or after as long a gap as arrival shows.
 type timeline struct {
 	begun     bool
@@ -76,10 +76,13 @@ func (t *timeline) latest(arrival int64) int64 {
 }
 
 // stood says whether the sender's clock stood still in a pause: the position
-// lies long before what arrival shows.
-func (t *timeline) stood(p *packet, position int64) bool {
+// lies long before what arrival shows, and what follows comes no faster than it
+// was spoken. Where it does, a sender or network that stalled is catching up,
+// and nobody was silent.
+func (t *timeline) stood(p *packet, position, length int64) bool {
 	silence := (p.arrival-t.arrival)*tickMs - t.length
-	return !p.bunched && position-t.end < silence-silence/10-timelineTolerance
+	ahead := int64(p.crowd-1)*length - p.span*tickMs
+	return ahead <= timelineJitter && position-t.end < silence-silence/10-timelineTolerance
 }
 
 // after is where p belongs by its arrival, from the end on.
@@ -104,7 +107,7 @@ func (t *timeline) place(p *packet, length, limit int64) (gap int64, ok bool) {
 		position, believed = t.at(p)
 		next.twice = t.twice && p.source == t.source && next.clock == t.clock
 		switch {
-		case !believed || position < t.end || t.stood(p, position):
+		case !believed || position < t.end || t.stood(p, position, length):
 			position, believed = t.after(p), false
 		case length > 0 && t.doubtful(p, position, length):
 			position = t.end
