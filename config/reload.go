@@ -41,7 +41,7 @@ func differing(a, b reflect.Value, part string) (keys []string) {
 // CheckTargets says which mailboxes of the file deliver to no channel of it:
 // it was put together out of two.
 func (c *Config) CheckTargets() error {
-	d := decoder{file: "the running gateway", at: map[string]position{}, wrong: map[string]bool{}}
+	d := newDecoder("the running gateway")
 	for i := range c.Mailboxes {
 		d.checkTargets(c, fmt.Sprintf("mailboxes[%d]", i), &c.Mailboxes[i])
 	}
