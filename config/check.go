@@ -24,8 +24,12 @@ func (d *decoder) check(c *Config) {
 	d.checkChannels(c)
 	d.checkDirectory(c.Directory)
 	newIndex(c.Mailboxes, func(later, earlier int) {
-		if c.Mailboxes[later].Number != "" {
-			d.problem(fmt.Sprintf("mailboxes[%d].number", later), "this number is taken by mailboxes[%d]; each mailbox needs its own", earlier)
+		key := fmt.Sprintf("mailboxes[%d].number", later)
+		switch p, _ := parsePattern(c.Mailboxes[later].Number); {
+		case p.first != "":
+			d.problem(key, "this range and that of mailboxes[%d], %s, overlap; each number needs a mailbox of its own", earlier, c.Mailboxes[earlier].Number)
+		case c.Mailboxes[later].Number != "":
+			d.problem(key, "this number is taken by mailboxes[%d]; each mailbox needs its own", earlier)
 		}
 	})
 	for i := range c.Mailboxes {
@@ -138,11 +142,7 @@ var language = regexp.MustCompile(`^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$`)
 
 func (d *decoder) checkMailbox(key string, m *Mailbox) {
 	d.checkNumber(join(key, "number"), m.Number)
-	for i, caller := range m.Blocked {
-		if caller == "" || strings.ContainsFunc(caller, unicode.IsSpace) {
-			d.problem(fmt.Sprintf("%s[%d]", join(key, "blocked"), i), `expected a number without blanks, like "+493055501234", or private, not %q`, caller)
-		}
-	}
+	d.checkBlocked(join(key, "blocked"), m.Blocked)
 	if m.Language != "" && !language.MatchString(m.Language) {
 		d.problem(join(key, "language"), "expected a language like de or pt-BR, not %q", m.Language)
 	}
@@ -176,6 +176,8 @@ func (d *decoder) checkNumber(key, number string) {
 		d.problem(key, "%v", err)
 	case number[0] == '+' && !international.MatchString(number): // a call to it could never be told
 		d.problem(key, `expected digits alone behind the +, like "+4930123456", and at most one * after them, not %q`, number)
+	case garbled(number):
+		d.problem(key, "expected a number in digits alone, a range like 200-299 or a wildcard like 2*, not %q", number)
 	}
 }
 

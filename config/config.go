@@ -1,15 +1,12 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/goccy/go-yaml/ast"
 
 	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/delivery/channel"
@@ -120,14 +117,13 @@ func Parse(path string, text []byte, getenv func(string) (string, bool)) (*Confi
 	if err != nil {
 		return nil, fmt.Errorf("the folder of %s: %w", path, err)
 	}
-	d := decoder{
-		file: path, dir: dir, getenv: getenv,
-		anchors: map[string]ast.Node{}, at: map[string]position{}, wrong: map[string]bool{},
-	}
+	d := newDecoder(path)
+	d.dir, d.getenv = dir, getenv
 	if d.document(text, &c) {
 		c.fill(dir)
+		d.shareCallees(&c)
 		d.openToAccounts(&c)
-		c.Store.Fleet = d.at["store.redis"] != position{}
+		c.Store.Fleet = d.given("store.redis")
 		d.check(&c)
 	}
 	if err := d.problems(); err != nil {
@@ -139,26 +135,34 @@ func Parse(path string, text []byte, getenv func(string) (string, bool)) (*Confi
 // fill sets what follows from the rest of the file.
 func (c *Config) fill(dir string) {
 	c.Store.Path = absolute(dir, c.Store.Path)
-	for i := range c.SIP.Trunks {
-		limits := &c.SIP.Trunks[i].Limits
-		limits.Callees = cmp.Or(limits.Callees, c.SIP.Limits.Callees)
-	}
 	for i := range c.Mailboxes {
 		c.Mailboxes[i].fill(c)
 	}
 }
 
+// shareCallees gives trunks that do not name a limit of callees the one for all;
+// 0 is a limit that is named.
+func (d *decoder) shareCallees(c *Config) {
+	for i := range c.SIP.Trunks {
+		if !d.given(fmt.Sprintf("sip.trunks[%d].limits.callees", i)) {
+			c.SIP.Trunks[i].Limits.Callees = c.SIP.Limits.Callees
+		}
+	}
+}
+
+// given says whether the file has a value for a key.
+func (d *decoder) given(key string) bool { return d.at[key] != position{} && !d.empty[key] }
+
 // openToAccounts lets an account be all that a file must name: where the file
 // does not say where to listen, calls and their audio may come from outside.
 func (d *decoder) openToAccounts(c *Config) {
-	given := func(key string) bool { return d.at[key] != position{} }
 	if len(c.SIP.Accounts) == 0 || len(c.SIP.Listen) == 0 {
 		return
 	}
-	if !given("sip.listen") && !given("sip.trunks") {
+	if !d.given("sip.listen") && !d.given("sip.trunks") {
 		c.SIP.Listen = c.SIP.ListenForAccounts()
 	}
-	if !given("media.address") && !given("media.advertise") {
+	if !d.given("media.address") && !d.given("media.advertise") {
 		c.Media.Address = c.SIP.Listen[0].Addr.Addr()
 	}
 }

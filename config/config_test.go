@@ -69,6 +69,7 @@ func TestParseReadsEveryPart(t *testing.T) {
 		{"a trunk by its certificate", slices.Equal(c.SIP.Trunks[2].TLSName, []string{"sbc.carrier.example"}) && c.SIP.Trunks[2].From == nil},
 		{"limits", c.SIP.Limits == sip.Limits{Calls: 40, Rate: sip.DefaultLimits().Rate, Callees: 30}},
 		{"a trunk's own limits", c.SIP.Trunks[0].Limits == sip.Limits{Rate: 5, Callees: 20} && c.SIP.Trunks[1].Limits == sip.Limits{Callees: 30}},
+		{"a trunk without a limit of callees", c.SIP.Trunks[2].Limits == sip.Limits{}},
 		{"unknown numbers", c.SIP.Trunks[0].Unknown == "sip:{user}@pbx.example" && c.SIP.Trunks[1].Unknown == "480"},
 		{"what is hidden", c.Mailboxes[1].Disabled && slices.Equal(c.Mailboxes[2].Blocked, []string{"private", "7042"})},
 		{"one address for a list", slices.Equal(c.SIP.Trunks[1].From, []netip.Prefix{netip.MustParsePrefix("2001:db8::5/128")})},

@@ -17,9 +17,15 @@ type decoder struct {
 	getenv    func(string) (string, bool) // nil leaves secrets empty
 	anchors   map[string]ast.Node
 	at        map[string]position // where each key's value stands
+	empty     map[string]bool     // keys without a value, which are as if they were left out
 	wrong     map[string]bool     // keys whose mistake is known
 	zones     map[string]bool     // names of time zones, and whether there is such a one
 	found     FileErrors
+}
+
+// newDecoder reads what mistakes call file.
+func newDecoder(file string) decoder {
+	return decoder{file: file, anchors: map[string]ast.Node{}, at: map[string]position{}, empty: map[string]bool{}, wrong: map[string]bool{}}
 }
 
 // validator is a part that checks itself once it is filled: its error joins
@@ -44,6 +50,7 @@ func (d *decoder) value(key string, n ast.Node, v reflect.Value, f field) {
 		d.at[key] = place(n)
 	}
 	if _, null := n.(*ast.NullNode); null {
+		d.empty[key] = true
 		if f.required {
 			d.problem(key, "a value is missing here")
 		}

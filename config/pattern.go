@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 // A mailbox's number stands for itself, or for many numbers, each with a
@@ -28,6 +29,8 @@ type pattern struct {
 const longestNumber = 15
 
 var (
+	oneNumber  = regexp.MustCompile(`^(\+?[0-9]+#?|[*#][0-9*#]*)$`) // *97 and 97# are dialled too
+	dialplan   = regexp.MustCompile(`^_?\+?[0-9]*([XZN]|\[[0-9-]+\])+[.!]?$`)
 	wildcard   = regexp.MustCompile(`^\+?[0-9]*\*$`)
 	digitRange = regexp.MustCompile(`^(\+?[0-9]+)-(\+?[0-9]+)$`)
 )
@@ -49,6 +52,17 @@ func parsePattern(number string) (pattern, error) {
 		return pattern{}, fmt.Errorf("expected a range from a number to a higher one with as many digits, like 200-299 or +4930123400-+4930123499, not %q", number)
 	}
 	return pattern{first: first, last: last}, nil
+}
+
+// garbled says whether a mailbox's number looks like a pattern, or like a number
+// as people write it, and is neither: no call could be for it. What has letters
+// is a SIP user part like any other, unless Asterisk would take it for digits.
+func garbled(number string) bool {
+	if dialplan.MatchString(strings.ToUpper(number)) {
+		return true
+	}
+	letters := strings.ContainsFunc(number, unicode.IsLetter)
+	return !letters && !oneNumber.MatchString(number) && !wildcard.MatchString(number) && !digitRange.MatchString(number)
 }
 
 // exact says that the number stands for itself.

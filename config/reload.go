@@ -5,16 +5,13 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-
-	"github.com/afterbeep/afterbeep/sip"
 )
 
 // NeedsRestart names the keys of the file that differ in next, and that only a
 // restart brings into effect.
 func (c *Config) NeedsRestart(next *Config) (keys []string) {
-	reloadable := []string{"retention", "contacts", "mailboxes", "directory", "log.level"}
+	reloadable := []string{"retention", "contacts", "mailboxes", "directory", "log.level", "sip.trunks", "sip.limits"}
 	now, then := *c, *next
-	now.SIP.Trunks, then.SIP.Trunks = settledTrunks(c.SIP), settledTrunks(next.SIP)
 	now.Store.Wait, then.Store.Wait = 0, 0 // no setting of the file
 	for _, key := range differing(reflect.ValueOf(&now).Elem(), reflect.ValueOf(&then).Elem(), "") {
 		part, _, _ := strings.Cut(key, ".")
@@ -41,24 +38,10 @@ func differing(a, b reflect.Value, part string) (keys []string) {
 	return keys
 }
 
-// settledTrunks is what the start settles of the trunks: which of them have
-// message lamps, and all of those that an account has in common with them.
-func settledTrunks(o sip.Options) (settled []sip.Trunk) {
-	for _, t := range o.Trunks {
-		switch {
-		case slices.ContainsFunc(o.Accounts, func(a sip.Account) bool { return a.TrunkName() == t.Name }):
-			settled = append(settled, t)
-		case t.MWI != "":
-			settled = append(settled, sip.Trunk{Name: t.Name, MWI: t.MWI})
-		}
-	}
-	return settled
-}
-
 // CheckTargets says which mailboxes of the file deliver to no channel of it:
 // it was put together out of two.
 func (c *Config) CheckTargets() error {
-	d := decoder{file: "the running gateway", at: map[string]position{}, wrong: map[string]bool{}}
+	d := newDecoder("the running gateway")
 	for i := range c.Mailboxes {
 		d.checkTargets(c, fmt.Sprintf("mailboxes[%d]", i), &c.Mailboxes[i])
 	}

@@ -315,7 +315,7 @@ func unasked(err error) error {
 // read reads a mailbox. Its mistakes come back as [FileErrors].
 func (s *service) read(q question, body []byte) (answer, error) {
 	var e entry
-	d := decoder{file: "the answer", at: map[string]position{}, wrong: map[string]bool{}}
+	d := newDecoder("the answer")
 	strict := json.NewDecoder(bytes.NewReader(body))
 	strict.DisallowUnknownFields()
 	if err := strict.Decode(&e); err != nil {

@@ -70,7 +70,7 @@ func readSheet(c *Config, path string) (*index, error) {
 func parseSheet(c *Config, path string, text []byte) (*index, error) {
 	text = []byte(inUTF8(string(utf8Of(text))))
 	s := &sheetReader{
-		decoder: decoder{file: path, at: map[string]position{}, wrong: map[string]bool{}},
+		decoder: newDecoder(path),
 		config:  c, csv: csv.NewReader(bytes.NewReader(text)),
 	}
 	s.csv.Comment, s.csv.ReuseRecord, s.csv.TrimLeadingSpace = '#', true, true

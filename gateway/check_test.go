@@ -64,6 +64,7 @@ func TestCheckSaysWhatToMend(t *testing.T) {
 		want   []string
 		failed bool
 	}{
+		"few ports": {quiet + "media: {ports: 20000-20003}", []string{"warn media.ports 20000-20003 are enough for 2 calls at once, but sip.limits.calls lets "}, false},
 		"one of each": {quiet + fmt.Sprintf(hook, service.URL) + "mailboxes: [{number: 101, deliver: [crm]}]", []string{
 			"ok file 1 trunk, 1 mailbox, 1 channel", "ok udp://127.0.0.1:0 free", "ok channel crm webhook",
 			"data, made by the first start",

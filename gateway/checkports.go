@@ -136,6 +136,10 @@ func (c *checker) media(ctx context.Context) {
 	} else {
 		c.say(markOK, "media.address", "%s, ports for %s at once", m.Address, count(calls, "call", "calls"))
 	}
+	if most := c.cfg.SIP.Limits.Calls; calls < most && m.Ports != media.DefaultOptions().Ports {
+		c.say(markWarn, "media.ports", "%s are enough for %s at once, but sip.limits.calls lets %d in: widen the one or lower the other",
+			m.Ports, count(calls, "call", "calls"), most)
+	}
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && limit.Max < uint64(filesPerCall*calls) {
 		c.say(markWarn, "open files", "the limit is %d, enough for %s at once; raise nofile (LimitNOFILE) to %d for all ports",

@@ -248,8 +248,8 @@ func TestAdopt(t *testing.T) {
 	for name, c := range map[string]struct{ old, new, want, keys string }{
 		"another level":   {"store:", "log: {level: error}\nstore:", "", ""},
 		"another trunk":   {"country: DE", "country: FR", "", ""},
-		"another lamp":    {"country: DE", "mwi: 'sip:{mailbox}@127.0.0.1'", "", "[sip.trunks]"},
-		"another limit":   {"sip:", "log: {format: json}\nsip:\n  limits: {calls: 7}", "", "[sip.limits log.format]"},
+		"another lamp":    {"country: DE", "mwi: 'sip:{mailbox}@127.0.0.1'", "", ""},
+		"another limit":   {"sip:", "log: {format: json}\nsip:\n  limits: {calls: 7}", "", "[log.format]"},
 		"another channel": {"attach: true", "attach: true, within: 3m", "", "[channels]"},
 		"a new channel": {
 			"mailboxes:", "  crm: {type: webhook, url: \"https://a.example\", secret: " + webhookSecret + ", attach: true}\nmailboxes:\n  - {number: 7, deliver: crm}",

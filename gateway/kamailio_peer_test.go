@@ -100,6 +100,46 @@ func TestKamailioPassesOver(t *testing.T) {
 	})
 }
 
+// A phone subscribes to its lamp through Kamailio: it shows what waits at the
+// gateway that took it, the other being frozen, and each change.
+func TestKamailioLamp(t *testing.T) {
+	needs(t, "kamailio")
+	t.Parallel()
+	frozen, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = frozen.Close() }()
+	hook := newReceiver(t)
+	g := startGateway(t, configFile(t, t.TempDir(), hook.URL, ""))
+	k := startKamailio(t, frozen.LocalAddr().(*net.UDPAddr).AddrPort(), g.address("udp"))
+	phone := newLampPhone(t, netip.MustParseAddrPort("127.0.0.1:0"))
+	phone.subscribe(t, k)
+	phone.shows(t, "0/0")
+	leave(t, g.address("udp"))
+	first := hook.next(t).Data.ID
+	phone.shows(t, "1/0")
+	g.markPlayed(t, first)
+	phone.shows(t, "0/1")
+	for _, told := range phone.heard() {
+		if !strings.HasSuffix(told, " by "+k.addr.String()) {
+			t.Errorf("told %s, past Kamailio", told)
+		}
+	}
+}
+
+// subscribe has a phone ask Kamailio for the number's lamp; its answer is the
+// NOTIFY.
+func (p *lampPhone) subscribe(t *testing.T, k *kamailio) {
+	t.Helper()
+	request := fmt.Sprintf("SUBSCRIBE %[1]s SIP/2.0\r\nVia: SIP/2.0/UDP %[2]s;branch=z9hG4bK%[3]d\r\nFrom: <%[1]s>;tag=1\r\nTo: <%[1]s>\r\n"+
+		"Call-ID: %[3]d\r\nCSeq: 1 SUBSCRIBE\r\nMax-Forwards: 70\r\nContact: <sip:phone@%[2]s>\r\nEvent: message-summary\r\n"+
+		"Accept: application/simple-message-summary\r\nExpires: 600\r\nContent-Length: 0\r\n\r\n", k.mailbox(), p.addr(), rand.Int64())
+	if _, err := p.conn.WriteToUDPAddrPort([]byte(request), k.addr); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // kamailio is a Kamailio that runs with the file of deploy/pbx.
 type kamailio struct {
 	addr netip.AddrPort

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/afterbeep/afterbeep/config"
 	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
 )
@@ -166,6 +167,18 @@ func TestLampOfAPBX(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		pbx.setDeaf(false)
 		pbx.shows(t, "0/2")
+		moved := newLampPhone(t, netip.MustParseAddrPort("127.0.0.1:0"))
+		next, err := config.Parse(path, []byte(strings.ReplaceAll(mustRead(t, path), pbx.addr().String(), moved.addr().String())), os.LookupEnv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := g.adopt(next); err != nil {
+			t.Fatal(err)
+		}
+		moved.shows(t, "0/2")
+		if err := g.adopt(g.cfg); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := g.store.Erase(t.Context(), reception); err != nil {
 			t.Fatal(err)
 		}

@@ -8,8 +8,8 @@ import (
 )
 
 // reload reads the file at path again and goes by what can change while calls
-// go on: mailboxes, the directory, retention, contacts, trunks, and the level of
-// the log. Of the rest it says what a restart would change. A file with mistakes
+// go on: mailboxes, the directory, retention, contacts, trunks, limits, and the
+// level of the log. Of the rest it says what a restart would change. A file with mistakes
 // changes nothing.
 func (g *gateway) reload(path string, level *slog.LevelVar) {
 	next, err := config.Load(path)
@@ -39,7 +39,8 @@ func (g *gateway) adopt(next *config.Config) error {
 		return err
 	}
 	g.contacts.Reload(&adopted)
-	g.sip.Reload(next.SIP.Trunks)
+	g.sip.Reload(next.SIP)
+	g.lamps.Reload(next.SIP.Trunks)
 	g.hasTrunks.Store(len(next.SIP.Trunks) > 0)
 	return nil
 }

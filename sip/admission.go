@@ -45,10 +45,10 @@ func (v verdict) rejection() *rejection {
 // admission lets new calls in as far as the limits go, and counts those it turns
 // away (RFC 3261 section 21.5.4).
 type admission struct {
-	log    *slog.Logger // nil logs nothing
-	calls  *gate        // handlers that run
-	limits Limits       // of all trunks together
-	rate   *rate.Limiter
+	log    *slog.Logger           // nil logs nothing
+	calls  *gate                  // handlers that run
+	limits atomic.Pointer[Limits] // of all trunks together, as they are now
+	rate   bucket
 
 	mu      sync.Mutex
 	trunks  map[string]*meter       // by name
@@ -66,38 +66,50 @@ const (
 // meter is how far a trunk has used its limits.
 type meter struct {
 	calls gate
-	rate  *rate.Limiter
+	rate  bucket
 }
 
 func newAdmission(limits Limits, calls *gate, log *slog.Logger) *admission {
-	return &admission{
-		log: log, calls: calls, limits: limits, rate: bucket(limits.Rate), trunks: make(map[string]*meter),
+	a := &admission{
+		log: log, calls: calls, trunks: make(map[string]*meter),
 		decided: memory[uint64, verdict]{span: decisionSpan, size: decisionSize},
 	}
+	a.limits.Store(&limits)
+	return a
 }
 
-// bucket holds the calls of a second.
-func bucket(perSecond int) *rate.Limiter { return rate.NewLimiter(refill(perSecond), perSecond) }
+// bucket holds the calls of a second, as many as may come now: what is in it
+// stays when that changes. The zero value is full.
+type bucket struct {
+	mu   sync.Mutex
+	rate *rate.Limiter
+}
 
-func refill(perSecond int) rate.Limit {
+// take takes a call out of a bucket that holds perSecond; 0 is no limit.
+func (b *bucket) take(perSecond int, now time.Time) bool {
 	if perSecond == 0 {
-		return rate.Inf
+		return true
 	}
-	return rate.Limit(perSecond)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.rate == nil:
+		b.rate = rate.NewLimiter(rate.Limit(perSecond), perSecond)
+	case b.rate.Burst() != perSecond:
+		b.rate.SetLimitAt(now, rate.Limit(perSecond))
+		b.rate.SetBurstAt(now, perSecond)
+	}
+	return b.rate.AllowN(now, 1)
 }
 
-// meter returns that of a trunk, with its limits as they are now.
+// meter returns that of a trunk.
 func (a *admission) meter(t *Trunk) *meter {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	m := a.trunks[t.Name]
 	if m == nil {
-		m = &meter{rate: bucket(t.Limits.Rate)}
+		m = &meter{}
 		a.trunks[t.Name] = m
-	}
-	if m.rate.Burst() != t.Limits.Rate {
-		m.rate.SetBurst(t.Limits.Rate)
-		m.rate.SetLimit(refill(t.Limits.Rate))
 	}
 	return m
 }
@@ -135,7 +147,7 @@ func (a *admission) full(t *Trunk) verdict {
 		return draining
 	case full(&m.calls, t.Limits.Calls):
 		return trunkTooMany
-	case full(a.calls, a.limits.Calls):
+	case full(a.calls, a.limits.Load().Calls):
 		return tooMany
 	}
 	return admitted
@@ -147,9 +159,9 @@ func full(g *gate, limit int) bool { return limit > 0 && g.count() >= limit }
 // beyond its own takes nothing from the others.
 func (a *admission) take(t *Trunk, now time.Time) verdict {
 	switch {
-	case !a.meter(t).rate.AllowN(now, 1):
+	case !a.meter(t).rate.take(t.Limits.Rate, now):
 		return trunkTooFast
-	case !a.rate.AllowN(now, 1):
+	case !a.rate.take(a.limits.Load().Rate, now):
 		return tooFast
 	}
 	return admitted
@@ -177,7 +189,7 @@ func (a *admission) enter(t *Trunk) verdict {
 	if !m.calls.enterBelow(t.Limits.Calls) {
 		return trunkTooMany
 	}
-	if !a.calls.enterBelow(a.limits.Calls) {
+	if !a.calls.enterBelow(a.limits.Load().Calls) {
 		m.calls.leave()
 		if a.calls.isShut() {
 			return draining

@@ -19,15 +19,15 @@ import (
 func limited(all, trunk Limits) func(*Server) {
 	return func(s *Server) {
 		t := s.trunks.find(loopback)
-		s.admission.limits, t.Limits = all, trunk
-		s.admission.rate = bucket(all.Rate)
-		for _, b := range []*rate.Limiter{s.admission.rate, s.admission.meter(t).rate} {
-			if b.Burst() > 0 {
-				b.SetLimit(0)
-			}
-		}
+		t.Limits = trunk
+		s.admission.limits.Store(&all)
+		s.admission.rate.freeze(all.Rate)
+		s.admission.meter(t).rate.freeze(trunk.Rate)
 	}
 }
+
+// freeze has a full bucket never fill again.
+func (b *bucket) freeze(perSecond int) { b.rate = rate.NewLimiter(0, perSecond) }
 
 func TestLimits(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -173,6 +173,34 @@ func TestRoomComesBack(t *testing.T) {
 	})
 }
 
+// TestBucketOfAnotherSize: what is in it stays, as far as it has room.
+func TestBucketOfAnotherSize(t *testing.T) {
+	var b bucket
+	now := time.Now()
+	for _, tt := range []struct{ perSecond, takes, want int }{
+		{10, 4, 4}, // of 10 are 6 left
+		{20, 9, 6},
+		{0, 50, 50},
+		{5, 9, 0},
+	} {
+		got := 0
+		for range tt.takes {
+			if b.take(tt.perSecond, now) {
+				got++
+			}
+		}
+		if got != tt.want {
+			t.Errorf("with %d a second %d of %d, want %d", tt.perSecond, got, tt.takes, tt.want)
+		}
+	}
+	if now = now.Add(time.Second); !b.take(5, now) || !b.take(2, now) || !b.take(2, now) || b.take(2, now) {
+		t.Error("a second later it holds more or less than it is to")
+	}
+	if full := (bucket{}); !full.take(1, now) || full.take(1, now) {
+		t.Error("the zero bucket is not full")
+	}
+}
+
 // TestOptionsTellWhenFull: a dispatcher asks elsewhere while a call would be refused.
 func TestOptionsTellWhenFull(t *testing.T) {
 	var broken atomic.Bool
@@ -315,8 +343,10 @@ func TestLimitsOfAnAccount(t *testing.T) {
 	ts := serveTest(t, func(s *Server) {
 		s.trunks.find(loopback).Digest = &Digest{User: "pbx", Password: "secret"}
 		account := &Trunk{Name: "account", Limits: Limits{Rate: 1}, pilot: "500"}
-		s.registrars.add(account, []netip.Addr{loopback}, time.Now())
-		s.admission.meter(account).rate.SetLimit(0)
+		entrance := &atomic.Pointer[Trunk]{}
+		entrance.Store(account)
+		s.registrars.add(entrance, []netip.Addr{loopback}, time.Now())
+		s.admission.meter(account).rate.freeze(1)
 	}, nil)
 	p := newRawPeer(t, ts, "127.0.0.1")
 	first, second, other := p.newCall(), p.newCall(), p.newCall()

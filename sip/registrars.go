@@ -23,7 +23,7 @@ type registrars struct {
 
 // entrance is an account as calls from one address find it.
 type entrance struct {
-	trunk *Trunk
+	trunk *atomic.Pointer[Trunk] // as it is now
 	until time.Time
 }
 
@@ -36,7 +36,7 @@ type sight struct {
 
 // add takes calls from addresses for the account with this trunk, and forgets
 // those of which nothing was heard for long.
-func (rs *registrars) add(trunk *Trunk, addrs []netip.Addr, now time.Time) {
+func (rs *registrars) add(trunk *atomic.Pointer[Trunk], addrs []netip.Addr, now time.Time) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	known := make(map[netip.Addr][]entrance)
@@ -79,8 +79,8 @@ func (rs *registrars) pick(addr netip.Addr, fits func(*Trunk) bool) *Trunk {
 		return nil
 	}
 	for _, l := range (*known)[addr.Unmap().WithZone("")] {
-		if fits(l.trunk) {
-			return l.trunk
+		if t := l.trunk.Load(); fits(t) {
+			return t
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	sipmsg "github.com/emiago/sipgo/sip"
@@ -48,7 +49,7 @@ type AccountStatus struct {
 // its own.
 type registration struct {
 	account Account
-	trunk   *Trunk
+	trunk   atomic.Pointer[Trunk]
 	server  *Server
 	callID  string // one for all REGISTERs (RFC 3261 section 10.2)
 	fromTag string
@@ -70,10 +71,12 @@ type binding struct {
 }
 
 func newRegistration(s *Server, a Account, trunk *Trunk) *registration {
-	return &registration{
-		account: a, trunk: trunk, server: s, callID: sipmsg.GenerateTagN(24), fromTag: sipmsg.GenerateTagN(12),
+	r := &registration{
+		account: a, server: s, callID: sipmsg.GenerateTagN(24), fromTag: sipmsg.GenerateTagN(12),
 		status: AccountStatus{Name: a.TrunkName()},
 	}
+	r.trunk.Store(trunk)
+	return r
 }
 
 // run registers, again and again, until ctx ends; then it tells the PBX to
@@ -118,7 +121,7 @@ func (r *registration) locate(ctx context.Context) ([]target, error) {
 	for i, t := range targets {
 		addrs[i] = t.addr.Addr()
 	}
-	r.server.registrars.add(r.trunk, addrs, time.Now())
+	r.server.registrars.add(&r.trunk, addrs, time.Now())
 	return targets, err
 }
 

@@ -2,15 +2,20 @@ package sip
 
 import "slices"
 
-// Reload takes other trunks in the place of those there are, from the next
-// message on; options with them must be valid. Calls in progress go on: of a
-// trunk that is gone only their audio is heard, and they end with it. Accounts
-// keep the settings that the trunk of their name had at the start.
-func (s *Server) Reload(trunks []Trunk) {
-	trunks = slices.Clone(trunks)
-	learnNumbering(trunks)
-	s.trunks.replace(trunks)
-	s.certified.replace(trunks)
+// Reload takes the trunks and limits of o in the place of those there are, from
+// the next message on; o must be valid. Calls in progress go on: of a trunk that
+// is gone only their audio is heard, and they end with it. They count, as do the
+// calls of the last second, towards limits that are new. Nothing else of o
+// counts.
+func (s *Server) Reload(o Options) {
+	o.Trunks = slices.Clone(o.Trunks)
+	learnNumbering(o.Trunks)
+	s.trunks.replace(o.Trunks)
+	s.certified.replace(o.Trunks)
+	s.admission.limits.Store(&o.Limits)
+	for _, r := range s.accounts.all {
+		r.trunk.Store(r.account.trunk(o))
+	}
 }
 
 // learnNumbering looks at the countries' numbering plans, as the first look is

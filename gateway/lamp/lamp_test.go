@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -281,6 +282,45 @@ func TestLitLampsAreToldAgain(t *testing.T) {
 		if _, heard := one.pbx.shows("101"); heard != before+1 {
 			t.Errorf("%d NOTIFYs for one lit lamp of two", heard-before)
 		}
+	})
+}
+
+// Trunks get, change and lose their address while the gateway runs: a new one is
+// told of all mailboxes, one that stays is not told twice, and one that is gone
+// no more.
+func TestLampsReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse()
+		h.inbox.put("101", voice("1"))
+		h = start(t, h, "101")
+		shows := func(what string, want map[string]sip.Messages, heard int) {
+			t.Helper()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			h.pbx.mu.Lock()
+			defer h.pbx.mu.Unlock()
+			if !maps.Equal(h.pbx.lamps, want) || h.pbx.heard != heard {
+				t.Errorf("%s: after %d NOTIFYs %v, want %v after %d", what, h.pbx.heard, h.pbx.lamps, want, heard)
+			}
+			clear(h.pbx.lamps)
+		}
+		lit, two := sip.Messages{New: 1}, sip.Messages{New: 2}
+		shows("at the start", map[string]sip.Messages{"pbx 101": lit}, 1)
+		h.Reload([]sip.Trunk{{Name: "a", MWI: "pbx"}, {Name: "b", MWI: "sbc"}})
+		shows("another", map[string]sip.Messages{"sbc 101": lit}, 2)
+		h.inbox.put("101", voice("2"), voice("1"))
+		h.Changed("101")
+		shows("both", map[string]sip.Messages{"pbx 101": two, "sbc 101": two}, 4)
+		h.Reload([]sip.Trunk{{Name: "a"}, {Name: "b", MWI: "elsewhere"}})
+		shows("elsewhere", map[string]sip.Messages{"elsewhere 101": two}, 5)
+		h.inbox.put("101", voice("1"))
+		h.Changed("101")
+		shows("the one that is left", map[string]sip.Messages{"elsewhere 101": lit}, 6)
+		h.Reload(nil)
+		h.Changed("101")
+		shows("none", map[string]sip.Messages{}, 6)
+		time.Sleep(refreshEvery)
+		shows("none later", map[string]sip.Messages{}, 6)
 	})
 }
 

@@ -3,6 +3,7 @@ package lamp
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,8 +21,11 @@ const (
 
 // Lamps tells trunks what waits in the mailboxes.
 type Lamps struct {
+	log      *slog.Logger
+	reloaded chan struct{} // holds a value when there may be tellers to begin
+
+	mu      sync.Mutex
 	tellers []*teller
-	log     *slog.Logger
 }
 
 // Rooms is what Run needs of the others.
@@ -37,48 +41,87 @@ type Rooms struct {
 
 // New readies the lamps of the trunks that have an address for them.
 func New(trunks []sip.Trunk, log *slog.Logger) *Lamps {
-	l := &Lamps{log: log}
-	for _, t := range trunks {
-		if t.MWI != "" {
-			l.tellers = append(l.tellers, newTeller(t, log))
+	l := &Lamps{log: log, reloaded: make(chan struct{}, 1)}
+	l.Reload(trunks)
+	return l
+}
+
+// Reload takes other trunks in the place of those there are. One that has the
+// address it had is told on, another address is told of all mailboxes.
+func (l *Lamps) Reload(trunks []sip.Trunk) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := l.tellers
+	l.tellers = nil
+	for _, trunk := range trunks {
+		i := slices.IndexFunc(before, func(t *teller) bool { return t.trunk == trunk.Name && t.address == trunk.MWI })
+		switch {
+		case trunk.MWI == "":
+		case i < 0:
+			l.tellers = append(l.tellers, newTeller(trunk, l.log))
+		default:
+			l.tellers = append(l.tellers, before[i])
+			before = slices.Delete(before, i, i+1)
 		}
 	}
-	return l
+	for _, t := range before {
+		close(t.gone)
+	}
+	select {
+	case l.reloaded <- struct{}{}:
+	default: // they will be looked at
+	}
+}
+
+// all are the tellers there are now.
+func (l *Lamps) all() []*teller {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tellers
 }
 
 // Changed says that something else waits in a mailbox now. It never blocks, and
 // what changes before Run runs is told by it.
 func (l *Lamps) Changed(mailbox string) {
-	for _, t := range l.tellers {
+	for _, t := range l.all() {
 		t.due.add(mailbox, 0)
 	}
 }
 
-// Run tells what changes until ctx ends. It begins with all mailboxes that have
-// notes here: nobody knows what the last run has told.
+// Run tells what changes until ctx ends. A trunk is first told of all mailboxes
+// that have notes here: nobody knows what the last run has told.
 func (l *Lamps) Run(ctx context.Context, r Rooms) {
-	if len(l.tellers) == 0 {
-		return
-	}
 	var running sync.WaitGroup
-	for _, t := range l.tellers {
-		running.Go(func() { t.run(ctx, r) })
-	}
-	l.refresh(ctx, r, func(string) bool { return true })
+	defer running.Wait()
+	begun := map[*teller]bool{}
 	tick := time.NewTicker(refreshEvery)
 	defer tick.Stop()
-	for ctx.Err() == nil {
+	for {
 		select {
+		case <-l.reloaded:
+			tellers := l.all()
+			fresh := slices.DeleteFunc(slices.Clone(tellers), func(t *teller) bool { return begun[t] })
+			clear(begun)
+			for _, t := range tellers {
+				begun[t] = true
+			}
+			for _, t := range fresh {
+				running.Go(func() { t.run(ctx, r) })
+			}
+			l.refresh(ctx, r, fresh, func(string) bool { return true })
 		case <-tick.C:
-			l.refresh(ctx, r, func(mailbox string) bool { return l.lit(ctx, r, mailbox) })
+			l.refresh(ctx, r, l.all(), func(mailbox string) bool { return l.lit(ctx, r, mailbox) })
 		case <-ctx.Done():
+			return
 		}
 	}
-	running.Wait()
 }
 
-// refresh tells mailboxes again.
-func (l *Lamps) refresh(ctx context.Context, r Rooms, wanted func(mailbox string) bool) {
+// refresh has tellers tell mailboxes again.
+func (l *Lamps) refresh(ctx context.Context, r Rooms, tellers []*teller, wanted func(mailbox string) bool) {
+	if len(tellers) == 0 {
+		return
+	}
 	mailboxes, err := r.Recipients(ctx)
 	if err != nil && ctx.Err() == nil {
 		l.log.Error("message lamps cannot be told again; trying again", "again_in_s", int64(refreshEvery.Seconds()), "error", err)
@@ -89,8 +132,11 @@ func (l *Lamps) refresh(ctx context.Context, r Rooms, wanted func(mailbox string
 		case <-ctx.Done():
 			return
 		}
-		if wanted(mailbox) {
-			l.Changed(mailbox)
+		if !wanted(mailbox) {
+			continue
+		}
+		for _, t := range tellers {
+			t.due.add(mailbox, 0)
 		}
 	}
 }

@@ -30,6 +30,7 @@ type teller struct {
 	trunk, address string
 	log            *slog.Logger
 	due            *queue
+	gone           chan struct{} // closed when the trunk is not told any more
 
 	mu    sync.Mutex
 	tries map[string]int    // that have failed, by mailbox
@@ -37,11 +38,13 @@ type teller struct {
 }
 
 func newTeller(t sip.Trunk, log *slog.Logger) *teller {
-	return &teller{trunk: t.Name, address: t.MWI, log: log, due: newQueue(), tries: map[string]int{}, said: map[int]time.Time{}}
+	return &teller{trunk: t.Name, address: t.MWI, log: log, due: newQueue(), gone: make(chan struct{}), tries: map[string]int{}, said: map[int]time.Time{}}
 }
 
-// run tells what is due until ctx ends.
+// run tells what is due until ctx ends, or the trunk is gone.
 func (t *teller) run(ctx context.Context, r Rooms) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	var takers sync.WaitGroup
 	for range sideBySide {
 		takers.Go(func() {
@@ -53,6 +56,11 @@ func (t *teller) run(ctx context.Context, r Rooms) {
 				t.settle(ctx, mailbox, t.tell(ctx, r, mailbox))
 			}
 		})
+	}
+	select {
+	case <-t.gone:
+		stop()
+	case <-ctx.Done():
 	}
 	takers.Wait()
 }
