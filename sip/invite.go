@@ -29,6 +29,10 @@ func (s *Server) invite(in *incoming) {
 		in.tx.Terminate()
 		return
 	}
+	if r := s.authenticate(in); r != nil { // not before: a copy of an INVITE that was let in is none too many
+		s.refuseOnce(in, r)
+		return
+	}
 	if r := s.startCall(d, in); r != nil {
 		s.forget(in.tag)
 		in.reject(r)
@@ -37,9 +41,6 @@ func (s *Server) invite(in *incoming) {
 
 // startCall hands the call to the handler, or says why not.
 func (s *Server) startCall(d *dialog, in *incoming) *rejection {
-	if r := s.authenticate(in); r != nil { // not before: a copy of an INVITE that was let in is none too many
-		return r
-	}
 	if v := s.admission.admit(in); v != admitted {
 		return v.rejection()
 	}

@@ -140,6 +140,18 @@ func (s *Server) incoming(req *sipmsg.Request, tx *sipmsg.ServerTx) (*incoming, 
 	return in, in.trunk != nil
 }
 
+// refuseOnce answers a request of which it is not known yet who sent it, and
+// forgets both: the response is not resent, for the source may be forged (RFC
+// 3261 section 26.3.2.4), and a copy of the request is a request of its own
+// (section 8.2.7).
+func (s *Server) refuseOnce(in *incoming, r *rejection) {
+	if in.IsInvite() && in.fresh {
+		s.dialogs.erase(in.tag)
+	}
+	in.tx.Terminate()
+	_ = in.tx.Connection().WriteMsg(response(in.Request, r.code, r.headers...))
+}
+
 // forget ends an INVITE that did not become a call, before it is refused.
 func (s *Server) forget(tg tag) {
 	s.dialogs.refuse(tg)
@@ -179,15 +191,12 @@ func (s *Server) dispatch(in *incoming) {
 		if r.code == 400 || r.code == 505 {
 			s.stats.malformed.Add(1)
 		}
-		if in.IsInvite() && in.fresh {
-			s.forget(in.tag)
-		}
-		in.reject(r)
+		s.refuseOnce(in, r)
 		return
 	}
 	if !in.IsInvite() { // which is asked once it is known to be no copy
 		if r := s.authenticate(in); r != nil {
-			in.reject(r)
+			s.refuseOnce(in, r)
 			return
 		}
 	}
