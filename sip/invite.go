@@ -131,7 +131,7 @@ func (s *Server) info(in *incoming) {
 	in.respond(200)
 }
 
-// cannotTakePause is what a peer waits when no call can be taken.
+// cannotTakePause is what a peer waits when nothing can be taken.
 const cannotTakePause = 10 * time.Second
 
 // options tells what is understood, and that the gateway is alive (RFC 3261
@@ -155,9 +155,14 @@ func (s *Server) unavailable(in *incoming) *rejection {
 		return v.rejection()
 	}
 	if s.canTake != nil && !s.canTake() {
-		return &rejection{503, []sipmsg.Header{retryAfter(cannotTakePause)}}
+		return cannotTake()
 	}
 	return nil
+}
+
+// cannotTake is what a peer is told while the gateway lacks what it needs.
+func cannotTake() *rejection {
+	return &rejection{503, []sipmsg.Header{retryAfter(cannotTakePause)}}
 }
 
 // refer is refused: a call is taken, never made for somebody else.

@@ -15,9 +15,9 @@ import (
 // Lamps knows what those ask for who subscribe to the message lamp of a mailbox
 // (RFC 3842, RFC 6665).
 type Lamps interface {
-	// Mailbox is that of the first callee who has one; false where none has, or
-	// its watcher may not ask for another.
-	Mailbox(w Watcher) (mailbox string, ok bool)
+	// Mailbox is that of the first callee who has one; "" where none has, or its
+	// watcher may not ask for another. An error says that this cannot be told now.
+	Mailbox(w Watcher) (mailbox string, err error)
 	// Messages is what waits in a mailbox now.
 	Messages(ctx context.Context, mailbox string) (Messages, error)
 	// Watch gets a value when that may be otherwise, until ctx ends. A slow
@@ -111,8 +111,11 @@ func (s *Server) subscribeAnew(in *incoming, w interest) *rejection {
 	if s.calls.isShut() {
 		return draining.rejection()
 	}
-	mailbox, ok := s.lamps.Mailbox(Watcher{in.trunk, in.source.Addr(), watched(in.Request, in.trunk)})
-	if !ok {
+	mailbox, err := s.lamps.Mailbox(Watcher{in.trunk, in.source.Addr(), watched(in.Request, in.trunk)})
+	switch {
+	case err != nil:
+		return cannotTake() // whoever does not answer is in the log already
+	case mailbox == "":
 		return &rejection{code: 480}
 	}
 	account := in.To().Address

@@ -14,22 +14,26 @@ type mailboxes struct {
 	mu       sync.Mutex
 	messages map[string]Messages
 	watchers map[chan string]string
-	fail     error
+	fail     error // of Messages
+	away     error // of Mailbox
 }
 
 func newMailboxes() *mailboxes {
 	return &mailboxes{messages: map[string]Messages{"101": {New: 1, Old: 2}, "102": {}}, watchers: map[chan string]string{}}
 }
 
-func (m *mailboxes) Mailbox(w Watcher) (string, bool) {
+func (m *mailboxes) Mailbox(w Watcher) (string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.away != nil {
+		return "", m.away
+	}
 	for _, c := range w.Callees {
 		if _, ok := m.messages[c.User]; ok {
-			return c.User, true
+			return c.User, nil
 		}
 	}
-	return "", false
+	return "", nil
 }
 
 func (m *mailboxes) Messages(_ context.Context, mailbox string) (Messages, error) {
@@ -195,6 +199,20 @@ func TestSubscribeRefused(t *testing.T) {
 	c.subscribe("481")
 	if got := ts.Stats().Subscriptions; got != 0 {
 		t.Errorf("%d subscriptions", got)
+	}
+}
+
+// While nobody knows whether there is a mailbox, a subscriber is told to come
+// back, and not that there is none.
+func TestSubscribeWhileTheDirectoryIsAway(t *testing.T) {
+	t.Parallel()
+	ts, lamps := serveLamps(t)
+	lamps.away = context.DeadlineExceeded
+	p := newRawPeer(t, ts, "127.0.0.1")
+	for _, mailbox := range []string{"101", "404"} {
+		if answer := p.newSubscription(mailbox).subscribe("503"); answer.get("retry-after") != "10" {
+			t.Errorf("Retry-After %q", answer.get("retry-after"))
+		}
 	}
 }
 
