@@ -65,8 +65,9 @@ const (
 
 // meter is how far a trunk has used its limits.
 type meter struct {
-	calls gate
-	rate  *rate.Limiter
+	calls   gate
+	rate    *rate.Limiter
+	unheard chan struct{} // holds a value for each subscriber whose first NOTIFY is not answered yet
 }
 
 func newAdmission(limits Limits, calls *gate, log *slog.Logger) *admission {
@@ -92,7 +93,7 @@ func (a *admission) meter(t *Trunk) *meter {
 	defer a.mu.Unlock()
 	m := a.trunks[t.Name]
 	if m == nil {
-		m = &meter{rate: bucket(t.Limits.Rate)}
+		m = &meter{rate: bucket(t.Limits.Rate), unheard: make(chan struct{}, maxUnheard)}
 		a.trunks[t.Name] = m
 	}
 	if m.rate.Burst() != t.Limits.Rate {

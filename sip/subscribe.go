@@ -39,6 +39,11 @@ const (
 	longestSubscription  = 15 * time.Minute
 
 	maxSubscriptions = 100_000 // about 10 kB each
+
+	// maxUnheard is how many new subscribers of a trunk may owe the answer to their
+	// first NOTIFY. Without one it goes out eleven times in 64*T1, and where the
+	// SUBSCRIBE was forged to anybody: this makes 44 datagrams a second at most.
+	maxUnheard = 128
 )
 
 // subscriptions are all there are, by tag.request.
@@ -118,21 +123,43 @@ func (s *Server) subscribeAnew(in *incoming, w interest) *rejection {
 	case mailbox == "":
 		return &rejection{code: 480}
 	}
+	unheard, r := s.owe(in.trunk)
+	if r != nil {
+		return r
+	}
 	account := in.To().Address
 	account.UriParams, account.Headers = nil, nil
 	b := &subscription{
 		line: s.lineOf(in), tag: in.tag, mailbox: mailbox, event: w.event, account: account.String(),
 		remoteSeq: in.CSeq().SeqNo, until: time.Now().Add(w.expires), asked: make(chan struct{}, 1),
+		heard: sync.OnceFunc(func() { <-unheard }),
 	}
 	if r := s.subscriptions.add(b); r != nil {
+		b.heard()
 		return r
 	}
 	in.respond(200, w.granted(), b.from.contact())
 	const forGood = 100 * 365 * 24 * time.Hour // it has an end of its own
 	if !s.subscriptions.tasks.run(forGood, b.run) {
 		s.subscriptions.drop(b)
+		b.heard()
 	}
 	return nil
+}
+
+// owe adds another to the subscribers of a trunk that owe the answer to their
+// first NOTIFY. While there are as many as may be it waits, no longer than a
+// forwarding proxy does: of a thousand who subscribe at once and answer, each
+// has its turn.
+func (s *Server) owe(t *Trunk) (unheard chan struct{}, r *rejection) {
+	unheard = s.admission.meter(t).unheard
+	select {
+	case unheard <- struct{}{}:
+		return unheard, nil
+	case <-time.After(8 * s.t1):
+	case <-s.subscriptions.tasks.ended:
+	}
+	return nil, draining.rejection()
 }
 
 func (s *Server) subscribeAgain(in *incoming, w interest) *rejection {
