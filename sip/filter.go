@@ -116,10 +116,10 @@ func junk(b []byte) bool {
 }
 
 // latest is how long an INVITE may have waited to be read, as it does while the
-// gateway is frozen. A proxy that passes a silent gateway over after 3 or 5 s
-// sent its last copy 1.5 s before (RFC 3261 section 17.1.1.2): the caller is
-// elsewhere by now. Whoever still waits sends another copy.
-const latest = 4 * t1
+// gateway is frozen: less than the 5 s after which a proxy passes a silent
+// gateway over, and the caller is elsewhere. Whoever still waits sends another
+// copy (RFC 3261 section 17.1.1.2).
+const latest = 8 * t1
 
 // late says whether a datagram is an INVITE that starts a call and waited too
 // long. What ends calls is never late.
@@ -128,5 +128,5 @@ func late(datagram []byte, came time.Time) bool {
 		return false
 	}
 	o, _ := readOutline(datagram)
-	return headerParam(o.to, "tag") == nil
+	return rawTag(o.to) == nil
 }

@@ -211,7 +211,9 @@ func TestSubscribeRefused(t *testing.T) {
 func TestSubscribeWhileTheDirectoryIsAway(t *testing.T) {
 	t.Parallel()
 	ts, lamps := serveLamps(t)
+	lamps.mu.Lock()
 	lamps.away = context.DeadlineExceeded
+	lamps.mu.Unlock()
 	p := newRawPeer(t, ts, "127.0.0.1")
 	for _, mailbox := range []string{"101", "404"} {
 		if answer := p.newSubscription(mailbox).subscribe("503"); answer.get("retry-after") != "10" {
