@@ -133,12 +133,13 @@ func (t *dialogs) refuse(tg tag) {
 	}
 }
 
-// erase forgets an INVITE at once, as if it had not arrived. It did a moment
-// ago: its expiry is among the last.
-func (t *dialogs) erase(tg tag) {
+// erase forgets an INVITE at once, as if it had not arrived: one that the caller
+// has claimed, or one that nobody did. It arrived a moment ago: its expiry is
+// among the last.
+func (t *dialogs) erase(tg tag, claimed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.known[tg.request].tag != tg {
+	if e, known := t.known[tg.request]; !known || e.tag != tg || e.claimed != claimed {
 		return
 	}
 	delete(t.known, tg.request)

@@ -61,11 +61,12 @@ func TestDialogsErase(t *testing.T) {
 	one, other := tag{1, 1}, tag{2, 1}
 	table.arrive(one, start)
 	table.arrive(other, start)
-	table.erase(one)
+	table.erase(one, true) // not claimed
+	table.erase(one, false)
 	if d, err := table.claim(one); d != nil || !errors.Is(err, errResent) {
 		t.Errorf("the copy: %v, %v", d, err)
 	}
-	table.erase(tag{2, 2}) // a fork
+	table.erase(tag{2, 2}, false) // a fork
 	table.arrive(one, start)
 	for _, tg := range []tag{one, other} {
 		if d, err := table.claim(tg); d == nil || err != nil {

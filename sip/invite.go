@@ -30,6 +30,7 @@ func (s *Server) invite(in *incoming) {
 		return
 	}
 	if r := s.authenticate(in); r != nil { // not before: a copy of an INVITE that was let in is none too many
+		s.dialogs.erase(in.tag, true)
 		s.refuseOnce(in, r)
 		return
 	}

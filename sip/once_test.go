@@ -70,6 +70,20 @@ func TestChallengeThenCall(t *testing.T) {
 	}
 }
 
+// A faulty copy of a call's INVITE takes nothing from the call.
+func TestFaultyCopy(t *testing.T) {
+	t.Parallel()
+	ts := serveTest(t, nil, nil)
+	c := newRawPeer(t, ts, "127.0.0.1").newCall()
+	c.establish()
+	faulty := *c
+	faulty.toTag, faulty.extra = "", []string{"Require: precondition"}
+	faulty.send("INVITE")
+	c.peer.expect("SIP/2.0 420", "INVITE")
+	c.bye()
+	ts.ended(t, ErrCallerHungUp)
+}
+
 // Nothing stays of requests that were refused before their sender was known.
 func TestForgedRequestsLeaveNothing(t *testing.T) {
 	t.Parallel()

@@ -140,14 +140,10 @@ func (s *Server) incoming(req *sipmsg.Request, tx *sipmsg.ServerTx) (*incoming, 
 	return in, in.trunk != nil
 }
 
-// refuseOnce answers a request of which it is not known yet who sent it, and
-// forgets both: the response is not resent, for the source may be forged (RFC
-// 3261 section 26.3.2.4), and a copy of the request is a request of its own
-// (section 8.2.7).
+// refuseOnce answers a request of which it is not known yet who sent it. The
+// response is not resent, for the source may be forged (RFC 3261 section
+// 26.3.2.4), and a copy of the request is a request of its own (section 8.2.7).
 func (s *Server) refuseOnce(in *incoming, r *rejection) {
-	if in.IsInvite() && in.fresh {
-		s.dialogs.erase(in.tag)
-	}
 	in.tx.Terminate()
 	_ = in.tx.Connection().WriteMsg(response(in.Request, r.code, r.headers...))
 }
@@ -190,6 +186,9 @@ func (s *Server) dispatch(in *incoming) {
 	if r != nil {
 		if r.code == 400 || r.code == 505 {
 			s.stats.malformed.Add(1)
+		}
+		if in.IsInvite() && in.fresh {
+			s.dialogs.erase(in.tag, false)
 		}
 		s.refuseOnce(in, r)
 		return
