@@ -65,8 +65,9 @@ const (
 
 // meter is how far a trunk has used its limits.
 type meter struct {
-	calls gate
-	rate  bucket
+	calls   gate
+	rate    bucket
+	unheard chan struct{} // holds a value for each subscriber whose first NOTIFY is not answered yet
 }
 
 func newAdmission(limits Limits, calls *gate, log *slog.Logger) *admission {
@@ -108,7 +109,7 @@ func (a *admission) meter(t *Trunk) *meter {
 	defer a.mu.Unlock()
 	m := a.trunks[t.Name]
 	if m == nil {
-		m = &meter{}
+		m = &meter{unheard: make(chan struct{}, maxUnheard)}
 		a.trunks[t.Name] = m
 	}
 	return m

@@ -8,8 +8,9 @@ import (
 // background runs what outlives its caller: requests of ours that are resent
 // until they are answered.
 type background struct {
-	run  func(limit time.Duration, task func(context.Context)) bool // false after stop
-	stop func()                                                     // ends all tasks and waits for them
+	run   func(limit time.Duration, task func(context.Context)) bool // false after stop
+	stop  func()                                                     // ends all tasks and waits for them
+	ended <-chan struct{}                                            // closed by stop
 }
 
 func newBackground() background {
@@ -33,5 +34,6 @@ func newBackground() background {
 			cancel()
 			_ = tasks.wait(context.Background()) // they end with root
 		},
+		ended: root.Done(),
 	}
 }

@@ -3,6 +3,7 @@ package sip
 import (
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -91,12 +92,14 @@ func (t *dialogs) cancel(tg tag, cause error, now time.Time) *dialog {
 }
 
 // claim hands out the dialog of an INVITE, once. With errResent the dialog is
-// nil when the call is over.
+// nil when the call is over, or was erased since the copy arrived.
 func (t *dialogs) claim(tg tag) (*dialog, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e := t.known[tg.request]
+	e, known := t.known[tg.request]
 	switch {
+	case !known:
+		return nil, errResent
 	case e.tag != tg:
 		return nil, errMerged
 	case e.claimed:
@@ -127,6 +130,24 @@ func (t *dialogs) refuse(tg tag) {
 	if e := t.known[tg.request]; e.tag == tg {
 		e.refused = true
 		t.known[tg.request] = e
+	}
+}
+
+// erase forgets an INVITE at once, as if it had not arrived: one that the caller
+// has claimed, or one that nobody did. It arrived a moment ago: its expiry is
+// among the last.
+func (t *dialogs) erase(tg tag, claimed bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e, known := t.known[tg.request]; !known || e.tag != tg || e.claimed != claimed {
+		return
+	}
+	delete(t.known, tg.request)
+	for i, e := range slices.Backward(t.queue) {
+		if e.tag == tg {
+			t.queue = slices.Delete(t.queue, i, i+1)
+			return
+		}
 	}
 }
 

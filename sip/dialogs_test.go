@@ -52,3 +52,28 @@ func TestDialogsForget(t *testing.T) {
 		t.Errorf("%d live", len(live))
 	}
 }
+
+// An INVITE that was erased may come again; a copy of it that had arrived before
+// is no other branch.
+func TestDialogsErase(t *testing.T) {
+	start := time.Unix(1e9, 0)
+	table := newDialogs(time.Minute)
+	one, other := tag{1, 1}, tag{2, 1}
+	table.arrive(one, start)
+	table.arrive(other, start)
+	table.erase(one, true) // not claimed
+	table.erase(one, false)
+	if d, err := table.claim(one); d != nil || !errors.Is(err, errResent) {
+		t.Errorf("the copy: %v, %v", d, err)
+	}
+	table.erase(tag{2, 2}, false) // a fork
+	table.arrive(one, start)
+	for _, tg := range []tag{one, other} {
+		if d, err := table.claim(tg); d == nil || err != nil {
+			t.Errorf("%v: %v, %v", tg, d, err)
+		}
+	}
+	if len(table.queue) != 2 {
+		t.Errorf("%d to look at again", len(table.queue))
+	}
+}

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"net"
@@ -20,6 +21,7 @@ const (
 type drops struct {
 	strangers   strangers     // datagrams and connections from outside every trunk's from
 	unready     unready       // connections whose TLS or WebSocket handshake failed
+	late        atomic.Uint64 // INVITEs that had waited too long when they were read
 	junk        atomic.Uint64 // keep-alives and datagrams that cannot be SIP
 	connections atomic.Uint64 // connections over a cap
 	idle        atomic.Uint64 // connections closed because nothing was said
@@ -62,9 +64,9 @@ func shown(source netip.Addr) string { return source.Unmap().WithZone("").String
 // and stops listening at the first error of the socket.
 type filterPacketConn struct {
 	net.PacketConn
-	udp    *net.UDPConn
-	trunks trunkSet
-	drops  *drops
+	datagrams *datagrams
+	trunks    trunkSet
+	drops     *drops
 
 	turnAway func(datagram []byte, from netip.AddrPort, t *Trunk) bool // answers what is not let in; nil lets everything in
 }
@@ -73,14 +75,14 @@ type filterPacketConn struct {
 func newFilterPacketConn(conn *net.UDPConn, trunks trunkSet, d *drops) *filterPacketConn {
 	_ = conn.SetReadBuffer(socketBuffer) // the system's default works too, for smaller bursts
 	_ = conn.SetWriteBuffer(socketBuffer)
-	return &filterPacketConn{PacketConn: conn, udp: conn, trunks: trunks, drops: d}
+	return &filterPacketConn{PacketConn: conn, datagrams: newDatagrams(conn), trunks: trunks, drops: d}
 }
 
 // ReadFrom returns the next datagram of a trunk. Dropping one costs no
 // allocation. It fails only when the socket is closed or a deadline passed.
 func (c *filterPacketConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
-		n, from, err := c.udp.ReadFromUDPAddrPort(b)
+		n, from, came, err := c.datagrams.next(b)
 		trunk := c.trunks.find(from.Addr())
 		switch {
 		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
@@ -92,6 +94,8 @@ func (c *filterPacketConn) ReadFrom(b []byte) (int, net.Addr, error) {
 			c.drops.strangers.add(from.Addr())
 		case junk(b[:n]):
 			c.drops.junk.Add(1)
+		case late(b[:n], came):
+			c.drops.late.Add(1)
 		case c.turnAway != nil && c.turnAway(b[:n], from, trunk):
 		default:
 			expose(b[:n])
@@ -109,4 +113,20 @@ const shortestMessage = 64
 // 3.5), STUN, or too short. A message begins with a visible character.
 func junk(b []byte) bool {
 	return len(b) < shortestMessage || b[0] <= ' ' || b[0] > '~'
+}
+
+// latest is how long an INVITE may have waited to be read, as it does while the
+// gateway is frozen: less than the 5 s after which a proxy passes a silent
+// gateway over, and the caller is elsewhere. Whoever still waits sends another
+// copy (RFC 3261 section 17.1.1.2).
+const latest = 8 * t1
+
+// late says whether a datagram is an INVITE that starts a call and waited too
+// long. What ends calls is never late.
+func late(datagram []byte, came time.Time) bool {
+	if !bytes.HasPrefix(datagram, []byte("INVITE ")) || time.Since(came) <= latest {
+		return false
+	}
+	o, _ := readOutline(datagram)
+	return rawTag(o.to) == nil
 }

@@ -29,6 +29,11 @@ func (s *Server) invite(in *incoming) {
 		in.tx.Terminate()
 		return
 	}
+	if r := s.authenticate(in); r != nil { // not before: a copy of an INVITE that was let in is none too many
+		s.dialogs.erase(in.tag, true)
+		s.refuseOnce(in, r)
+		return
+	}
 	if r := s.startCall(d, in); r != nil {
 		s.forget(in.tag)
 		in.reject(r)
@@ -37,9 +42,6 @@ func (s *Server) invite(in *incoming) {
 
 // startCall hands the call to the handler, or says why not.
 func (s *Server) startCall(d *dialog, in *incoming) *rejection {
-	if r := s.authenticate(in); r != nil { // not before: a copy of an INVITE that was let in is none too many
-		return r
-	}
 	if v := s.admission.admit(in); v != admitted {
 		return v.rejection()
 	}
@@ -130,7 +132,7 @@ func (s *Server) info(in *incoming) {
 	in.respond(200)
 }
 
-// cannotTakePause is what a peer waits when no call can be taken.
+// cannotTakePause is what a peer waits when nothing can be taken.
 const cannotTakePause = 10 * time.Second
 
 // options tells what is understood, and that the gateway is alive (RFC 3261
@@ -154,9 +156,14 @@ func (s *Server) unavailable(in *incoming) *rejection {
 		return v.rejection()
 	}
 	if s.canTake != nil && !s.canTake() {
-		return &rejection{503, []sipmsg.Header{retryAfter(cannotTakePause)}}
+		return cannotTake()
 	}
 	return nil
+}
+
+// cannotTake is what a peer is told while the gateway lacks what it needs.
+func cannotTake() *rejection {
+	return &rejection{503, []sipmsg.Header{retryAfter(cannotTakePause)}}
 }
 
 // refer is refused: a call is taken, never made for somebody else.

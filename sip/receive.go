@@ -140,6 +140,14 @@ func (s *Server) incoming(req *sipmsg.Request, tx *sipmsg.ServerTx) (*incoming, 
 	return in, in.trunk != nil
 }
 
+// refuseOnce answers a request of which it is not known yet who sent it. The
+// response is not resent, for the source may be forged (RFC 3261 section
+// 26.3.2.4), and a copy of the request is a request of its own (section 8.2.7).
+func (s *Server) refuseOnce(in *incoming, r *rejection) {
+	in.tx.Terminate()
+	_ = in.tx.Connection().WriteMsg(response(in.Request, r.code, r.headers...))
+}
+
 // forget ends an INVITE that did not become a call, before it is refused.
 func (s *Server) forget(tg tag) {
 	s.dialogs.refuse(tg)
@@ -180,14 +188,14 @@ func (s *Server) dispatch(in *incoming) {
 			s.stats.malformed.Add(1)
 		}
 		if in.IsInvite() && in.fresh {
-			s.forget(in.tag)
+			s.dialogs.erase(in.tag, false)
 		}
-		in.reject(r)
+		s.refuseOnce(in, r)
 		return
 	}
 	if !in.IsInvite() { // which is asked once it is known to be no copy
 		if r := s.authenticate(in); r != nil {
-			in.reject(r)
+			s.refuseOnce(in, r)
 			return
 		}
 	}

@@ -13,6 +13,7 @@ type Stats struct {
 	Panics     uint64 // in handlers and elsewhere, each of which cost one call
 	Logins     uint64 // refused: a wrong user, password or realm
 	Strangers  uint64 // datagrams and connections from outside every trunk
+	Late       uint64 // INVITEs dropped because they had waited too long when they were read
 	Connected  int    // connections that stand
 	TooMany    uint64 // connections over a cap
 	Unready    uint64 // connections whose TLS or WebSocket handshake failed
@@ -43,6 +44,7 @@ func (s *Server) Stats() Stats {
 		Panics:     s.stats.panics.Load(),
 		Logins:     s.logins.refused.count.Load(),
 		Strangers:  s.drops.strangers.count.Load(),
+		Late:       s.drops.late.Load(),
 		Connected:  s.proven.count(),
 		TooMany:    s.drops.connections.Load(),
 		Unready:    s.drops.unready.count.Load(),

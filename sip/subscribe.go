@@ -15,9 +15,9 @@ import (
 // Lamps knows what those ask for who subscribe to the message lamp of a mailbox
 // (RFC 3842, RFC 6665).
 type Lamps interface {
-	// Mailbox is that of the first callee who has one; false where none has, or
-	// its watcher may not ask for another.
-	Mailbox(w Watcher) (mailbox string, ok bool)
+	// Mailbox is that of the first callee who has one; "" where none has, or its
+	// watcher may not ask for another. An error says that this cannot be told now.
+	Mailbox(w Watcher) (mailbox string, err error)
 	// Messages is what waits in a mailbox now.
 	Messages(ctx context.Context, mailbox string) (Messages, error)
 	// Watch gets a value when that may be otherwise, until ctx ends. A slow
@@ -39,6 +39,11 @@ const (
 	longestSubscription  = 15 * time.Minute
 
 	maxSubscriptions = 100_000 // about 10 kB each
+
+	// maxUnheard is how many new subscribers of a trunk may owe the answer to their
+	// first NOTIFY. Without one it goes out eleven times in 64*T1, and where the
+	// SUBSCRIBE was forged to anybody: this makes 44 datagrams a second at most.
+	maxUnheard = 128
 )
 
 // subscriptions are all there are, by tag.request.
@@ -111,25 +116,50 @@ func (s *Server) subscribeAnew(in *incoming, w interest) *rejection {
 	if s.calls.isShut() {
 		return draining.rejection()
 	}
-	mailbox, ok := s.lamps.Mailbox(Watcher{in.trunk, in.source.Addr(), watched(in.Request, in.trunk)})
-	if !ok {
+	mailbox, err := s.lamps.Mailbox(Watcher{in.trunk, in.source.Addr(), watched(in.Request, in.trunk)})
+	switch {
+	case err != nil:
+		return cannotTake() // whoever does not answer is in the log already
+	case mailbox == "":
 		return &rejection{code: 480}
+	}
+	unheard, r := s.owe(in.trunk)
+	if r != nil {
+		return r
 	}
 	account := in.To().Address
 	account.UriParams, account.Headers = nil, nil
 	b := &subscription{
 		line: s.lineOf(in), tag: in.tag, mailbox: mailbox, event: w.event, account: account.String(),
 		remoteSeq: in.CSeq().SeqNo, until: time.Now().Add(w.expires), asked: make(chan struct{}, 1),
+		heard: sync.OnceFunc(func() { <-unheard }),
 	}
 	if r := s.subscriptions.add(b); r != nil {
+		b.heard()
 		return r
 	}
 	in.respond(200, w.granted(), b.from.contact())
 	const forGood = 100 * 365 * 24 * time.Hour // it has an end of its own
 	if !s.subscriptions.tasks.run(forGood, b.run) {
 		s.subscriptions.drop(b)
+		b.heard()
 	}
 	return nil
+}
+
+// owe adds another to the subscribers of a trunk that owe the answer to their
+// first NOTIFY. While there are as many as may be it waits, no longer than a
+// forwarding proxy does: of a thousand who subscribe at once and answer, each
+// has its turn.
+func (s *Server) owe(t *Trunk) (unheard chan struct{}, r *rejection) {
+	unheard = s.admission.meter(t).unheard
+	select {
+	case unheard <- struct{}{}:
+		return unheard, nil
+	case <-time.After(8 * s.t1):
+	case <-s.subscriptions.tasks.ended:
+	}
+	return nil, draining.rejection()
 }
 
 func (s *Server) subscribeAgain(in *incoming, w interest) *rejection {

@@ -2,11 +2,15 @@ package sip
 
 import (
 	"context"
+	"io"
 	"net"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
 )
 
 // mailboxes are a Lamps with the mailboxes 101 and 102.
@@ -14,22 +18,26 @@ type mailboxes struct {
 	mu       sync.Mutex
 	messages map[string]Messages
 	watchers map[chan string]string
-	fail     error
+	fail     error // of Messages
+	away     error // of Mailbox
 }
 
 func newMailboxes() *mailboxes {
 	return &mailboxes{messages: map[string]Messages{"101": {New: 1, Old: 2}, "102": {}}, watchers: map[chan string]string{}}
 }
 
-func (m *mailboxes) Mailbox(w Watcher) (string, bool) {
+func (m *mailboxes) Mailbox(w Watcher) (string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.away != nil {
+		return "", m.away
+	}
 	for _, c := range w.Callees {
 		if _, ok := m.messages[c.User]; ok {
-			return c.User, true
+			return c.User, nil
 		}
 	}
-	return "", false
+	return "", nil
 }
 
 func (m *mailboxes) Messages(_ context.Context, mailbox string) (Messages, error) {
@@ -198,6 +206,22 @@ func TestSubscribeRefused(t *testing.T) {
 	}
 }
 
+// While nobody knows whether there is a mailbox, a subscriber is told to come
+// back, and not that there is none.
+func TestSubscribeWhileTheDirectoryIsAway(t *testing.T) {
+	t.Parallel()
+	ts, lamps := serveLamps(t)
+	lamps.mu.Lock()
+	lamps.away = context.DeadlineExceeded
+	lamps.mu.Unlock()
+	p := newRawPeer(t, ts, "127.0.0.1")
+	for _, mailbox := range []string{"101", "404"} {
+		if answer := p.newSubscription(mailbox).subscribe("503"); answer.get("retry-after") != "10" {
+			t.Errorf("Retry-After %q", answer.get("retry-after"))
+		}
+	}
+}
+
 // Who is no trunk hears nothing, and who forks its SUBSCRIBE has one subscription.
 func TestSubscribersAreTrunks(t *testing.T) {
 	t.Parallel()
@@ -279,36 +303,70 @@ func TestSubscriptionExpires(t *testing.T) {
 	p.notified("200 OK").tells(t, "terminated;reason=timeout", "5/2")
 }
 
-// Over TCP the NOTIFY comes by the connection of the SUBSCRIBE.
-func TestSubscribeByTCP(t *testing.T) {
+// Over a connection the NOTIFY comes by that of the SUBSCRIBE, whatever name the
+// subscriber has for itself (RFC 5923, RFC 7118 section 5.1).
+func TestSubscribeByConnection(t *testing.T) {
 	t.Parallel()
-	ts, _ := serveLamps(t)
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(t.Context(), "tcp", ts.addr("tcp").String())
-	if err != nil {
-		t.Fatal(err)
+	ca := newTestCA(t)
+	o := ca.securely()
+	o.Lamps = newMailboxes()
+	ts := serveOptions(t, o, nil, nil)
+	for network, tt := range map[string]struct {
+		dial    func() (net.Conn, error)
+		contact string
+		write   func(io.Writer, []byte) error
+		read    func(io.ReadWriter) ([]byte, error)
+	}{
+		"tcp": {
+			func() (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(t.Context(), "tcp", ts.addr("tcp").String())
+			}, "127.0.0.1:5060;transport=tcp", writeStream, readStream,
+		},
+		"tls": {
+			func() (net.Conn, error) {
+				return ca.dialTLS(ts, "tls", "127.0.0.9", ca.issue("sbc.example", nil))
+			}, "sbc.example;transport=tls", writeStream, readStream,
+		},
+		"ws": {
+			func() (net.Conn, error) { return dialWS(t, ts, func(d *ws.Dialer) { d.Header = nil }) },
+			"df7jal23ls0d.invalid;transport=ws", wsutil.WriteClientText, wsutil.ReadServerText,
+		},
+	} {
+		t.Run(network, func(t *testing.T) {
+			conn, err := tt.dial()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			p := &rawPeer{t: t, conn: listenUDP(t, "127.0.0.1:0")}
+			c := p.newSubscription("101")
+			c.contact = "<sip:phone@" + tt.contact + ">"
+			text := strings.ReplaceAll(c.text("SUBSCRIBE"), "SIP/2.0/UDP "+p.addr(), "SIP/2.0/"+strings.ToUpper(network)+" phone.invalid")
+			if err := tt.write(conn, []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+			var heard strings.Builder
+			for !strings.Contains(heard.String(), "Voice-Message: 1/2") {
+				message, err := tt.read(conn)
+				if err != nil {
+					t.Fatalf("%v after\n%s", err, heard.String())
+				}
+				heard.Write(message)
+			}
+			if got := heard.String(); !strings.HasPrefix(got, "SIP/2.0 200") || !strings.Contains(got, "\r\nVia: SIP/2.0/"+strings.ToUpper(network)+" "+ts.addr(network).String()) {
+				t.Errorf("heard\n%s", got)
+			}
+		})
 	}
-	defer func() { _ = conn.Close() }()
-	p := newRawPeer(t, ts, "127.0.0.1")
-	c := p.newSubscription("101")
-	c.contact = "<sip:phone@" + conn.LocalAddr().String() + ";transport=tcp>"
-	text := strings.ReplaceAll(c.text("SUBSCRIBE"), "SIP/2.0/UDP "+p.addr(), "SIP/2.0/TCP "+conn.LocalAddr().String())
-	if _, err := conn.Write([]byte(text)); err != nil {
-		t.Fatal(err)
-	}
-	_ = conn.SetReadDeadline(time.Now().Add(patience))
-	var heard strings.Builder
+}
+
+func writeStream(conn io.Writer, b []byte) error { _, err := conn.Write(b); return err }
+
+func readStream(conn io.ReadWriter) ([]byte, error) {
 	buf := make([]byte, 4096)
-	for !strings.Contains(heard.String(), "Voice-Message: 1/2") {
-		n, err := conn.Read(buf)
-		if err != nil {
-			t.Fatalf("%v after\n%s", err, heard.String())
-		}
-		heard.Write(buf[:n])
-	}
-	if got := heard.String(); !strings.HasPrefix(got, "SIP/2.0 200") || !strings.Contains(got, "\r\nVia: SIP/2.0/TCP "+ts.addr("tcp").String()) {
-		t.Errorf("heard\n%s", got)
-	}
+	n, err := conn.Read(buf)
+	return buf[:n], err
 }
 
 // What a Lamps does in panic costs that subscription alone.

@@ -30,6 +30,7 @@ type subscription struct {
 	event   string
 	account string
 	asked   chan struct{} // holds a value when a NOTIFY is due whatever there is to tell
+	heard   func()        // says that the first NOTIFY was answered, or never will be
 
 	mu sync.Mutex
 	line
@@ -66,6 +67,7 @@ func (b *subscription) left() time.Duration {
 // ends or a NOTIFY fails (RFC 6665 section 4.2.2).
 func (b *subscription) run(ctx context.Context) {
 	defer b.server.subscriptions.drop(b)
+	defer b.heard()
 	defer func() { b.server.caught(recover(), slog.String("method", sipmsg.NOTIFY.String())) }()
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
@@ -81,7 +83,9 @@ func (b *subscription) run(ctx context.Context) {
 			b.server.log.Warn("a mailbox cannot be counted for its message lamp; trying again", "error", err)
 			pause = min(left, lampPause)
 		case asked || now != told || left <= 0:
-			if b.notify(ctx, stateAt(left), now) != nil && ctx.Err() == nil {
+			err := b.notify(ctx, stateAt(left), now)
+			b.heard()
+			if err != nil && ctx.Err() == nil {
 				return
 			}
 			told, last, asked = now, time.Now(), false

@@ -40,7 +40,7 @@ func (t *turnstile) turnAway(datagram []byte, from netip.AddrPort, trunk *Trunk)
 		return false
 	}
 	o, ok := readOutline(datagram)
-	tag := headerParam(o.to, "tag")
+	tag := rawTag(o.to)
 	if ack || tag != nil {
 		return ok && ack && bytes.HasPrefix(tag, []byte(turnedTag))
 	}
@@ -219,9 +219,9 @@ func sentPort(head []byte) (port uint16, ok bool) {
 	return uint16(n), err == nil && n > 0
 }
 
-// headerParam is a parameter of a From or To header, behind the address; nil
-// when it has none.
-func headerParam(value []byte, key string) []byte {
+// rawTag is the tag of a From or To header, behind the address; nil when it has
+// none.
+func rawTag(value []byte) []byte {
 	rest := value
 	if i := bytes.LastIndexByte(value, '>'); i >= 0 {
 		rest = value[i:]
@@ -232,7 +232,7 @@ func headerParam(value []byte, key string) []byte {
 			return nil
 		}
 		param, _, _ := bytes.Cut(after, []byte(";"))
-		if name, v, ok := bytes.Cut(param, []byte("=")); ok && equalFold(bytes.TrimSpace(name), key) {
+		if name, v, ok := bytes.Cut(param, []byte("=")); ok && equalFold(bytes.TrimSpace(name), "tag") {
 			return bytes.TrimSpace(v)
 		}
 		rest = after

@@ -45,7 +45,7 @@ func TestTurnstile(t *testing.T) {
 			o, ok := readOutline([]byte(text))
 			var response []byte
 			var to netip.AddrPort
-			if ok = ok && strings.HasPrefix(text, "INVITE ") && headerParam(o.to, "tag") == nil; ok {
+			if ok = ok && strings.HasPrefix(text, "INVITE ") && rawTag(o.to) == nil; ok {
 				response, to, ok = o.refuse(nil, tooFast, 7, from)
 			}
 			if !ok {
@@ -94,7 +94,7 @@ func FuzzTurnstile(f *testing.F) {
 		if !ok {
 			return
 		}
-		_ = headerParam(o.to, "tag")
+		_ = rawTag(o.to)
 		response, to, ok := o.refuse(nil, tooMany, 1, from)
 		if !ok {
 			return

@@ -9,6 +9,7 @@ package lamp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/afterbeep/afterbeep/config"
@@ -63,15 +64,24 @@ type Mailboxes struct {
 
 var _ sip.Lamps = Mailboxes{}
 
-// Mailbox implements sip.Lamps.
-func (m Mailboxes) Mailbox(w sip.Watcher) (string, bool) {
+// Mailbox implements sip.Lamps. A callee of whom nobody can tell is not passed
+// over, and a disabled mailbox is as if there were none.
+func (m Mailboxes) Mailbox(w sip.Watcher) (string, error) {
 	for _, c := range w.Callees {
-		if r, err := m.Directory.Lookup(context.Background(), c.User, c.Number); err == nil { // it waits for a few seconds at most
-			return r.Number, m.May(w, c, true)
+		found, err := m.Directory.Lookup(context.Background(), c.User, c.Number) // it waits for a few seconds at most
+		switch {
+		case errors.Is(err, config.ErrNoMailbox):
+			continue
+		case err != nil:
+			return "", fmt.Errorf("find the mailbox of a message lamp: %w", err)
 		}
+		if may := m.May(w, c, true); may && !found.Disabled {
+			return found.Number, nil
+		}
+		return "", nil
 	}
 	m.May(w, sip.Callee{}, false) // a guess counts
-	return "", false
+	return "", nil
 }
 
 // Messages implements sip.Lamps.

@@ -325,24 +325,50 @@ func TestLampsReload(t *testing.T) {
 }
 
 func TestMailboxes(t *testing.T) {
-	directory, err := config.OpenDirectory(&config.Config{Mailboxes: []config.Mailbox{{Number: "+4930123456"}, {Number: "101"}}}, nil, slog.New(slog.DiscardHandler))
+	directory, err := config.OpenDirectory(&config.Config{Mailboxes: []config.Mailbox{
+		{Number: "+4930123456"}, {Number: "101"}, {Number: "102", Disabled: true},
+	}}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	limit := false
 	m := Mailboxes{Directory: directory, May: func(sip.Watcher, sip.Callee, bool) bool { return !limit }}
-	for want, callees := range map[string][]sip.Callee{
-		"101":         {{User: "vm"}, {User: "101"}},
-		"+4930123456": {{User: "030123456", Number: "+4930123456"}},
-		"":            {{User: "404"}},
+	for _, tt := range []struct {
+		want    string
+		callees []sip.Callee
+	}{
+		{"101", []sip.Callee{{User: "vm"}, {User: "101"}}},
+		{"+4930123456", []sip.Callee{{User: "030123456", Number: "+4930123456"}}},
+		{"", []sip.Callee{{User: "404"}}},
+		{"", []sip.Callee{{User: "102"}, {User: "101"}}},
 	} {
-		if got, ok := m.Mailbox(sip.Watcher{Callees: callees}); got != want || ok != (want != "") {
-			t.Errorf("%+v: %q, %v", callees, got, ok)
+		if got, err := m.Mailbox(sip.Watcher{Callees: tt.callees}); got != tt.want || err != nil {
+			t.Errorf("%+v: %q, %v", tt.callees, got, err)
 		}
 	}
 	limit = true
-	if got, ok := m.Mailbox(sip.Watcher{Callees: []sip.Callee{{User: "101"}}}); ok {
-		t.Errorf("who has asked for enough is told of %q", got)
+	if got, err := m.Mailbox(sip.Watcher{Callees: []sip.Callee{{User: "101"}}}); got != "" || err != nil {
+		t.Errorf("who has asked for enough is told of %q, %v", got, err)
+	}
+}
+
+// away is a directory that cannot tell of one number, and has a mailbox for all
+// others.
+type away string
+
+func (a away) Lookup(_ context.Context, user, _ string) (*config.Mailbox, error) {
+	if user == string(a) {
+		return nil, context.DeadlineExceeded
+	}
+	return &config.Mailbox{Number: user}, nil
+}
+
+// While the directory is away nobody learns of another's mailbox, nor that there
+// is none.
+func TestMailboxesWhileTheDirectoryIsAway(t *testing.T) {
+	m := Mailboxes{Directory: away("101"), May: func(sip.Watcher, sip.Callee, bool) bool { return true }}
+	if got, err := m.Mailbox(sip.Watcher{Callees: []sip.Callee{{User: "101"}, {User: "102"}}}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 

@@ -1,0 +1,121 @@
+package sip
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What is refused before anybody has shown who it is gets one datagram, which is
+// not resent: the source may be forged (RFC 3261 section 26.3.2.4).
+func TestRefusedOnce(t *testing.T) {
+	t.Parallel()
+	ts := serveTest(t, askPassword, nil)
+	for name, tt := range map[string]struct{ method, line, code string }{
+		"a challenge":            {"INVITE", "", "401"},
+		"a wrong password":       {"INVITE", login{user: "pbx", password: "x", realm: "afterbeep", algorithm: "MD5", qop: "auth"}.header("INVITE", "sip:x"), "401"},
+		"an extension":           {"INVITE", "Require: precondition", "420"},
+		"another type of answer": {"INVITE", "Accept: text/plain", "406"},
+		"a sign of life":         {"OPTIONS", "", "401"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newRawPeer(t, ts, "127.0.0.1").newCall()
+			if tt.line != "" {
+				c.extra = []string{tt.line}
+			}
+			c.send(tt.method)
+			first := c.peer.expect("SIP/2.0 "+tt.code, tt.method)
+			if m, ok := c.peer.read(4 * t1); ok {
+				t.Fatalf("a second datagram for one request:\n%s", m.text)
+			}
+			c.send(tt.method) // as when the answer was lost
+			again := c.peer.expect("SIP/2.0 "+tt.code, tt.method)
+			if again.toTag() != first.toTag() {
+				t.Error("a copy of the request got another To tag")
+			}
+			if tt.code == "401" && again.get("www-authenticate") == first.get("www-authenticate") {
+				t.Error("the challenge was remembered")
+			}
+			ack := *c
+			ack.toTag, ack.body = first.toTag(), ""
+			ack.send("ACK")
+			if m, ok := c.peer.read(200 * time.Millisecond); ok {
+				t.Errorf("the ACK was answered: %s", m.text)
+			}
+		})
+	}
+}
+
+// Who acknowledges the challenge and comes back with the password gets its call,
+// by another branch of the same request too, as proxies do it.
+func TestChallengeThenCall(t *testing.T) {
+	t.Parallel()
+	ts := serveTest(t, askPassword, nil)
+	peer := newRawPeer(t, ts, "127.0.0.1")
+	for _, sameNumber := range []bool{false, true} {
+		c := peer.newCall()
+		l := answer(c.challenged("INVITE")[0])
+		if sameNumber {
+			c.seq--
+		}
+		c.as("INVITE", l)
+		c.toTag = peer.expect("SIP/2.0 200", "INVITE").toTag()
+		c.ack("")
+		c.bye()
+	}
+	if got := ts.Stats(); got.Calls != 2 || got.Answered != 2 {
+		t.Errorf("stats %+v", got)
+	}
+}
+
+// A faulty copy of a call's INVITE takes nothing from the call.
+func TestFaultyCopy(t *testing.T) {
+	t.Parallel()
+	ts := serveTest(t, nil, nil)
+	c := newRawPeer(t, ts, "127.0.0.1").newCall()
+	c.establish()
+	faulty := *c
+	faulty.toTag, faulty.extra = "", []string{"Require: precondition"}
+	faulty.send("INVITE")
+	c.peer.expect("SIP/2.0 420", "INVITE")
+	c.bye()
+	ts.ended(t, ErrCallerHungUp)
+}
+
+// Nothing stays of requests that were refused before their sender was known.
+func TestForgedRequestsLeaveNothing(t *testing.T) {
+	t.Parallel()
+	ts := serveTest(t, askPassword, nil)
+	peer := newRawPeer(t, ts, "127.0.0.1")
+	const forged, batch = 10_000, 100
+	for sent := 0; sent < forged; sent += batch {
+		for i := range batch {
+			c := peer.newCall()
+			if i%2 == 1 {
+				c.extra = []string{fmt.Sprintf("Authorization: Digest username=%q", c.id)}
+			}
+			c.send("INVITE")
+		}
+		for heard := 0; heard < batch; {
+			m, ok := peer.read(patience)
+			switch {
+			case !ok:
+				t.Fatalf("%d challenges for %d INVITEs", heard, batch)
+			case strings.HasPrefix(m.start, "SIP/2.0 401"):
+				heard++
+			case !strings.HasPrefix(m.start, "SIP/2.0 100"): // which a machine under load sends before
+				t.Fatalf("got %s", m.text)
+			}
+		}
+	}
+	ts.dialogs.mu.Lock()
+	defer ts.dialogs.mu.Unlock()
+	if known, queue := len(ts.dialogs.known), len(ts.dialogs.queue); known+queue != 0 {
+		t.Errorf("%d dialogs stay, and %d to look at again", known, queue)
+	}
+	if got := ts.Active(); got != 0 {
+		t.Errorf("%d calls", got)
+	}
+}
