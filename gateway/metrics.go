@@ -16,6 +16,7 @@ func (g *gateway) readMetrics() {
 	}
 	g.metrics.ReadFunc(web.ActiveCalls, one(func() float64 { return float64(g.sip.Active()) }))
 	g.metrics.ReadFunc(web.Strangers, one(func() float64 { return float64(g.sip.Stats().Strangers) }))
+	g.metrics.ReadFunc(web.LateInvites, one(func() float64 { return float64(g.sip.Stats().Late) }))
 	g.metrics.ReadFunc(web.LoginsRefused, one(func() float64 { return float64(g.sip.Stats().Logins) }))
 	g.metrics.ReadFunc(web.AccountUp, g.accountsUp)
 	g.metrics.ReadFunc(web.TurnedAway, func(context.Context) (map[string]float64, error) {

@@ -3,6 +3,7 @@ package sip
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -20,6 +21,7 @@ func TestFrozen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	stamps(t)
 	ts := &testServer{Server: s, media: &media{}, calls: make(chan *Call, 16)}
 	p := newRawPeer(t, ts, "127.0.0.1")
 	waiting := p.newCall()
@@ -67,4 +69,31 @@ func TestFrozen(t *testing.T) {
 	}
 	waiting.establish() // who still waits sends another copy
 	waiting.bye()
+}
+
+// stamps returns when the kernel stamps what comes: it begins a moment after the
+// first socket asked for it.
+func stamps(t *testing.T) {
+	t.Helper()
+	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	d := newDatagrams(conn)
+	for range 500 {
+		if _, err := conn.WriteTo([]byte("?"), conn.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+		const wait = 10 * time.Millisecond
+		time.Sleep(wait)
+		_, _, came, err := d.next(make([]byte, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if time.Since(came) >= wait {
+			return
+		}
+	}
+	t.Fatal("the kernel stamps nothing")
 }

@@ -61,6 +61,7 @@ const (
 
 	// Those for ReadFunc.
 	Strangers     = "afterbeep_strangers_dropped_total"
+	LateInvites   = "afterbeep_sip_late_invites_total"
 	Unready       = "afterbeep_sip_handshakes_failed_total"
 	LoginsRefused = "afterbeep_sip_logins_refused_total"
 	AccountUp     = "afterbeep_account_registered"      // by account
@@ -119,6 +120,7 @@ func readMetrics() []Metric {
 	return []Metric{
 		{buildInfo, Gauge, "1, with the version that runs.", []string{"version"}, nil},
 		{Strangers, Counter, "SIP datagrams and connections dropped because no trunk sends from their address.", nil, nil},
+		{LateInvites, Counter, "INVITEs dropped because they had waited for seconds when they were read, as when the machine was frozen.", nil, nil},
 		{Unready, Counter, "Connections whose TLS or WebSocket handshake failed, for want of a fitting certificate most of all.", nil, nil},
 		{LoginsRefused, Counter, "SIP logins refused because of a wrong user, password or realm.", nil, nil},
 		{AccountUp, Gauge, "1 while a PBX sends calls by this account, 0 while it does not.", []string{"account"}, nil},

@@ -29,6 +29,7 @@ func TestMetrics(t *testing.T) {
 	m.ReadFunc(LampPeers, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 8}, nil })
 	m.ReadFunc(LampNotices, func(context.Context) (map[string]float64, error) { return map[string]float64{"taken": 9}, nil })
 	m.ReadFunc(Unready, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 2}, nil })
+	m.ReadFunc(LateInvites, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 12}, nil })
 	m.ReadFunc(LoginsRefused, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 8}, nil })
 	m.ReadFunc(AccountUp, func(context.Context) (map[string]float64, error) { return map[string]float64{"pbx": 1}, nil })
 	m.ReadFunc(HeldUp, func(context.Context) (map[string]float64, error) { return map[string]float64{"": 6}, nil })
@@ -75,6 +76,7 @@ func TestMetrics(t *testing.T) {
 		`afterbeep_lamp_notifies_total{result="taken"} 9`,
 		`afterbeep_sip_handshakes_failed_total 2`,
 		`afterbeep_sip_logins_refused_total 8`,
+		`afterbeep_sip_late_invites_total 12`,
 		`afterbeep_account_registered{account="pbx"} 1`,
 		`afterbeep_store_errors_total{op="begin"} 1`,
 		`afterbeep_shared_up 0`,
