@@ -22,7 +22,7 @@ import (
 )
 
 func noteCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "note", Short: "List notes, show a note's whole life, send it again, export or erase a mailbox's"}
+	cmd := &cobra.Command{Use: "note", Short: "List, show and send again notes; export or erase a mailbox's"}
 	path := configFlag(cmd.PersistentFlags())
 	cmd.AddCommand(noteListCommand(path), noteShowCommand(path), noteRedriveCommand(path), noteExportCommand(path), noteEraseCommand(path))
 	return cmd
