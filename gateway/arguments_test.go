@@ -4,6 +4,9 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
 )
 
 func TestArguments(t *testing.T) {
@@ -17,6 +20,8 @@ func TestArguments(t *testing.T) {
 		"note redrive one two": "\"two\" is too much: give `afterbeep note redrive [ID]`",
 		"version now":          "\"now\" is too much: give `afterbeep version`",
 		"note redrive":         "say which notes",
+
+		"call sip:1@127.0.0.1:1 --reason user-busy": "the reason travels with the number that did not answer",
 	} {
 		cmd := root()
 		cmd.SetArgs(strings.Fields(line))
@@ -25,4 +30,21 @@ func TestArguments(t *testing.T) {
 			t.Errorf("%s: %v", line, err)
 		}
 	}
+}
+
+// A terminal is 80 columns wide unless somebody widens it.
+func TestHelpFitsATerminal(t *testing.T) {
+	t.Parallel()
+	var read func(*cobra.Command)
+	read = func(cmd *cobra.Command) {
+		for line := range strings.Lines(cmd.Long + "\n" + cmd.UsageString()) {
+			if utf8.RuneCountInString(strings.TrimSuffix(line, "\n")) > 80 {
+				t.Errorf("%s --help: %s", cmd.CommandPath(), line)
+			}
+		}
+		for _, sub := range cmd.Commands() {
+			read(sub)
+		}
+	}
+	read(root())
 }

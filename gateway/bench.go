@@ -32,8 +32,9 @@ func benchCommand() *cobra.Command {
 	var l load
 	var codecName string
 	cmd := &cobra.Command{
-		Use: "bench SIP-URI", Short: "Place many calls and print how they were answered and how long it took", Args: arguments,
-		Example: "  afterbeep bench sip:+4930123456@127.0.0.1:5060 --calls 200 --rate 20 --duration 20s --metrics http://127.0.0.1:8080/metrics",
+		Use: "bench SIP-URI", Short: "Place many calls, and print what failed and how long it took", Args: arguments,
+		Example: "  afterbeep bench sip:+4930123456@127.0.0.1:5060 --calls 200 --rate 20 \\\n" +
+			"    --duration 20s --metrics http://127.0.0.1:8080/metrics",
 	}
 	l.who.flags(cmd)
 	cmd.Flags().IntVar(&l.calls, "calls", 100, "how many calls")

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -49,13 +50,19 @@ func (f *forwarding) Set(s string) error {
 func (i *identity) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&i.from, "from", "+491705550101", "who calls: a number or a SIP URI")
 	cmd.Flags().StringVar(&i.name, "from-name", "", "the caller's display name")
-	cmd.Flags().StringVar(&i.diversion, "diversion", "", "the number that did not answer, sent as a Diversion header")
+	cmd.Flags().StringVar(&i.diversion, "diversion", "", "the number that did not answer, and with it why (--reason), as a Diversion header")
 	i.reason = "no-answer"
 	cmd.Flags().StringVar(&i.tls.CA, "ca", "", "for a target by sips: or ;transport=tls: the CA that signed the gateway's certificate (PEM), where the system does not know it")
 	cmd.Flags().StringVar(&i.tls.Certificate, "certificate", "", "the certificate (PEM) to show a gateway whose trunk has a tls_name")
 	cmd.Flags().StringVar(&i.tls.Key, "key", "", "the certificate's private key (PEM)")
 	cmd.Flags().Var(&i.reason, "reason", "why it was forwarded: "+strings.Join(forwardings, ", "))
 	cmd.Flags().BoolVar(&i.srtp, "srtp", false, "offer encrypted audio alone (RTP/SAVP, with keys by SDES)")
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if cmd.Flags().Changed("reason") && i.diversion == "" {
+			return errors.New("the reason travels with the number that did not answer: give --diversion NUMBER too")
+		}
+		return nil
+	}
 }
 
 // media is how the options of the caller's audio differ.

@@ -34,7 +34,7 @@ type registered interface{ Registration() string }
 
 func channelRegistrationCommand(path *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "registration NAME", Short: "Print the file that the admin of a channel's server registers, secrets included", Args: arguments,
+		Use: "registration NAME", Short: "Print what a channel's server needs to know, secrets included", Args: arguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := config.Load(*path)
 			if err != nil {
@@ -69,7 +69,7 @@ func channelNamed(cfg *config.Config, path, name string) (config.Channel, error)
 func channelTestCommand(path *string) *cobra.Command {
 	var mailbox string
 	cmd := &cobra.Command{
-		Use: "test NAME:ADDRESS", Short: "Send a sample voice note through a channel, and say what came of it", Args: arguments,
+		Use: "test NAME:ADDRESS", Short: "Send a sample through a channel, and say what came of it", Args: arguments,
 		Long: "Sends a sample voice note through a channel of the file to an address, as a\n" +
 			"mailbox would name it, or with NAME alone to the chat that the mailbox is linked\n" +
 			"to. The running gateway sends it if there is one. The note is kept nowhere: a\n" +

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -218,5 +220,19 @@ func TestOperatorNeedsNoSecrets(t *testing.T) {
 	}
 	if link := run(t, "link", reception, "--config", path); !strings.Contains(link, "/inbox/") {
 		t.Errorf("link said %q", link)
+	}
+}
+
+// With an address of another machine every call would be answered 503.
+func TestStartTriesTheMediaAddress(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.Load(configFile(t, t.TempDir(), "https://crm.example", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Media.Address = netip.MustParseAddr("192.0.2.1")
+	_, err = open(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.HasPrefix(err.Error(), "media.address: 192.0.2.1: this is not an address of this machine") {
+		t.Errorf("the start says %v", err)
 	}
 }

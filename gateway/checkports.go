@@ -65,6 +65,11 @@ func tryListen(ctx context.Context, network, address string) error {
 	return c.Close()
 }
 
+// tryMedia binds a port at the address for RTP.
+func tryMedia(ctx context.Context, address netip.Addr) error {
+	return tryListen(ctx, "udp", netip.AddrPortFrom(address, 0).String())
+}
+
 // bindFault says why an address cannot be bound, and what to do about it.
 func bindFault(err error) string {
 	switch {
@@ -131,7 +136,7 @@ const filesPerCall = 4
 func (c *checker) media(ctx context.Context) {
 	m := c.cfg.Media
 	calls := (int(m.Ports.Last)-int(m.Ports.First))/2 + 1
-	if err := tryListen(ctx, "udp", net.JoinHostPort(m.Address.String(), "0")); err != nil {
+	if err := tryMedia(ctx, m.Address); err != nil {
 		c.say(markFail, "media.address", "%s: %s", m.Address, bindFault(err))
 	} else {
 		c.say(markOK, "media.address", "%s, ports for %s at once", m.Address, count(calls, "call", "calls"))

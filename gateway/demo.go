@@ -20,7 +20,7 @@ import (
 func demoCommand() *cobra.Command {
 	var once bool
 	cmd := &cobra.Command{
-		Use: "demo", Short: "Show the whole chain on this machine: a real call, and the note in the inbox", Args: arguments,
+		Use: "demo", Short: "Show it all on this machine: a call, and its note in the inbox", Args: arguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return demo(cmd.Context(), cmd.OutOrStdout(), once) },
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "end when the note is delivered")

@@ -96,6 +96,9 @@ func (g *gateway) openCalls(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := tryMedia(ctx, g.cfg.Media.Address); err != nil { // else each call would be answered 503
+		return fmt.Errorf("media.address: %s: %s", g.cfg.Media.Address, bindFault(err))
+	}
 	records, err := g.openRecords(ctx)
 	if err != nil {
 		return err
@@ -140,7 +143,7 @@ func (g *gateway) openRecords(ctx context.Context) (*call.Records, error) {
 func (g *gateway) openWeb(ctx context.Context) (err error) {
 	var lc net.ListenConfig
 	if g.http, err = lc.Listen(ctx, "tcp", g.cfg.HTTP.Listen.String()); err != nil {
-		return fmt.Errorf("http.listen: %w", err)
+		return fmt.Errorf("http.listen: %s: %s", g.cfg.HTTP.Listen, bindFault(err))
 	}
 	g.readMetrics()
 	g.web, err = web.New(ctx, web.Options{

@@ -46,11 +46,11 @@ and not beside the store's backup: without it the store cannot be read.
 }
 
 // inFleet is the order in which machines that share their work turn a key.
-const inFleet = "Where several machines share the work (store.redis), all with one key file, and with\n" +
-	"their gateways running:\n" +
+const inFleet = "Where several machines share the work (store.redis), all with one key file,\n" +
+	"and with their gateways running:\n" +
 	"  1. `keys rotate --only-add` on one, and copy the file to every other machine;\n" +
-	"  2. `keys rotate --no-new --keep-old` on every machine: each wraps its own notes\n" +
-	"     anew, and what Redis has of them;\n" +
+	"  2. `keys rotate --no-new --keep-old` on every machine: each wraps its own\n" +
+	"     notes anew, and what Redis has of them;\n" +
 	"  3. `keys rotate --no-new` on every machine, which takes the old keys out.\n" +
 	"Each step is done on every machine before the next begins."
 
@@ -60,11 +60,12 @@ type turning struct{ onlyAdd, keepOld, noNew bool }
 func keysRotateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rotate", Short: "Put a new key into the key file and take the old ones out", Args: arguments,
-		Long: "Put a new first key into store.key_file, wrap every note's key with it, and take\n" +
-			"the old keys out of the file once nothing needs them. Interrupted, it is run again.\n\n" +
-			"Where the file cannot be replaced, as a container's secret: put a new first key line\n" +
-			"into it by hand, start the gateway anew, run this with --keep-old --no-new, and take\n" +
-			"the old key lines out.\n\n" + inFleet,
+		Long: "Put a new first key into store.key_file, wrap every note's key with it, and\n" +
+			"take the old keys out of the file once nothing needs them. Interrupted, it is\n" +
+			"run again.\n\n" +
+			"Where the file cannot be replaced, as a container's secret: put a new first\n" +
+			"key line into it by hand, start the gateway anew, run this with --keep-old\n" +
+			"--no-new, and take the old key lines out.\n\n" + inFleet,
 	}
 	path := configFlag(cmd.Flags())
 	var how turning

@@ -23,10 +23,11 @@ func configFlag(flags *pflag.FlagSet) *string {
 
 func linkCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "link MAILBOX", Short: "Print the secret link to a mailbox's inbox page, or link its chat", Args: arguments,
+		Use: "link MAILBOX", Short: "Print the secret link to a mailbox's page, or link its chat", Args: arguments,
 		Long: "Print the secret link to a mailbox's inbox page.\n\n" +
-			"With --channel: print a link and a code by which the chat that opens it, or that the\n" +
-			"code is sent from, becomes the mailbox's at that channel; with --revoke end that.",
+			"With --channel: print a link and a code by which the chat that opens it, or that\n" +
+			"the code is sent from, becomes the mailbox's at that channel; with --revoke\n" +
+			"end that.",
 	}
 	path := configFlag(cmd.Flags())
 	name := cmd.Flags().String("channel", "", "link a chat at this channel")

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	_ "time/tzdata" // a container has no zone files
 
@@ -54,15 +55,19 @@ func root() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "afterbeep",
 		Short: "Unanswered calls become voice notes in the chat",
-		Long: "Afterbeep replaces carrier voicemail: a phone call that nobody answers is forwarded\n" +
-			"to it over SIP, and the recipient finds it seconds later as a playable voice note.\n\n" +
+		Long: "Afterbeep replaces carrier voicemail: a phone call that nobody answers is\n" +
+			"forwarded to it over SIP, and the recipient finds it seconds later as a\n" +
+			"playable voice note.\n\n" +
 			"See it work:   afterbeep demo\n" +
 			"Run it:        afterbeep example-config > afterbeep.yaml\n" +
 			"               afterbeep check --config afterbeep.yaml\n" +
 			"               afterbeep serve --config afterbeep.yaml",
+		Version:      versionLine(),
 		SilenceUsage: true, SilenceErrors: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
+	cmd.SetVersionTemplate("{{.Version}}\n")
+	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80")) // a terminal's width
 	cmd.AddCommand(commands()...)
 	return cmd
 }

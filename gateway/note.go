@@ -22,7 +22,7 @@ import (
 )
 
 func noteCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "note", Short: "List notes, show a note's whole life, send it again, export or erase a mailbox's"}
+	cmd := &cobra.Command{Use: "note", Short: "List, show and send again notes; export or erase a mailbox's"}
 	path := configFlag(cmd.PersistentFlags())
 	cmd.AddCommand(noteListCommand(path), noteShowCommand(path), noteRedriveCommand(path), noteExportCommand(path), noteEraseCommand(path))
 	return cmd
@@ -154,8 +154,8 @@ func printLife(out io.Writer, life delivery.Life) error {
 	}
 	row("note", "%s", n.ID)
 	row("state", "%s", n.State)
-	row("mailbox", "%s %s", n.Recipient.Number, n.Recipient.Name)
-	row("caller", "%s %s%s", who(n.Caller), n.Caller.Name, trustText(n.Caller))
+	row("mailbox", "%s", named(n.Recipient.Number, n.Recipient.Name))
+	row("caller", "%s%s", named(who(n.Caller), n.Caller.Name), trustText(n.Caller))
 	row("called", "%s, %s, by trunk %s", n.CalledAt.Local().Format(time.RFC3339), cmp.Or(n.Reason, "no reason given"), n.Trunk)
 	row("kind", "%s%s", n.Kind, map[bool]string{true: ", cut off"}[n.Partial])
 	if n.Media.Bytes > 0 {
@@ -204,6 +204,9 @@ func who(c delivery.Caller) string {
 	}
 	return cmp.Or(c.Number, "unknown")
 }
+
+// named is a number with the name it goes by, if it has one.
+func named(number, name string) string { return strings.TrimSpace(number + " " + name) }
 
 // trustText is what the network says of a caller's number.
 func trustText(c delivery.Caller) string {

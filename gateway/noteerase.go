@@ -22,9 +22,9 @@ func noteEraseCommand(path *string) *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use: "erase MAILBOX", Short: "Erase every note of a mailbox, and print the proof", Args: arguments,
-		Long: "Erase every note of a mailbox: its recordings, files, deliveries, and the link to\n" +
-			"its inbox page. Nothing brings them back; `note export` writes them out before.\n" +
-			"Copies that were delivered stay where they are.",
+		Long: "Erase every note of a mailbox: its recordings, files, deliveries, and the link\n" +
+			"to its inbox page. Nothing brings them back; `note export` writes them out\n" +
+			"before. Copies that were delivered stay where they are.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := sure(cmd, args[0], yes); err != nil {
 				return err
@@ -84,7 +84,7 @@ func readLine(ctx context.Context, in io.Reader) (string, error) {
 
 func printErasure(out io.Writer, e delivery.Erasure) error {
 	if e.Notes+e.Elsewhere+e.InProgress == 0 {
-		_, _ = fmt.Fprintln(out, "there were no notes of this mailbox; the link to its inbox page, if it had one, is erased")
+		_, _ = fmt.Fprintln(out, "there were no notes of this mailbox; the link to its inbox page, if it had one, is erased. `afterbeep note list` shows whose notes are there")
 	} else {
 		_, _ = fmt.Fprintf(out, "erased %s, %s, %s at %s\n", count(e.Notes, "note", "notes"), count(e.Files, "file", "files"), size(e.Bytes), e.At.UTC().Format(time.RFC3339))
 	}

@@ -43,10 +43,21 @@ func serve(ctx context.Context, cfg *config.Config, path string) error {
 	log.Info("listening", "http", g.http.Addr().String())
 	stop := onHangup(func() { g.reload(path, level) })
 	log.Info("ready", "version", versionText(), "mailboxes", g.directory.Standing().Mailboxes, "trunks", len(cfg.SIP.Trunks))
+	g.warnOfSilence()
 	err = g.run(ctx, secondSignal(ctx))
 	stop()
 	log.Info("stopped")
 	return errors.Join(err, g.close())
+}
+
+// warnOfSilence says so where the file has nobody who may call, or be called.
+func (g *gateway) warnOfSilence() {
+	if len(g.cfg.SIP.Trunks)+len(g.cfg.SIP.Accounts) == 0 {
+		g.log.Warn("the file has no trunk and no account: no call will be answered")
+	}
+	if g.directory.Standing().Mailboxes == 0 && g.cfg.Directory.URL == "" {
+		g.log.Warn("the file has no mailbox: every call will be refused with 480")
+	}
 }
 
 // secondSignal is closed when another signal comes after the one that ended ctx.

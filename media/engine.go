@@ -67,7 +67,7 @@ func pick(names []string) ([]codec.Codec, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(c codec.Codec) bool { return strings.EqualFold(c.Name, name) })
 		if i < 0 {
-			return nil, fmt.Errorf("media: no codec is called %q", name)
+			return nil, fmt.Errorf("media: no codec is called %q: expected opus, G722, PCMU or PCMA", name)
 		}
 		picked = append(picked, all[i])
 	}

@@ -46,7 +46,7 @@ type waveFormat struct {
 func ReadWAV(r io.Reader) (Audio, error) {
 	var riff [12]byte
 	if _, err := io.ReadFull(r, riff[:]); err != nil || string(riff[:4]) != "RIFF" || string(riff[8:]) != "WAVE" {
-		return Audio{}, fmt.Errorf("%w does not begin as one", errWAV)
+		return Audio{}, fmt.Errorf("%w does not begin as one: make one of another format with `ffmpeg -i FILE message.wav`", errWAV)
 	}
 	var format *waveFormat
 	for {

@@ -32,6 +32,7 @@ func TestPage(t *testing.T) {
 		{"the connection was lost", tryReconnecting, nil},
 		{"notes cannot be read", tryFailing, []string{"503"}},
 		{"older notes", tryOlder, nil},
+		{"many callers", tryManyCallers, nil},
 		{"a phone shows list and thread", tryPhone, nil},
 		{"audio that is no longer kept", tryGone, nil},
 		{"a chat hears of it too", tryReceipts, nil},

@@ -102,7 +102,7 @@ function seen(note) {
     element: shown,
     show() {
       const [what, picture, at] = note.played ? ["played_at", "checks", note.played_at] : ["read_at", "check", note.read_at];
-      const text = at ? say(what, moment(at)) : "";
+      const text = at ? say(what, moment(at, note)) : "";
       if (text === last) return;
       last = text;
       shown.classList.toggle("is-played", note.played);

@@ -53,10 +53,11 @@ export function recently(note) {
   return ago < 7 ? day(note) : short.format(new Date(note.called_at));
 }
 
-// moment writes when something happened, with its day unless that is today.
-export function moment(timestamp) {
+// moment writes when something happened to a note, with the day unless that is
+// the note's own, under which it stands.
+export function moment(timestamp, note) {
   const at = new Date(timestamp);
-  return (daysAgo(at) === 0 ? clock : moments).format(at);
+  return (at.toDateString() === new Date(note.called_at).toDateString() ? clock : moments).format(at);
 }
 
 // daysAgo counts midnights, not hours.
