@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,6 @@ func (e *RegisterError) refusal() bool {
 var (
 	errSilent   = errors.New("no answer: is the PBX up, is the port right, and does a firewall let SIP pass?")
 	errEndless  = errors.New("the PBX asks again and again: it accepts no nonce of its own, or never the same address")
-	errLogin    = errors.New("the PBX asks for a login that is not known here: expected digest with MD5, SHA-256 or SHA-512-256")
 	errPassword = errors.New("the PBX asks for a password: set password, or password_file")
 	errFacing   = errors.New("no UDP address of sip.listen reaches it: add udp://0.0.0.0:5060, or the address of this machine on the PBX's network")
 )
@@ -84,7 +84,10 @@ type wish struct {
 // register asks one registrar; before is where the account was registered, nil
 // for nowhere. The error is a *RegisterError.
 func (r *registration) register(ctx context.Context, t target, w wish, before *binding) (*binding, error) {
-	a := &attempt{registration: r, target: t, wish: w}
+	a := &attempt{
+		registration: r, target: t, wish: w,
+		credentials: credentials{user: cmp.Or(r.account.Login, r.account.User), password: r.account.Password},
+	}
 	err := a.face(before)
 	for range registerTries {
 		if err != nil {

@@ -351,3 +351,28 @@ func TestProxyLogsIn(t *testing.T) {
 		}
 	}
 }
+
+// A client logs in at a proxy that asks with 407, by both algorithms.
+func TestClientLogsInAtAProxy(t *testing.T) {
+	t.Parallel()
+	for _, algorithm := range []string{"MD5", "SHA-256"} {
+		p := newPBX(t, "CALLERS_LOG_IN", `ALGORITHM="`+algorithm+`"`)
+		ts := serveAccount(t, p.extension("udp"), nil)
+		ts.standing(t, "registered", registered)
+		c := newTestClient(t)
+		r := Request{Offer: []byte(testOffer), User: "101", Password: "sesame"}
+		target := fmt.Sprintf("sip:500@%s", p.addr)
+		if _, err := c.Invite(t.Context(), target, r); !answered(err, 407) || !errors.Is(err, ErrLogin) {
+			t.Errorf("%s: a wrong password: %v", algorithm, err)
+		}
+		r.Password = "open sesame"
+		d, err := c.Invite(t.Context(), target, r)
+		if err != nil {
+			t.Fatalf("%s: %v", algorithm, err)
+		}
+		if err := d.Bye(t.Context()); err != nil {
+			t.Errorf("%s: %v", algorithm, err)
+		}
+		ts.ended(t, ErrCallerHungUp)
+	}
+}
