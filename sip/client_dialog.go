@@ -96,7 +96,7 @@ func (c *Client) call(ctx context.Context, d *Dialog, r Request, login *credenti
 	start, patience := time.Now(), cmp.Or(r.Patience, 64*t1)
 	silent := time.NewTimer(patience)
 	defer silent.Stop()
-	tx, err := c.stack.transactions.Request(ctx, req)
+	tx, err := c.stack.begin(ctx, req)
 	if err != nil {
 		return nil, orClosed(req, fmt.Errorf("send the INVITE: %w", err))
 	}
