@@ -3,6 +3,7 @@ package sip
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"time"
@@ -54,14 +55,36 @@ func (a *attempt) ask(ctx context.Context) (again bool, err error) {
 	}
 	patient, cancel := context.WithTimeoutCause(ctx, a.server.pace.answer, errSilent)
 	defer cancel()
-	res, err := a.server.stack.exchange(patient, req)
+	var res *sipmsg.Response
+	if err = a.trust(patient); err == nil {
+		res, err = a.server.stack.exchange(patient, req)
+	}
 	switch {
-	case errors.Is(err, errSilent), errors.Is(err, context.Canceled):
-		return false, err
+	case err != nil && patient.Err() != nil:
+		return false, context.Cause(patient)
 	case err != nil:
 		return false, unreachable(err)
 	}
 	return a.heed(res)
+}
+
+// trust makes sure that within TLS it is the registrar that hears the rest: by
+// the name which the file calls it (RFC 5922 section 7.2), wherever the DNS
+// says that it is.
+func (a *attempt) trust(ctx context.Context) error {
+	r, dialer := a.target.registrar, a.server.stack.dialer
+	if !r.secure() || dialer.proven(a.target.addr, r.Host) {
+		return nil
+	}
+	trust := dialer.named(r.Host)
+	if a.account.CA != "" {
+		roots, err := systemRoots(a.account.CA)
+		if err != nil {
+			return &RegisterError{Registrar: a.target.addr.String(), Err: fmt.Errorf("ca: %w", err)}
+		}
+		trust.RootCAs = roots
+	}
+	return dialer.dial(ctx, connID{r.Network, a.target.addr}, trust)
 }
 
 // request builds the next REGISTER (RFC 3261 section 10.2).

@@ -3,6 +3,7 @@ package sip
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -69,6 +70,9 @@ var (
 
 // unreachable is what a network's error says, without the addresses.
 func unreachable(err error) error {
+	if foreign := (*tls.CertificateVerificationError)(nil); errors.As(err, &foreign) {
+		return fmt.Errorf("%w: write the registrar as its certificate names it, and set ca where this machine does not know who signed it", err)
+	}
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
 		return fmt.Errorf("cannot be reached: %w", op.Err)
 	}
