@@ -19,6 +19,7 @@ for program in "${!package[@]}"; do
   command -v "$program" >/dev/null || missing+=("${package[$program]}")
 done
 [ -d "$sounds" ] || missing+=(asterisk-core-sounds-en-wav)
+compgen -G "/usr/lib/*/kamailio/modules/tls.so" >/dev/null || missing+=(kamailio-tls-modules)
 [ -e /usr/share/sounds/alsa/Front_Center.wav ] || missing+=(alsa-utils)
 if [ ${#missing[@]} -gt 0 ]; then
   if [ "$(id -u)" != 0 ]; then

@@ -18,14 +18,18 @@ import (
 	"github.com/afterbeep/afterbeep/sip"
 )
 
-// identity is who a test call comes from, why it was forwarded, what a TLS
-// server is shown, and whether anybody may listen in.
+// identity is who a test call comes from, why it was forwarded, how it logs in,
+// what a TLS server is shown, and whether anybody may listen in.
 type identity struct {
 	from, name, diversion string
 	reason                forwarding
+	user, password        string
 	tls                   sip.ClientTLS
 	srtp                  bool
 }
+
+// passwordVariable holds a password which the list of processes does not show.
+const passwordVariable = "AFTERBEEP_PASSWORD"
 
 // forwarding is why a call was forwarded, as a Diversion says it (RFC 5806).
 type forwarding string
@@ -52,6 +56,8 @@ func (i *identity) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&i.name, "from-name", "", "the caller's display name")
 	cmd.Flags().StringVar(&i.diversion, "diversion", "", "the number that did not answer, and with it why (--reason), as a Diversion header")
 	i.reason = "no-answer"
+	cmd.Flags().StringVar(&i.user, "user", "", "the user of the trunk's digest, where it has one")
+	cmd.Flags().StringVar(&i.password, "password", "", "its password; better in the environment as "+passwordVariable+", which nobody else on this machine sees")
 	cmd.Flags().StringVar(&i.tls.CA, "ca", "", "for a target by sips: or ;transport=tls: the CA that signed the gateway's certificate (PEM), where the system does not know it")
 	cmd.Flags().StringVar(&i.tls.Certificate, "certificate", "", "the certificate (PEM) to show a gateway whose trunk has a tls_name")
 	cmd.Flags().StringVar(&i.tls.Key, "key", "", "the certificate's private key (PEM)")
@@ -73,7 +79,7 @@ func (i *identity) media(o *media.Options) {
 }
 
 func (i *identity) request() sip.Request {
-	r := sip.Request{From: i.from, FromName: i.name}
+	r := sip.Request{From: i.from, FromName: i.name, User: i.user, Password: cmp.Or(i.password, os.Getenv(passwordVariable))}
 	if i.diversion != "" {
 		r.Headers = map[string][]string{"Diversion": {"<sip:" + i.diversion + "@pbx.invalid>;reason=" + string(i.reason) + ";counter=1"}}
 	}

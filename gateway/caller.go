@@ -151,10 +151,13 @@ func (s *sound) in(f media.Format) ([][]byte, error) {
 // noMailbox is what 480 means, and 302 where the trunk sends such calls back.
 const noMailbox = "no mailbox takes this call: see mailboxes in the gateway's file, and limits.callees; the outcome stands in the gateway's log"
 
+// noLogin is what 401 means to a call that has no user.
+const noLogin = "this machine's trunk has a digest: give its user with --user, and its password in the environment as " + passwordVariable
+
 // refusals say what to look at in the gateway's file when a call is refused.
 var refusals = map[int]string{
 	302: noMailbox, 480: noMailbox,
-	401: "this machine's trunk has a digest, which test calls cannot answer: call from an address of a trunk without one",
+	401: noLogin, 407: noLogin,
 	433: "the trunk refuses callers without a number, see its anonymous",
 	488: "the gateway cannot use what was offered: with media.srtp required it wants --srtp, with off none",
 	503: "the gateway drains, is at one of its limits, or cannot keep a recording: its log says which",
@@ -170,6 +173,8 @@ func explained(err error) error {
 		foreign *tls.CertificateVerificationError
 	)
 	switch {
+	case errors.Is(err, sip.ErrLogin):
+		return fmt.Errorf("%w: compare --user and "+passwordVariable+" (or --password) with user and password of the trunk's digest", err)
 	case errors.As(err, &foreign):
 		return fmt.Errorf("%w: name the CA that signed the gateway's certificate with --ca", err)
 	case errors.As(err, &silent):

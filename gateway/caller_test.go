@@ -30,7 +30,11 @@ func TestExplained(t *testing.T) {
 		},
 		{
 			&sip.StatusError{Code: 401, Reason: "Unauthorized"},
-			"401 Unauthorized: this machine's trunk has a digest, which test calls cannot answer: call from an address of a trunk without one",
+			"401 Unauthorized: this machine's trunk has a digest: give its user with --user, and its password in the environment as AFTERBEEP_PASSWORD",
+		},
+		{
+			fmt.Errorf("%w: %w", &sip.StatusError{Code: 401, Reason: "Unauthorized"}, sip.ErrLogin),
+			"401 Unauthorized: the user or the password is wrong: compare --user and AFTERBEEP_PASSWORD (or --password) with user and password of the trunk's digest",
 		},
 		{&sip.StatusError{Code: 482, Reason: "Loop Detected"}, "482 Loop Detected"},
 		{

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,10 +22,11 @@ const accountExpires = 2 * time.Minute
 // machine: a PBX that finds two under one extension rings both, and the caller
 // would leave a note with one and a missed call with the other.
 type Account struct {
-	Registrar []Registrar   `yaml:"registrar" required:"true" help:"the PBX: a name or an address, with a port where it is not 5060, and tcp:// before it for TCP; of several the first that answers" example:"pbx.example"`
+	Registrar []Registrar   `yaml:"registrar" required:"true" help:"the PBX: a name or an address, with a port where it is not 5060, and tcp:// or tls:// before it; of several the first that answers; by TLS its certificate must carry what is written here" example:"pbx.example"`
 	User      string        `yaml:"user" required:"true" help:"the extension, of this machine alone" example:"\"500\""`
 	Password  string        `yaml:"password" secret:"true" help:"the extension's password" example:"${PBX_PASSWORD}"`
 	Login     string        `yaml:"login" help:"the name to log in with, where the PBX has one beside the extension (authentication id)"`
+	CA        string        `yaml:"ca" path:"true" help:"for tls://: the certificates (PEM) that may sign the PBX's, beside those this machine trusts; its own, where it signed itself" example:"pbx-ca.pem"`
 	Domain    string        `yaml:"domain" help:"the PBX's SIP domain, where it is not the registrar's name"`
 	Name      string        `yaml:"name" help:"of the trunk that its calls belong to: one of trunks, whose settings count then, or a new one (default the registrar's name)"`
 	Country   string        `yaml:"country" help:"two letters (ISO 3166), for numbers without a country code (default none)"`
@@ -75,6 +77,9 @@ func (o Options) validateAccounts(wrong *mistakes) {
 		} else {
 			names[a.TrunkName()] = i
 		}
+		if a.CA != "" && !slices.ContainsFunc(a.Registrar, Registrar.secure) {
+			wrong.add(key+"ca", "certificates are shown over TLS alone: write tls:// before the registrar")
+		}
 		for j, r := range a.Registrar {
 			if r.Network == "udp" && !o.listensOn("udp") {
 				wrong.add(fmt.Sprintf("%sregistrar[%d]", key, j), "a registration by UDP leaves from a UDP address of sip.listen, and there is none: add udp://0.0.0.0:5060, or write tcp://%s", r.hostport())
@@ -118,12 +123,12 @@ func (o Options) AccountAddr(ctx context.Context) netip.Addr {
 	return localAddr(netip.AddrFrom4([4]byte{192, 0, 2, 1}))
 }
 
-// Registrar is where an account registers, written pbx.example, 192.0.2.7:5080
-// or tcp://pbx.example.
+// Registrar is where an account registers, written pbx.example, 192.0.2.7:5080,
+// tcp://pbx.example or tls://pbx.example.
 type Registrar struct {
-	Network string // udp or tcp
+	Network string // udp, tcp or tls
 	Host    string // a name or an IP address, IPv6 without brackets
-	Port    int    // 0 is what the DNS says, else 5060
+	Port    int    // 0 is what the DNS says, else 5060, or 5061 for tls
 }
 
 // UnmarshalText reads [NETWORK://]HOST[:PORT].
@@ -132,8 +137,8 @@ func (r *Registrar) UnmarshalText(b []byte) error {
 	if !ok {
 		network, hostport = "udp", string(b)
 	}
-	if network != "udp" && network != "tcp" {
-		return errors.New("expected a PBX by its name or address, with udp:// or tcp:// before it at most")
+	if network != "udp" && network != "tcp" && network != "tls" {
+		return errors.New("expected a PBX by its name or address, with udp://, tcp:// or tls:// before it at most")
 	}
 	a, err := parseAdvertised(hostport)
 	if _, notIP := netip.ParseAddr(a.host); err != nil || notIP != nil && !isDomain(a.host) {
@@ -153,6 +158,9 @@ func (r Registrar) String() string {
 	}
 	return r.Network + "://" + r.hostport()
 }
+
+// secure says that it is spoken to within TLS.
+func (r Registrar) secure() bool { return r.Network == "tls" }
 
 // hostport is the host with the port, where one is given.
 func (r Registrar) hostport() string {

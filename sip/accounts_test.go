@@ -36,7 +36,8 @@ func (r records) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, e
 func TestLocate(t *testing.T) {
 	dns := records{
 		srv: map[string][]*net.SRV{
-			"_sip._udp.pbx.example": {{Target: "a.pbx.example.", Port: 5070}, {Target: "gone.pbx.example.", Port: 5070}, {Target: "b.pbx.example.", Port: 5080}},
+			"_sip._udp.pbx.example":  {{Target: "a.pbx.example.", Port: 5070}, {Target: "gone.pbx.example.", Port: 5070}, {Target: "b.pbx.example.", Port: 5080}},
+			"_sips._tcp.pbx.example": {{Target: "a.pbx.example.", Port: 5071}},
 		},
 		hosts: map[string][]netip.Addr{
 			"a.pbx.example": {netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
@@ -51,6 +52,8 @@ func TestLocate(t *testing.T) {
 		"192.0.2.7":           "192.0.2.7:5060",
 		"[2001:db8::7]:5062":  "[2001:db8::7]:5062",
 		"tcp://192.0.2.7:443": "192.0.2.7:443",
+		"tls://192.0.2.7":     "192.0.2.7:5061",
+		"tls://pbx.example":   "192.0.2.1:5071",
 		"nowhere.example":     "nowhere.example has no address",
 	} {
 		var r Registrar
@@ -69,7 +72,7 @@ func TestLocate(t *testing.T) {
 			t.Errorf("%s is at %v, want %s", text, got, want)
 		}
 	}
-	for _, text := range []string{"", "sip:pbx.example", "tls://pbx.example", "udp://", "a b", "pbx.example:0", "pbx.example/x", "500@pbx.example"} {
+	for _, text := range []string{"", "sip:pbx.example", "ws://pbx.example", "udp://", "a b", "pbx.example:0", "pbx.example/x", "500@pbx.example"} {
 		if err := (&Registrar{}).UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q was taken", text)
 		}

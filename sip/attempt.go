@@ -1,14 +1,12 @@
 package sip
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"time"
-
-	"github.com/icholy/digest"
 
 	sipmsg "github.com/emiago/sipgo/sip"
 )
@@ -16,15 +14,14 @@ import (
 // attempt is a series of REGISTERs until one registrar has said yes or no.
 type attempt struct {
 	*registration
-	target    target
-	wish      wish
-	socket    *socket           // by which UDP leaves
-	local     endpoint          // of the Via
-	contact   endpoint          // where calls shall come
-	old       endpoint          // where they came before; zero for nowhere
-	sight     sight             // of which contact is what the registrar sees
-	challenge *digest.Challenge // that is to be answered; nil for none
-	reply     string            // the header that answers it
+	credentials
+	target  target
+	wish    wish
+	socket  *socket  // by which UDP leaves
+	local   endpoint // of the Via
+	contact endpoint // where calls shall come
+	old     endpoint // where they came before; zero for nowhere
+	sight   sight    // of which contact is what the registrar sees
 }
 
 // face finds out how this machine and the registrar reach each other.
@@ -58,14 +55,36 @@ func (a *attempt) ask(ctx context.Context) (again bool, err error) {
 	}
 	patient, cancel := context.WithTimeoutCause(ctx, a.server.pace.answer, errSilent)
 	defer cancel()
-	res, err := a.server.stack.exchange(patient, req)
+	var res *sipmsg.Response
+	if err = a.trust(patient); err == nil {
+		res, err = a.server.stack.exchange(patient, req)
+	}
 	switch {
-	case errors.Is(err, errSilent), errors.Is(err, context.Canceled):
-		return false, err
+	case err != nil && patient.Err() != nil:
+		return false, context.Cause(patient)
 	case err != nil:
 		return false, unreachable(err)
 	}
 	return a.heed(res)
+}
+
+// trust makes sure that within TLS it is the registrar that hears the rest: by
+// the name which the file calls it (RFC 5922 section 7.2), wherever the DNS
+// says that it is.
+func (a *attempt) trust(ctx context.Context) error {
+	r, dialer := a.target.registrar, a.server.stack.dialer
+	if !r.secure() || dialer.proven(a.target.addr, r.Host) {
+		return nil
+	}
+	trust := dialer.named(r.Host)
+	if a.account.CA != "" {
+		roots, err := systemRoots(a.account.CA)
+		if err != nil {
+			return &RegisterError{Registrar: a.target.addr.String(), Err: fmt.Errorf("ca: %w", err)}
+		}
+		trust.RootCAs = roots
+	}
+	return dialer.dial(ctx, connID{r.Network, a.target.addr}, trust)
 }
 
 // request builds the next REGISTER (RFC 3261 section 10.2).
@@ -89,7 +108,7 @@ func (a *attempt) request() (*sipmsg.Request, error) {
 	if !a.wish.query {
 		a.bindings(req)
 	}
-	if err := a.login(req, uri); err != nil {
+	if err := a.sign(req); err != nil {
 		return nil, err
 	}
 	req.SetBody(nil)
@@ -115,22 +134,6 @@ func (a *attempt) bindings(req *sipmsg.Request) {
 	req.AppendHeader(sipmsg.NewHeader("Expires", seconds(a.wish.expires)))
 }
 
-// login answers the challenge, if there is one.
-func (a *attempt) login(req *sipmsg.Request, uri sipmsg.Uri) error {
-	if a.challenge == nil {
-		return nil
-	}
-	credentials, err := digest.Digest(a.challenge, digest.Options{
-		Method: req.Method.String(), URI: uri.String(),
-		Username: cmp.Or(a.account.Login, a.account.User), Password: a.account.Password,
-	})
-	if err != nil {
-		return errLogin
-	}
-	req.AppendHeader(sipmsg.NewHeader(a.reply, credentials.String()))
-	return nil
-}
-
 // heed takes a response; again says that it asks for another request.
 func (a *attempt) heed(res *sipmsg.Response) (again bool, err error) {
 	used := a.contact
@@ -142,10 +145,8 @@ func (a *attempt) heed(res *sipmsg.Response) (again bool, err error) {
 	case res.IsSuccess():
 		a.wish.expires = a.granted(res)
 		return false, nil
-	case res.StatusCode == 401:
-		return true, a.challenged(res, "WWW-Authenticate", "Authorization")
-	case res.StatusCode == 407:
-		return true, a.challenged(res, "Proxy-Authenticate", "Proxy-Authorization")
+	case res.StatusCode == 401, res.StatusCode == 407:
+		return true, a.challenged(res)
 	case res.StatusCode == 423 && a.lengthen(res):
 		return true, nil
 	}
@@ -177,27 +178,16 @@ func (a *attempt) lookBack(res *sipmsg.Response) bool {
 	return moved
 }
 
-// challenged takes a challenge (RFC 3261 section 22.2): of several the first
-// that is understood (RFC 8760 section 2.4). A second one means that the
-// password was wrong, unless it says that the nonce was old.
-func (a *attempt) challenged(res *sipmsg.Response, asks, answers string) error {
-	var c *digest.Challenge
-	for h := range headersOf(res, asks) {
-		if parsed, err := digest.ParseChallenge(h.Value()); err == nil && digest.CanDigest(parsed) {
-			c = parsed
-			break
-		}
-	}
-	switch {
-	case c == nil:
-		return errLogin
-	case a.challenge != nil && !c.Stale:
+// challenged takes a challenge. A second one is the registrar's last word.
+func (a *attempt) challenged(res *sipmsg.Response) error {
+	switch err := a.take(res); {
+	case errors.Is(err, ErrLogin):
 		return &RegisterError{Registrar: a.target.addr.String(), Code: res.StatusCode, Reason: phraseOf(res)}
-	case a.account.Password == "":
+	case err == nil && a.password == "":
 		return errPassword
+	default:
+		return err
 	}
-	a.challenge, a.reply = c, answers
-	return nil
 }
 
 // lengthen asks for as long a registration as the PBX insists on (RFC 3261

@@ -1,7 +1,6 @@
 package sip
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -65,6 +64,8 @@ type Request struct {
 	Headers   map[string][]string // further headers, like Diversion
 	Transport string              // udp, tcp, tls, ws or wss; "" is what the target's URI says, else udp
 	Patience  time.Duration       // how long to wait for the first response; 0 is 32 s (RFC 3261 section 17.1.1.2)
+
+	User, Password string // to log in with, where the server asks; without a user its 401 or 407 refuses the call
 }
 
 // StatusError is a final response other than 2xx.
@@ -147,22 +148,32 @@ func (c *Client) Close() error {
 }
 
 // Invite places a call and returns when it is answered and the ACK is sent. A
-// refusal is a *StatusError, silence a *SilentError, a connection that the
-// server closes a *ClosedError, and an ACK that cannot be sent a
-// *ContactError. When ctx ends first a CANCEL is sent, and its cause returned.
+// refusal is a *StatusError, with ErrLogin where the server did not take the
+// password, silence a *SilentError, a connection that the server closes a
+// *ClosedError, and an ACK that cannot be sent a *ContactError. When ctx ends
+// first a CANCEL is sent, and its cause returned.
 func (c *Client) Invite(ctx context.Context, target string, r Request) (*Dialog, error) {
-	d, req, err := c.prepare(ctx, target, r)
+	d, err := c.prepare(ctx, target, r)
 	if err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
 	c.dialogs[d.peer.callID] = d
 	c.mu.Unlock()
-	if err := c.call(ctx, d, req, cmp.Or(r.Patience, 64*t1)); err != nil {
-		c.drop(d)
-		return nil, err
+	login := credentials{user: r.User, password: r.Password}
+	for {
+		res, err := c.call(ctx, d, r, &login)
+		switch {
+		case err == nil && res.IsSuccess():
+			return d, nil
+		case err == nil:
+			err = login.again(res)
+		}
+		if err != nil {
+			c.drop(d)
+			return nil, err
+		}
 	}
-	return d, nil
 }
 
 // drop forgets a call.
@@ -172,11 +183,11 @@ func (c *Client) drop(d *Dialog) {
 	delete(c.dialogs, d.peer.callID)
 }
 
-// prepare builds the INVITE.
-func (c *Client) prepare(ctx context.Context, target string, r Request) (*Dialog, *sipmsg.Request, error) {
+// prepare finds out how the target is reached, and who is to call it.
+func (c *Client) prepare(ctx context.Context, target string, r Request) (*Dialog, error) {
 	uri, err := parseTarget(target)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	network, addr := hop(uri, "udp")
 	if r.Transport != "" {
@@ -184,19 +195,22 @@ func (c *Client) prepare(ctx context.Context, target string, r Request) (*Dialog
 	}
 	remote, err := resolve(ctx, addr)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	d := &Dialog{client: c, done: make(chan struct{}), from: c.endpoint(network, remote.Addr())}
-	d.from.sips = uri.Scheme == "sips"
-	d.peer = peer{callID: sipmsg.GenerateTagN(24) + "@" + d.from.host, target: uri, network: network, seq: 1}
-	if err := d.name(r, uri); err != nil {
-		return nil, nil, err
-	}
-	req := d.request(sipmsg.INVITE)
-	req.SetDestination(remote.String())
+	d := &Dialog{client: c, done: make(chan struct{}), from: c.endpoint(network, remote.Addr()), server: remote.String()}
 	if n, _ := networkOf(network); n.secure { // the certificate must carry the name that was called
-		req.SetDestination(addr)
+		d.server = addr
 	}
+	d.from.sips = uri.Scheme == "sips"
+	d.peer = peer{callID: sipmsg.GenerateTagN(24) + "@" + d.from.host, target: uri, network: network}
+	return d, d.name(r, uri)
+}
+
+// invite builds the INVITE, with a login where one was asked for.
+func (d *Dialog) invite(r Request, login *credentials) (*sipmsg.Request, error) {
+	d.peer.seq++
+	req := d.request(sipmsg.INVITE)
+	req.SetDestination(d.server)
 	req.AppendHeader(d.from.contact())
 	req.AppendHeader(sipmsg.NewHeader("Allow", clientAllow))
 	for name, values := range r.Headers {
@@ -204,8 +218,12 @@ func (c *Client) prepare(ctx context.Context, target string, r Request) (*Dialog
 			req.AppendHeader(sipmsg.NewHeader(name, v))
 		}
 	}
+	if err := login.sign(req); err != nil {
+		return nil, err
+	}
+	d.login = req.GetHeader(login.reply)
 	describe(req, r.Offer)
-	return d, req, nil
+	return req, nil
 }
 
 // parseTarget reads the URI of who is to be called.

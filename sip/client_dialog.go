@@ -27,6 +27,8 @@ type Dialog struct {
 
 	client *Client
 	from   endpoint
+	server string        // where the INVITE goes
+	login  sipmsg.Header // that it carried; nil for none
 	done   chan struct{}
 	finish sync.Once
 
@@ -85,49 +87,54 @@ func (d *Dialog) request(method sipmsg.RequestMethod) *sipmsg.Request {
 	return req
 }
 
-// call drives the INVITE to its final response.
-func (c *Client) call(ctx context.Context, d *Dialog, req *sipmsg.Request, patience time.Duration) error {
-	start := time.Now()
+// call sends an INVITE and returns its final response. A 2xx has its ACK then.
+func (c *Client) call(ctx context.Context, d *Dialog, r Request, login *credentials) (*sipmsg.Response, error) {
+	req, err := d.invite(r, login)
+	if err != nil {
+		return nil, err
+	}
+	start, patience := time.Now(), cmp.Or(r.Patience, 64*t1)
 	silent := time.NewTimer(patience)
 	defer silent.Stop()
-	tx, err := c.stack.transactions.Request(ctx, req)
+	tx, err := c.stack.begin(ctx, req)
 	if err != nil {
-		return orClosed(req, fmt.Errorf("send the INVITE: %w", err))
+		return nil, orClosed(req, fmt.Errorf("send the INVITE: %w", err))
 	}
-	cancelled, asked, ended := false, false, ctx.Done()
+	heard, cancelled, asked, ended := false, false, false, ctx.Done()
 	for {
 		select {
 		case res := <-tx.Responses():
 			silent.Stop()
 			switch {
 			case res.IsProvisional():
+				heard = true
 				d.tried(start)
 			case !res.IsSuccess(): // sipgo sends the ACK, and again when it must
 				if cancelled {
-					return context.Cause(ctx)
+					return nil, context.Cause(ctx)
 				}
-				return &StatusError{res.StatusCode, res.Reason}
+				return res, nil
 			default:
 				tx.Terminate() // a 2xx that comes again is a stray
 				if err := d.answered(res, start); err != nil || !cancelled {
-					return err
+					return res, err
 				}
 				c.hangUp(d)
-				return context.Cause(ctx)
+				return nil, context.Cause(ctx)
 			}
 		case <-silent.C:
 			tx.Terminate()
-			return cmp.Or[error](context.Cause(ctx), &SilentError{req.Destination(), patience})
+			return nil, cmp.Or[error](context.Cause(ctx), &SilentError{req.Destination(), patience})
 		case <-tx.Done():
-			if errors.Is(tx.Err(), sipmsg.ErrTransactionTimeout) && d.Timing().Trying == 0 {
-				return &SilentError{req.Destination(), 64 * t1}
+			if errors.Is(tx.Err(), sipmsg.ErrTransactionTimeout) && !heard {
+				return nil, &SilentError{req.Destination(), 64 * t1}
 			}
-			return orClosed(req, fmt.Errorf("no answer to the INVITE: %w", tx.Err()))
+			return nil, orClosed(req, fmt.Errorf("no answer to the INVITE: %w", tx.Err()))
 		case <-ended:
 			cancelled, ended = true, nil
 		}
 		// A CANCEL may only follow a provisional response (RFC 3261 section 9.1).
-		if cancelled && !asked && d.Timing().Trying > 0 {
+		if cancelled && !asked && heard {
 			asked = true
 			c.cancel(req)
 		}
@@ -169,6 +176,9 @@ func (d *Dialog) answered(res *sipmsg.Response, start time.Time) error {
 		d.peer.routes = append(d.peer.routes, routes[len(routes)-1-i])
 	}
 	d.ack = d.request(sipmsg.ACK)
+	if d.login != nil {
+		d.ack.AppendHeader(d.login)
+	}
 	if err := d.client.stack.transport.WriteMsg(d.ack); err != nil {
 		_, addr := d.peer.hop()
 		return &ContactError{addr, err}

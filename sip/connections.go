@@ -126,7 +126,7 @@ func (l *filterListener) Accept() (net.Conn, error) {
 			l.drops.connections.Add(1)
 			reject(conn)
 		default:
-			return &filterConn{Conn: conn, source: source, timing: l.timing, drops: l.drops, place: place}, nil
+			return &filterConn{Conn: &queuedConn{Conn: conn, patience: l.timing.write}, source: source, timing: l.timing, drops: l.drops, place: place}, nil
 		}
 	}
 }
@@ -150,15 +150,13 @@ func reject(conn net.Conn) {
 	_ = conn.Close() // nothing was written, nothing is lost
 }
 
-// filterConn is a connection with a deadline for each read and write.
+// filterConn is a connection with a deadline for each read.
 type filterConn struct {
 	net.Conn
 	source netip.Addr
 	timing connTiming
 	drops  *drops
 	heard  bool // something was read; only the reading goroutine touches it
-
-	writing sync.Mutex // held for one write: the next must not move its deadline
 
 	mu     sync.Mutex
 	place  *places // where it is counted; nil once it is closed
@@ -180,22 +178,6 @@ func (c *filterConn) Read(b []byte) (int, error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.drops.idle.Add(1)
 		return n, io.EOF
-	}
-	return n, err
-}
-
-// Write gives a peer that does not read writeTimeout to change its mind; then
-// the connection is closed, for half a message may be on its way, and whoever
-// else waits to write fails at once.
-func (c *filterConn) Write(b []byte) (int, error) {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	if err := c.SetWriteDeadline(time.Now().Add(c.timing.write)); err != nil {
-		return 0, err
-	}
-	n, err := c.Conn.Write(b)
-	if err != nil {
-		_ = c.Close() // the error says why
 	}
 	return n, err
 }

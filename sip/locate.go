@@ -67,7 +67,11 @@ func (r Registrar) locate(ctx context.Context, dns resolver) ([]netip.AddrPort, 
 // host where it is none.
 func (r Registrar) servers(ctx context.Context, dns resolver) []*net.SRV {
 	if _, err := netip.ParseAddr(r.Host); err != nil && r.Port == 0 {
-		if _, records, err := dns.LookupSRV(ctx, "sip", r.Network, r.Host); err == nil && len(records) > 0 {
+		service, proto := "sip", r.Network
+		if r.secure() {
+			service, proto = "sips", "tcp"
+		}
+		if _, records, err := dns.LookupSRV(ctx, service, proto, r.Host); err == nil && len(records) > 0 {
 			return records
 		}
 	}

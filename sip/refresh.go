@@ -25,7 +25,7 @@ func (d *dialog) refresh(t *session) {
 		defer func() { s.caught(recover(), slog.String("note_id", d.id)) }()
 		res, err := s.stack.ask(ctx, ways, 8*s.t1)
 		if err == nil && !t.update {
-			err = d.reinvited(res)
+			err = d.reinvited(ctx, res)
 		}
 		d.refreshed(t, res, err)
 	})
@@ -63,12 +63,13 @@ func (d *dialog) refreshed(t *session, res *sipmsg.Response, err error) {
 // reinvited takes the final response to a re-INVITE of ours: a 2xx gets its ACK
 // (RFC 3261 section 13.2.2.4), and its answer goes to the media side. The error
 // says that the answer cannot be used.
-func (d *dialog) reinvited(res *sipmsg.Response) error {
+func (d *dialog) reinvited(ctx context.Context, res *sipmsg.Response) error {
 	if !res.IsSuccess() { // sipgo sent the ACK
 		return nil
 	}
-	n := d.confirm(res)
-	if n == nil { // the call ended meanwhile
+	ack, n := d.confirm(res)
+	_ = d.server.stack.tell(ctx, ack) // asked for again when it is lost
+	if n == nil {                     // the call ended meanwhile
 		return nil
 	}
 	if err := n.Answered(res.Body()); err != nil {
@@ -77,17 +78,16 @@ func (d *dialog) reinvited(res *sipmsg.Response) error {
 	return nil
 }
 
-// confirm sends the ACK of a 2xx to our re-INVITE and returns who takes its
+// confirm builds the ACK of a 2xx to our re-INVITE and returns who takes its
 // answer.
-func (d *dialog) confirm(res *sipmsg.Response) Negotiator {
+func (d *dialog) confirm(res *sipmsg.Response) (*sipmsg.Request, Negotiator) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.peer.refresh(res.Contact())
 	network, _ := d.peer.hop()
 	d.ack = d.request(sipmsg.ACK, network)
 	d.ack.CSeq().SeqNo = res.CSeq().SeqNo
-	_ = d.server.stack.transport.WriteMsg(d.ack) // asked for again when it is lost
-	return d.negotiator
+	return d.ack, d.negotiator
 }
 
 // stray answers a 2xx to a re-INVITE of ours that came again with the same ACK.
@@ -101,9 +101,17 @@ func (s *Server) stray(res *sipmsg.Response) {
 	if !ours || d == nil {
 		return
 	}
+	if ack := d.acked(cseq.SeqNo); ack != nil {
+		s.background.run(64*s.t1, func(ctx context.Context) { _ = s.stack.tell(ctx, ack) }) // as before
+	}
+}
+
+// acked is the ACK of our re-INVITE with this CSeq, nil where there was none.
+func (d *dialog) acked(seq uint32) *sipmsg.Request {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.ack != nil && d.ack.CSeq().SeqNo == cseq.SeqNo {
-		_ = s.stack.transport.WriteMsg(d.ack) // as before
+	if d.ack == nil || d.ack.CSeq().SeqNo != seq {
+		return nil
 	}
+	return d.ack.Clone()
 }

@@ -1,7 +1,9 @@
 package sip
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -62,13 +64,15 @@ func (e *RegisterError) refusal() bool {
 var (
 	errSilent   = errors.New("no answer: is the PBX up, is the port right, and does a firewall let SIP pass?")
 	errEndless  = errors.New("the PBX asks again and again: it accepts no nonce of its own, or never the same address")
-	errLogin    = errors.New("the PBX asks for a login that is not known here: expected digest with MD5, SHA-256 or SHA-512-256")
 	errPassword = errors.New("the PBX asks for a password: set password, or password_file")
 	errFacing   = errors.New("no UDP address of sip.listen reaches it: add udp://0.0.0.0:5060, or the address of this machine on the PBX's network")
 )
 
 // unreachable is what a network's error says, without the addresses.
 func unreachable(err error) error {
+	if foreign := (*tls.CertificateVerificationError)(nil); errors.As(err, &foreign) {
+		return fmt.Errorf("%w: write the registrar as its certificate names it, and set ca where this machine does not know who signed it", err)
+	}
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
 		return fmt.Errorf("cannot be reached: %w", op.Err)
 	}
@@ -84,7 +88,10 @@ type wish struct {
 // register asks one registrar; before is where the account was registered, nil
 // for nowhere. The error is a *RegisterError.
 func (r *registration) register(ctx context.Context, t target, w wish, before *binding) (*binding, error) {
-	a := &attempt{registration: r, target: t, wish: w}
+	a := &attempt{
+		registration: r, target: t, wish: w,
+		credentials: credentials{user: cmp.Or(r.account.Login, r.account.User), password: r.account.Password},
+	}
 	err := a.face(before)
 	for range registerTries {
 		if err != nil {

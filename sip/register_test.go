@@ -136,8 +136,8 @@ func TestRegister(t *testing.T) {
 		"an old nonce":          {answers: []string{"401 Unauthorized\r\n" + challengeMD5, "401 Unauthorized\r\n" + challengeStale, "200 OK"}, granted: 2 * time.Minute, last: []string{`nonce="n2"`}},
 		"the first it knows":    {answers: []string{"401 Unauthorized\r\n" + challengeStrong, "200 OK"}, granted: 2 * time.Minute, last: []string{`nonce="n4"`, "algorithm=SHA-256"}},
 		"nonces without end":    {answers: []string{"401 Unauthorized\r\n" + challengeStale}, err: "the PBX asks again and again"},
-		"a login of the past":   {answers: []string{"401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"pbx\""}, err: "the PBX asks for a login that is not known here"},
-		"no challenge":          {answers: []string{"401 Unauthorized"}, err: "the PBX asks for a login that is not known here"},
+		"a login of the past":   {answers: []string{"401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"pbx\""}, err: "the peer asks for a login that is not known here"},
+		"no challenge":          {answers: []string{"401 Unauthorized"}, err: "the peer asks for a login that is not known here"},
 		"a busy PBX":            {answers: []string{"503 Service Unavailable"}, err: "the PBX is busy or starting; it is asked again (503 Service Unavailable)"},
 		"no registrar":          {answers: []string{"405 Method Not Allowed"}, err: "this is no registrar: check the address and the port"},
 		"an address outside":    {answers: []string{"401 Unauthorized\r\nVIA;received=198.51.100.7;rport=40000\r\n" + challengeMD5, "200 OK\r\nVIA;received=198.51.100.7;rport=40000\r\n"}, granted: 2 * time.Minute, last: []string{"Contact: <sip:500@198.51.100.7:40000>", "CSeq: 2 REGISTER"}},
@@ -197,7 +197,7 @@ func FuzzRegistrarAnswer(f *testing.F) {
 			target: target{Registrar{"udp", "127.0.0.1", 5060}, netip.AddrPortFrom(loopback, 5060)},
 		}
 		if again, err := a.heed(res); err == nil && again {
-			if _, err := a.request(); err != nil && err != errLogin { //nolint:errorlint // returned bare
+			if _, err := a.request(); err != nil && err != errScheme { //nolint:errorlint // returned bare
 				t.Error(err)
 			}
 		}

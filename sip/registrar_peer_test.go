@@ -351,3 +351,65 @@ func TestProxyLogsIn(t *testing.T) {
 		}
 	}
 }
+
+// A client logs in at a proxy that asks with 407, by both algorithms.
+func TestClientLogsInAtAProxy(t *testing.T) {
+	t.Parallel()
+	for _, algorithm := range []string{"MD5", "SHA-256"} {
+		p := newPBX(t, "CALLERS_LOG_IN", `ALGORITHM="`+algorithm+`"`)
+		ts := serveAccount(t, p.extension("udp"), nil)
+		ts.standing(t, "registered", registered)
+		c := newTestClient(t)
+		r := Request{Offer: []byte(testOffer), User: "101", Password: "sesame"}
+		target := fmt.Sprintf("sip:500@%s", p.addr)
+		if _, err := c.Invite(t.Context(), target, r); !answered(err, 407) || !errors.Is(err, ErrLogin) {
+			t.Errorf("%s: a wrong password: %v", algorithm, err)
+		}
+		r.Password = "open sesame"
+		d, err := c.Invite(t.Context(), target, r)
+		if err != nil {
+			t.Fatalf("%s: %v", algorithm, err)
+		}
+		if err := d.Bye(t.Context()); err != nil {
+			t.Errorf("%s: %v", algorithm, err)
+		}
+		ts.ended(t, ErrCallerHungUp)
+	}
+}
+
+// Within TLS too a call to an extension that nobody takes arrives by the
+// registration, which a PBX that restarts gets anew.
+func TestKamailioByTLS(t *testing.T) {
+	t.Parallel()
+	modules, err := filepath.Glob("/usr/lib/*/kamailio/modules/tls.so")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(modules) == 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("Kamailio's TLS is missing: apt-get install kamailio-tls-modules")
+		}
+		t.Skip("Kamailio's TLS is missing: apt-get install kamailio-tls-modules")
+	}
+	ca := newTestCA(t)
+	own, within := ca.issue("pbx.example", nil), freePort(t)
+	p := newPBX(t, fmt.Sprintf("TLS_MODULE=%q", modules[0]), fmt.Sprintf("CERTIFICATE=%q", own.certificate), fmt.Sprintf("KEY=%q", own.key))
+	p.stop()
+	p.args = append(p.args, "-l", "tls:"+within.String())
+	p.start()
+	a := p.extension("tls")
+	a.Registrar, a.CA = []Registrar{{"tls", "pbx.example", int(within.Port())}}, ca.file
+	ts := serveAccount(t, a, inDNS)
+	ts.standing(t, "registered", registered)
+	if err := p.dial(t, "101"); err != nil {
+		t.Fatal(err)
+	}
+	if call := ts.call(t); call.Trunk.Name != "pbx" || len(call.Callees) == 0 || call.Callees[0].User != "101" {
+		t.Errorf("trunk %s, callees %+v", call.Trunk.Name, call.Callees)
+	}
+	ts.ended(t, ErrCallerHungUp)
+	p.stop()
+	p.start()
+	settle(t, func() bool { return p.dial(t, "101") == nil })
+	ts.ended(t, ErrCallerHungUp)
+}

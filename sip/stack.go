@@ -18,6 +18,7 @@ import (
 type stack struct {
 	transport    *sipmsg.TransportLayer
 	transactions *sipmsg.TransactionLayer
+	dialer       *dialer
 }
 
 // tuneSipgo sets, once and before sipgo first runs, what it keeps in package
@@ -47,7 +48,7 @@ func newStack(log *slog.Logger, send *tls.Config, h hooks, more ...sipmsg.Transa
 		sipmsg.WithTransactionLayerLogger(log),
 		sipmsg.WithTransactionLayerUnhandledResponseHandler(h.stray))...)
 	transactions.OnRequest(h.request)
-	return &stack{transport, transactions}
+	return &stack{transport, transactions, newDialer(transport, send)}
 }
 
 // knows tells sipgo of a UDP socket, which it would know only once that is
@@ -60,9 +61,25 @@ func (s *stack) knows(conn net.PacketConn) {
 // errNoResponse says that a transaction ended without one: the stack closes.
 var errNoResponse = errors.New("no response came")
 
+// begin sends a request that is answered.
+func (s *stack) begin(ctx context.Context, req *sipmsg.Request) (*sipmsg.ClientTx, error) {
+	if err := s.dialer.reach(ctx, req); err != nil {
+		return nil, err
+	}
+	return s.transactions.Request(ctx, req)
+}
+
+// tell sends an ACK. It may have to connect, so no lock is to be held.
+func (s *stack) tell(ctx context.Context, ack *sipmsg.Request) error {
+	if err := s.dialer.reach(ctx, ack); err != nil {
+		return err
+	}
+	return s.transport.WriteMsg(ack)
+}
+
 // exchange sends a request and waits for its final response.
 func (s *stack) exchange(ctx context.Context, req *sipmsg.Request) (*sipmsg.Response, error) {
-	tx, err := s.transactions.Request(ctx, req)
+	tx, err := s.begin(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -91,5 +108,6 @@ const settleTime = 50 * time.Millisecond
 func (s *stack) close() error {
 	time.Sleep(settleTime)
 	s.transactions.Close()
+	s.dialer.close()
 	return s.transport.Close()
 }
