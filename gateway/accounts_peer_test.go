@@ -43,7 +43,7 @@ func pbx(t *testing.T) netip.AddrPort {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
 		_ = cmd.Wait() // ended by a signal
 	})
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if conn, err := net.Dial("tcp", addr.String()); err == nil {
 			_ = conn.Close()
 			return addr
@@ -86,11 +86,7 @@ func TestExtensionLeavesANote(t *testing.T) {
 	addr := pbx(t)
 	hook := newReceiver(t)
 	g := startGateway(t, accountFile(t, addr, "open sesame", hook.URL))
-	for end := time.Now().Add(5 * time.Second); g.ready(t.Context()) != nil; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal(g.ready(t.Context()))
-		}
-	}
+	until(t, "the account is registered", func() bool { return g.ready(t.Context()) == nil })
 	if up, err := g.accountsUp(t.Context()); err != nil || up["127.0.0.1"] != 1 {
 		t.Errorf("metrics %v, %v", up, err)
 	}
@@ -114,15 +110,10 @@ func TestAccountOutOfOrder(t *testing.T) {
 	hook := newReceiver(t)
 	path := accountFile(t, addr, "wrong", hook.URL)
 	g := startGateway(t, path)
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	until(t, "the gateway says why", func() bool {
 		err := g.ready(t.Context())
-		if err != nil && strings.Contains(err.Error(), "account 127.0.0.1: "+addr.String()+": the password is wrong: check password") {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("ready: %v", err)
-		}
-	}
+		return err != nil && strings.Contains(err.Error(), "account 127.0.0.1: "+addr.String()+": the password is wrong: check password")
+	})
 	if up, _ := g.accountsUp(t.Context()); up["127.0.0.1"] != 0 {
 		t.Errorf("metrics %v", up)
 	}
