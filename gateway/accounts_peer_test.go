@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -10,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -33,23 +31,14 @@ func pbx(t *testing.T) netip.AddrPort {
 	dir := t.TempDir()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "kamailio", "-DD", "-E", "-m", "32", "-M", "4", "-f", file,
 		"-Y", dir, "-P", filepath.Join(dir, "pid"), "-l", "udp:"+addr.String(), "-l", "tcp:"+addr.String())
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its children end with it
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-		_ = cmd.Wait() // ended by a signal
-	})
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", addr.String()); err == nil {
+	startPeer(t, cmd)
+	until(t, "kamailio listens", func() bool {
+		conn, err := net.Dial("tcp", addr.String())
+		if err == nil {
 			_ = conn.Close()
-			return addr
 		}
-	}
-	t.Fatalf("kamailio does not start:\n%s", said.String())
+		return err == nil
+	})
 	return addr
 }
 
