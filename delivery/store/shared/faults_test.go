@@ -392,8 +392,7 @@ func TestClusterNodeDown(t *testing.T) {
 func TestFullKeepsLeases(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t, "appendonly yes", "appendfsync always")
-	options := Options{URL: setup.URL, Machine: "a", Lease: 3 * time.Second, Patience: 6 * time.Second}
-	a := enter(t, options, &memoryLedger{})
+	a := enter(t, Options{URL: setup.URL, Machine: "a", Lease: 3 * time.Second, Patience: 6 * time.Second}, &memoryLedger{})
 	a.awaitOpen(t)
 	held, waits := a.publish(t, "m", "1", true), publication("m2", "2", 1)
 	_, err := a.Publish(t.Context(), waits, false, false)
@@ -401,7 +400,7 @@ func TestFullKeepsLeases(t *testing.T) {
 	a.ledger.know(fact(IsSending, held))
 	a.ledger.know(pending(waits))
 	setup.Servers[0].Do("CONFIG SET maxmemory 1")
-	time.Sleep(options.Lease * 3 / 2)
+	time.Sleep(4500 * time.Millisecond)
 	if !a.Held(held.ID, held.Epoch) {
 		t.Error("the lease ran out")
 	}
