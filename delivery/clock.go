@@ -11,9 +11,6 @@ type Clock struct {
 	from time.Time // with a monotonic reading
 }
 
-// NewClock takes the machine's time as it stands.
-func NewClock() Clock { return ClockOn(time.Now) }
-
 // ClockOn takes the time of day from wall as it stands.
 func ClockOn(wall func() time.Time) Clock {
 	return Clock{wall: wall, made: wall().Round(0), from: time.Now()}

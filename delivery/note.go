@@ -77,7 +77,7 @@ type Media struct {
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
 // idClock is right as of the process's start: its ids never go back.
-var idClock = NewClock()
+var idClock = ClockOn(time.Now)
 
 // NewID mints an id: 26 characters, 48 bits of time in milliseconds and 80
 // random bits (the layout of a ULID), so that ids sort by time and none can be

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -10,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -33,23 +31,14 @@ func pbx(t *testing.T) netip.AddrPort {
 	dir := t.TempDir()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "kamailio", "-DD", "-E", "-m", "32", "-M", "4", "-f", file,
 		"-Y", dir, "-P", filepath.Join(dir, "pid"), "-l", "udp:"+addr.String(), "-l", "tcp:"+addr.String())
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its children end with it
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-		_ = cmd.Wait() // ended by a signal
-	})
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", addr.String()); err == nil {
+	startPeer(t, cmd)
+	until(t, "kamailio listens", func() bool {
+		conn, err := net.Dial("tcp", addr.String())
+		if err == nil {
 			_ = conn.Close()
-			return addr
 		}
-	}
-	t.Fatalf("kamailio does not start:\n%s", said.String())
+		return err == nil
+	})
 	return addr
 }
 
@@ -86,11 +75,7 @@ func TestExtensionLeavesANote(t *testing.T) {
 	addr := pbx(t)
 	hook := newReceiver(t)
 	g := startGateway(t, accountFile(t, addr, "open sesame", hook.URL))
-	for end := time.Now().Add(5 * time.Second); g.ready(t.Context()) != nil; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal(g.ready(t.Context()))
-		}
-	}
+	until(t, "the account is registered", func() bool { return g.ready(t.Context()) == nil })
 	if up, err := g.accountsUp(t.Context()); err != nil || up["127.0.0.1"] != 1 {
 		t.Errorf("metrics %v, %v", up, err)
 	}
@@ -114,15 +99,10 @@ func TestAccountOutOfOrder(t *testing.T) {
 	hook := newReceiver(t)
 	path := accountFile(t, addr, "wrong", hook.URL)
 	g := startGateway(t, path)
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	until(t, "the gateway says why", func() bool {
 		err := g.ready(t.Context())
-		if err != nil && strings.Contains(err.Error(), "account 127.0.0.1: "+addr.String()+": the password is wrong: check password") {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("ready: %v", err)
-		}
-	}
+		return err != nil && strings.Contains(err.Error(), "account 127.0.0.1: "+addr.String()+": the password is wrong: check password")
+	})
 	if up, _ := g.accountsUp(t.Context()); up["127.0.0.1"] != 0 {
 		t.Errorf("metrics %v", up)
 	}

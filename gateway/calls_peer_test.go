@@ -30,29 +30,33 @@ type deposit struct {
 	likeness  float64 // to what was sent, at least
 }
 
+// lull is between the last packet and the BYE: sipp falls behind on a busy
+// machine.
+const lull = 500 * time.Millisecond
+
 func deposits() []deposit {
 	whole := func(pcap string, d time.Duration) []step {
-		return []step{invite(offer(plain, "sendrecv")), answered(), ack(1, ""), play(pcap), pause(d + 50*time.Millisecond), bye(2)}
+		return []step{invite(offer(plain, "sendrecv")), answered(), ack(1, ""), play(pcap), pause(d + lull), bye(2)}
 	}
 	return []deposit{
 		{name: "plain", steps: whole, likeness: 0.96},
 		{name: "over TCP", transport: "tcp", steps: whole, likeness: 0.96},
 		{name: "A-law", pt: 8, likeness: 0.96, steps: func(pcap string, d time.Duration) []step {
-			return []step{invite(offer("96 8", "sendrecv")), answered(), ack(1, ""), play(pcap), pause(d + 50*time.Millisecond), bye(2)}
+			return []step{invite(offer("96 8", "sendrecv")), answered(), ack(1, ""), play(pcap), pause(d + lull), bye(2)}
 		}},
 		{name: "late offer", likeness: 0.96, steps: func(pcap string, d time.Duration) []step {
-			return []step{invite(""), answered(), ack(1, offer(plain, "sendrecv")), play(pcap), pause(d + 50*time.Millisecond), bye(2)}
+			return []step{invite(""), answered(), ack(1, offer(plain, "sendrecv")), play(pcap), pause(d + lull), bye(2)}
 		}},
 		{name: "reliable 180", likeness: 0.96, steps: func(pcap string, d time.Duration) []step {
 			return []step{
 				reliably(invite(offer(plain, "sendrecv"))), rang(), prack(2, ""), answered(),
-				ack(1, ""), play(pcap), pause(d + 50*time.Millisecond), bye(3),
+				ack(1, ""), play(pcap), pause(d + lull), bye(3),
 			}
 		}},
 		{name: "reliable 180 with a late offer", likeness: 0.96, steps: func(pcap string, d time.Duration) []step {
 			return []step{
 				reliably(invite("")), rang(), prack(2, offer(plain, "sendrecv")), answered(),
-				ack(1, ""), play(pcap), pause(d + 50*time.Millisecond), bye(3),
+				ack(1, ""), play(pcap), pause(d + lull), bye(3),
 			}
 		}},
 		{name: "hold and resume", length: 4 * time.Second, disturb: silentBetween(2*time.Second, 3*time.Second), likeness: 0.96, steps: func(pcap string, _ time.Duration) []step {
@@ -66,7 +70,7 @@ func deposits() []deposit {
 			return []step{
 				fixed("inv", invite(offer(plain, "sendrecv"))), answered(),
 				fixed("inv", send("CANCEL "+uri+" SIP/2.0", "1 CANCEL", "", "", "")), recv(200, ""),
-				ack(1, ""), play(pcap), pause(d + 50*time.Millisecond), bye(2),
+				ack(1, ""), play(pcap), pause(d + lull), bye(2),
 			}
 		}},
 		{name: "INVITE and BYE resent", likeness: 0.96, steps: func(pcap string, d time.Duration) []step {
@@ -74,7 +78,7 @@ func deposits() []deposit {
 			hangUp := fixed("bye", send("BYE [next_url] SIP/2.0", "2 BYE", "", "", ""))
 			return []step{
 				again, answered(), again, recv(200, ""), ack(1, ""),
-				play(pcap), pause(d + 50*time.Millisecond), hangUp, recv(200, ""), hangUp, recv(200, ""),
+				play(pcap), pause(d + lull), hangUp, recv(200, ""), hangUp, recv(200, ""),
 			}
 		}},
 		{name: "no ACK", likeness: 0.96, steps: func(pcap string, _ time.Duration) []step {

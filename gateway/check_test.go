@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/afterbeep/afterbeep/config"
 	"github.com/afterbeep/afterbeep/delivery"
@@ -138,14 +137,13 @@ func TestCheckBesideARunningGateway(t *testing.T) {
 	dir := t.TempDir()
 	path := configFile(t, dir, "http://127.0.0.1:1/", "")
 	g := startGateway(t, path)
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if client, err := control.Dial(t.Context(), filepath.Join(dir, "data")); err == nil {
+	until(t, "the gateway listens to commands", func() bool {
+		client, err := control.Dial(t.Context(), filepath.Join(dir, "data"))
+		if err == nil {
 			_ = client.Close()
-			break
-		} else if time.Now().After(deadline) {
-			t.Fatal(err)
 		}
-	}
+		return err == nil
+	})
 	other, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 // fails runs a command that must fail, and returns its error.
@@ -168,11 +167,9 @@ func TestOperatorExportsAndErases(t *testing.T) {
 // awaitDelivered waits until the note is kept as delivered.
 func awaitDelivered(t *testing.T, path string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(run(t, "note", "list", "--config", path), "delivered"); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the note is still under way")
-		}
-	}
+	until(t, "the note is delivered", func() bool {
+		return strings.Contains(run(t, "note", "list", "--config", path), "delivered")
+	})
 }
 
 // ask asks the admin's API.

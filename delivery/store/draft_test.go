@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
@@ -274,28 +275,31 @@ func testFollowEndsWithContext(t *testing.T, c composition) {
 func TestFlush(t *testing.T) { everywhere(t, testFlush) }
 
 func testFlush(t *testing.T, c composition) {
-	d := realDisk()
-	synced := make(chan time.Time, 100)
-	d.syncAll = func(f *os.File) error {
-		synced <- time.Now()
-		return syncFS(f)
-	}
-	s, err := open(c.options(t, t.TempDir()), quiet(), d)
-	check(t, err)
-	defer closeStore(t, s)
-	dr := begin(t, s, newNote("101", "201"))
-	time.Sleep(20 * time.Millisecond)
-	if len(synced) != 0 {
-		t.Error("an idle store synced")
-	}
-	began := time.Now()
-	for range 10 {
-		check(t, dr.Append([]byte("record")))
-	}
-	if took := (<-synced).Sub(began); took < flushEvery/2 || took > 2*flushEvery {
-		t.Errorf("synced after %v", took)
-	}
-	if len(synced) != 0 {
-		t.Error("synced more than once")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		d := realDisk()
+		synced := make(chan time.Time, 100)
+		d.syncAll = func(f *os.File) error {
+			synced <- time.Now()
+			return syncFS(f)
+		}
+		s, err := open(c.options(t, t.TempDir()), quiet(), d)
+		check(t, err)
+		defer closeStore(t, s)
+		dr := begin(t, s, newNote("101", "201"))
+		time.Sleep(2 * flushEvery)
+		if len(synced) != 0 {
+			t.Error("an idle store synced")
+		}
+		began := time.Now()
+		for range 10 {
+			check(t, dr.Append([]byte("record")))
+		}
+		time.Sleep(2 * flushEvery)
+		if len(synced) != 1 {
+			t.Fatalf("synced %d times", len(synced))
+		}
+		if took := (<-synced).Sub(began); took != flushEvery {
+			t.Errorf("synced after %v", took)
+		}
+	})
 }

@@ -41,9 +41,9 @@ func TestFleetMemory(t *testing.T) {
 		recalls(t, a, "a", "")
 		p.a.knows(t, "a", "")
 		oneWins(t, a, b)
-		check(t, a.Put(t.Context(), delivery.Entry{Key: "ends", Value: []byte("soon"), For: 300 * time.Millisecond}))
+		check(t, a.Put(t.Context(), delivery.Entry{Key: "ends", Value: []byte("soon"), For: 2 * time.Second}))
 		recalls(t, b, "ends", "soon")
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(2 * time.Second)
 		recalls(t, a, "ends", "")
 		recalls(t, b, "ends", "")
 

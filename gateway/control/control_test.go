@@ -210,7 +210,7 @@ func askForMailbox(t *testing.T, client *Client, op oneNote) {
 
 func connect(t *testing.T, dir string) *Client {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		client, err := Dial(t.Context(), dir)
 		if err == nil {
 			return client

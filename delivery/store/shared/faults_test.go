@@ -29,7 +29,7 @@ func TestStallLeavesOneEntry(t *testing.T) {
 	quick := time.Now()
 	_, err = a.Publish(t.Context(), publication("m", "1", 1), true, true)
 	expect(t, err, ErrAway)
-	if took := time.Since(quick); took > 50*time.Millisecond {
+	if took := time.Since(quick); took >= ioTimeout {
 		t.Errorf("what is known to be away took %v", took)
 	}
 	time.Sleep(6*time.Second - time.Since(began))
@@ -165,14 +165,14 @@ func TestMissingMachine(t *testing.T) {
 	check(t, err)
 	a.ledger.know(pending(p))
 	b.end()
+	began := time.Now()
 	setup.Flush()
 	eventually(t, "a has told", func() bool { return a.untold() == 0 && a.Up() && !a.Ready() })
 	fresh := publication("m2", "2", 1)
 	_, err = a.Publish(t.Context(), fresh, false, false)
 	check(t, err)
-	began := time.Now()
 	a.awaitOpen(t)
-	if took := time.Since(began); took < time.Second {
+	if took := time.Since(began); took < options.Patience {
 		t.Errorf("opened after %v", took)
 	}
 	for _, l := range a.claim(t, 16) {
@@ -305,13 +305,13 @@ func TestRefusedServers(t *testing.T) {
 func TestLeaseRunsOut(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
-	options := Options{URL: setup.URL, Machine: "a", Lease: time.Second}
+	options := Options{URL: setup.URL, Machine: "a", Lease: 3 * time.Second}
 	a := enter(t, options, &memoryLedger{})
 	a.awaitOpen(t)
 	b := join(t, setup.URL, "b")
 	kept, left := a.publish(t, "m", "1", true), a.publish(t, "m2", "2", true)
 	a.leases.drop(left.ID, left.Epoch) // nobody renews it
-	time.Sleep(800 * time.Millisecond)
+	time.Sleep(options.Lease * 4 / 5)
 	if !a.Held(kept.ID, kept.Epoch) {
 		t.Error("a lease was not renewed")
 	}
@@ -325,7 +325,7 @@ func TestLeaseRunsOut(t *testing.T) {
 		t.Errorf("messages %+v", ms)
 	}
 	setup.Servers[0].Pause()
-	time.Sleep(time.Second)
+	time.Sleep(options.Lease)
 	if a.Held(kept.ID, kept.Epoch) {
 		t.Error("a lease that could not be renewed is held")
 	}
@@ -392,7 +392,7 @@ func TestClusterNodeDown(t *testing.T) {
 func TestFullKeepsLeases(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t, "appendonly yes", "appendfsync always")
-	a := enter(t, Options{URL: setup.URL, Machine: "a", Lease: time.Second, Patience: 2 * time.Second}, &memoryLedger{})
+	a := enter(t, Options{URL: setup.URL, Machine: "a", Lease: 3 * time.Second, Patience: 6 * time.Second}, &memoryLedger{})
 	a.awaitOpen(t)
 	held, waits := a.publish(t, "m", "1", true), publication("m2", "2", 1)
 	_, err := a.Publish(t.Context(), waits, false, false)
@@ -400,7 +400,7 @@ func TestFullKeepsLeases(t *testing.T) {
 	a.ledger.know(fact(IsSending, held))
 	a.ledger.know(pending(waits))
 	setup.Servers[0].Do("CONFIG SET maxmemory 1")
-	time.Sleep(1500 * time.Millisecond)
+	time.Sleep(4500 * time.Millisecond)
 	if !a.Held(held.ID, held.Epoch) {
 		t.Error("the lease ran out")
 	}
@@ -447,9 +447,10 @@ func TestClone(t *testing.T) {
 	second := join(t, setup.URL, "a")
 	eventually(t, "the first stays out", func() bool { return errors.Is(first.whyDown(), errClone) })
 	time.Sleep(2 * beatEvery)
-	if !second.Up() || first.Up() {
-		t.Errorf("the first is up: %v, the second: %v", first.Up(), second.Up())
+	if first.Up() {
+		t.Error("the first is up again")
 	}
+	eventually(t, "the second goes on", second.Up)
 	second.end()
 	again := join(t, setup.URL, "a") // after a crash it is back at once
 	if !again.Up() {

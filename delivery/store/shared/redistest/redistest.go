@@ -7,6 +7,7 @@ package redistest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -48,15 +49,30 @@ func start(tb testing.TB, args ...string) *Server {
 	return s
 }
 
-// freePort finds a port by binding it.
+// freePort finds a port below those that the system gives to clients. Its UDP
+// side is held until the test ends, which keeps the tests of other packages
+// off it, also while its server is down.
 func freePort(tb testing.TB) int {
 	tb.Helper()
-	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	var lc net.ListenConfig
+	for range 100 {
+		port := 11_000 + rand.N(8_000) //nolint:gosec // no secret
+		addr := "127.0.0.1:" + strconv.Itoa(port)
+		held, err := lc.ListenPacket(tb.Context(), "udp", addr)
+		if err != nil {
+			continue
+		}
+		l, err := lc.Listen(tb.Context(), "tcp", addr)
+		if err != nil {
+			_ = held.Close()
+			continue
+		}
+		_ = l.Close()
+		tb.Cleanup(func() { _ = held.Close() })
+		return port
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	tb.Fatal("no port is free")
+	return 0
 }
 
 // Start runs a server that was killed again, on what it left on disk.
