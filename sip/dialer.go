@@ -117,7 +117,11 @@ func (d *dialer) proven(addr netip.AddrPort, name string) bool {
 // dial makes a connection, once for all who ask at the same time: it goes on
 // while the one who asked first waits no longer.
 func (d *dialer) dial(ctx context.Context, to connID, trust *tls.Config) error {
-	one := d.start(wanted{to, trust.ServerName}, trust)
+	want := wanted{connID: to}
+	if to.network == "tls" {
+		want.name = trust.ServerName
+	}
+	one := d.start(want, trust)
 	select {
 	case <-one.done:
 		return one.err
