@@ -34,7 +34,7 @@ func TestBlocks(t *testing.T) {
 // Users of a PBX have names, of which some are close to the words for nobody.
 func TestBlockedNames(t *testing.T) {
 	for caller, ok := range map[string]bool{
-		"holden": true, "hayden": true, "linden": true, "privat": false, "hiden": false, "anonymos": false, "Restricted": false,
+		"holden": true, "hayden": true, "linden": true, "privat": false, "hiden": false, "anonymou": false, "Restricted": false,
 	} {
 		_, err := Parse("afterbeep.yaml", []byte("mailboxes: [{number: 101, blocked: ["+caller+"]}]\n"), nil)
 		if got := err == nil || !strings.Contains(err.Error(), "blocked[0]"); got != ok {
