@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/afterbeep/afterbeep/sip"
@@ -27,5 +28,17 @@ func TestBlocks(t *testing.T) {
 	}
 	if open := (&Mailbox{Blocked: []string{"7042"}}); open.Blocks(sip.Caller{Private: true}, "DE") {
 		t.Error("private callers are blocked unasked")
+	}
+}
+
+// Users of a PBX have names, of which some are close to the words for nobody.
+func TestBlockedNames(t *testing.T) {
+	for caller, ok := range map[string]bool{
+		"holden": true, "hayden": true, "linden": true, "privat": false, "hiden": false, "anonymou": false, "Restricted": false,
+	} {
+		_, err := Parse("afterbeep.yaml", []byte("mailboxes: [{number: 101, blocked: ["+caller+"]}]\n"), nil)
+		if got := err == nil || !strings.Contains(err.Error(), "blocked[0]"); got != ok {
+			t.Errorf("%s: %v", caller, err)
+		}
 	}
 }

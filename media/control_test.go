@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/pion/rtcp"
 )
@@ -92,5 +93,45 @@ func TestControlTaken(t *testing.T) {
 	r.cancel()
 	if err := r.end(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestControlUnwanted has a peer offer again without a wish for reports: what it
+// still says itself brings it none.
+func TestControlUnwanted(t *testing.T) {
+	t.Parallel()
+	p, q := newPhone(t, "127.0.0.1:0"), newPhone(t, "127.0.0.1:0")
+	l, err := newTestEngine(t, nil).Open(p.offer("0", "a=rtcp:"+strconv.Itoa(int(q.addr().Port()))), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAfter(t, l)
+	p.to, q.to = l.socket.addr, netip.AddrPortFrom(l.socket.addr.Addr(), l.port+1)
+	r := newRecorder(l, discard{})
+	defer r.closeControl()
+	speak := func() {
+		t.Helper()
+		said := l.Stats().Packets
+		p.send(0, 5)
+		eventually(t, "audio comes", func() bool {
+			_, _ = r.read(time.Now())
+			return arrived(l, said+5)()
+		})
+	}
+	speak()
+	if r.tell(time.Now(), false); r.reports.sent != 1 {
+		t.Errorf("%d reports at first", r.reports.sent)
+	}
+	if _, err := l.Negotiate(p.offer("0", "b=RR:0")); err != nil {
+		t.Fatal(err)
+	}
+	speak()
+	q.sendRaw(q.sealControl(&rtcp.SenderReport{SSRC: 9}))
+	eventually(t, "the peer's own report is heard", func() bool {
+		r.tell(time.Now(), false)
+		return l.Stats().Control == 1
+	})
+	if r.reports.sent != 1 {
+		t.Errorf("%d reports to a peer that wants none", r.reports.sent-1)
 	}
 }

@@ -176,7 +176,7 @@ func (r *recorder) tell(now time.Time, bye bool) {
 		return // its keys would be of a handshake of its own (RFC 5764 §4.1)
 	case r.agreed.ice.checked():
 		to = l.checks.control
-	case r.control != nil:
+	case r.control != nil && r.agreed.apart():
 		out = r.control.socket
 		if r.control.peer.IsValid() {
 			to = r.control.peer // as above

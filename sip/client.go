@@ -161,7 +161,7 @@ func (c *Client) Invite(ctx context.Context, target string, r Request) (*Dialog,
 	c.dialogs[d.peer.callID] = d
 	c.mu.Unlock()
 	login := credentials{user: r.User, password: r.Password}
-	for {
+	for range registerTries {
 		res, err := c.call(ctx, d, r, &login)
 		switch {
 		case err == nil && res.IsSuccess():
@@ -174,6 +174,8 @@ func (c *Client) Invite(ctx context.Context, target string, r Request) (*Dialog,
 			return nil, err
 		}
 	}
+	c.drop(d)
+	return nil, errEndless
 }
 
 // drop forgets a call.

@@ -62,6 +62,7 @@ func TestCredentials(t *testing.T) {
 	}{
 		"a login of the past":  {[]string{"401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"pbx\""}, "not known here"},
 		"asked without end":    {[]string{"407 Proxy Authentication Required\r\n" + strings.Replace(challengeMD5, "WWW", "Proxy", 1)}, ErrLogin.Error()},
+		"no nonce is right":    {[]string{"401 Unauthorized\r\n" + challengeStale}, errEndless.Error()},
 		"refused all the same": {[]string{"401 Unauthorized\r\n" + challengeMD5, "403 Forbidden"}, "403 Forbidden"},
 	} {
 		t.Run(name, func(t *testing.T) {

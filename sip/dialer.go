@@ -22,9 +22,16 @@ type dialer struct {
 	trust     *tls.Config
 	accepted  map[string]*handover // by network
 	serving   sync.WaitGroup
+	making    background
 
 	mu   sync.Mutex
-	busy map[connID]*dialled // those being made
+	busy map[wanted]*dialled // those being made
+}
+
+// wanted is a connection to an address, and within TLS to whom.
+type wanted struct {
+	connID
+	name string
 }
 
 // dialled is a connection that more than one may wait for.
@@ -35,7 +42,8 @@ type dialled struct {
 
 func newDialer(transport *sipmsg.TransportLayer, trust *tls.Config) *dialer {
 	d := &dialer{
-		transport: transport, trust: trust, accepted: make(map[string]*handover), busy: make(map[connID]*dialled),
+		transport: transport, trust: trust, accepted: make(map[string]*handover),
+		making: newBackground(), busy: make(map[wanted]*dialled),
 	}
 	for _, n := range networks {
 		if n.serve == nil || n.websocket { // none is called by WebSocket but by test clients
@@ -49,6 +57,7 @@ func newDialer(transport *sipmsg.TransportLayer, trust *tls.Config) *dialer {
 }
 
 func (d *dialer) close() {
+	d.making.stop()
 	for _, h := range d.accepted {
 		close(h.closed)
 	}
@@ -105,41 +114,54 @@ func (d *dialer) proven(addr netip.AddrPort, name string) bool {
 	return ok && conn.name == name
 }
 
-// dial makes a connection, once for all who ask at the same time.
+// dial makes a connection, once for all who ask at the same time: it goes on
+// while the one who asked first waits no longer.
 func (d *dialer) dial(ctx context.Context, to connID, trust *tls.Config) error {
-	d.mu.Lock()
-	if other := d.busy[to]; other != nil {
-		d.mu.Unlock()
-		select {
-		case <-other.done:
-			return other.err
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	want := wanted{connID: to}
+	if to.network == "tls" {
+		want.name = trust.ServerName
 	}
-	own := &dialled{done: make(chan struct{})}
-	d.busy[to] = own
-	d.mu.Unlock()
-	own.err = d.connect(ctx, to, trust)
+	one := d.start(want, trust)
+	select {
+	case <-one.done:
+		return one.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// start begins to make a connection, unless that goes on already.
+func (d *dialer) start(to wanted, trust *tls.Config) *dialled {
 	d.mu.Lock()
-	delete(d.busy, to)
-	d.mu.Unlock()
-	close(own.done)
-	return own.err
+	defer d.mu.Unlock()
+	if other := d.busy[to]; other != nil {
+		return other
+	}
+	own := &dialled{done: make(chan struct{}), err: net.ErrClosed}
+	if !d.making.run(dialTime, func(ctx context.Context) {
+		own.err = d.connect(ctx, to.connID, trust)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.busy, to)
+		close(own.done)
+	}) {
+		close(own.done)
+		return own
+	}
+	d.busy[to] = own
+	return own
 }
 
 func (d *dialer) connect(ctx context.Context, to connID, trust *tls.Config) error {
-	within, cancel := context.WithTimeout(ctx, dialTime)
-	defer cancel()
 	var plain net.Dialer
-	tcp, err := plain.DialContext(within, "tcp", to.source.String())
+	tcp, err := plain.DialContext(ctx, "tcp", to.source.String())
 	if err != nil {
 		return err
 	}
 	var conn net.Conn = &queuedConn{Conn: tcp, patience: writeTimeout}
 	if to.network == "tls" {
 		secured := tls.Client(conn, trust)
-		if err := secured.HandshakeContext(within); err != nil {
+		if err := secured.HandshakeContext(ctx); err != nil {
 			_ = conn.Close() // err says why
 			return err
 		}

@@ -62,11 +62,14 @@ func (t *dialogs) arrive(tg tag, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.forget(now)
-	e, known := t.known[tg.request]
-	if known && (e.tag == tg || !e.refused) {
-		return
+	if e, known := t.known[tg.request]; !known || e.tag != tg && e.refused {
+		t.begin(tg, now)
 	}
-	e = entry{tag: tg, live: &dialog{tag: tg}, until: now.Add(t.keep)}
+}
+
+// begin remembers an INVITE, and the CANCEL that overtook it.
+func (t *dialogs) begin(tg tag, now time.Time) {
+	e := entry{tag: tg, live: &dialog{tag: tg}, until: now.Add(t.keep)}
 	if o, overtaken := t.early[tg]; overtaken {
 		delete(t.early, tg)
 		e.refused = now.Before(o.until) && e.live.cancelled(o.cause)
@@ -92,14 +95,15 @@ func (t *dialogs) cancel(tg tag, cause error, now time.Time) *dialog {
 }
 
 // claim hands out the dialog of an INVITE, once. With errResent the dialog is
-// nil when the call is over, or was erased since the copy arrived.
-func (t *dialogs) claim(tg tag) (*dialog, error) {
+// nil when the call is over.
+func (t *dialogs) claim(tg tag, now time.Time) (*dialog, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e, known := t.known[tg.request]
+	if _, known := t.known[tg.request]; !known { // it arrived beside a copy or another branch that was erased since
+		t.begin(tg, now)
+	}
+	e := t.known[tg.request]
 	switch {
-	case !known:
-		return nil, errResent
 	case e.tag != tg:
 		return nil, errMerged
 	case e.claimed:

@@ -16,11 +16,11 @@ func TestDialogsForget(t *testing.T) {
 		table.arrive(tg, start)
 	}
 	for _, tg := range []tag{long, short, refused} {
-		if d, err := table.claim(tg); d == nil || err != nil {
+		if d, err := table.claim(tg, start); d == nil || err != nil {
 			t.Fatalf("claim: %v, %v", d, err)
 		}
 	}
-	if _, err := table.claim(long); !errors.Is(err, errResent) {
+	if _, err := table.claim(long, start); !errors.Is(err, errResent) {
 		t.Errorf("a second claim: %v", err)
 	}
 	table.end(short, start.Add(keep-time.Second))
@@ -29,12 +29,12 @@ func TestDialogsForget(t *testing.T) {
 
 	fork := tag{3, 2}
 	table.arrive(fork, start)
-	if _, err := table.claim(fork); !errors.Is(err, errMerged) {
+	if _, err := table.claim(fork, start); !errors.Is(err, errMerged) {
 		t.Errorf("another branch of an answered INVITE: %v", err)
 	}
 	retry := tag{4, 2}
 	table.arrive(retry, start)
-	if d, err := table.claim(retry); d == nil || err != nil {
+	if d, err := table.claim(retry, start); d == nil || err != nil {
 		t.Errorf("another branch of a refused INVITE: %v, %v", d, err)
 	}
 
@@ -63,17 +63,33 @@ func TestDialogsErase(t *testing.T) {
 	table.arrive(other, start)
 	table.erase(one, true) // not claimed
 	table.erase(one, false)
-	if d, err := table.claim(one); d != nil || !errors.Is(err, errResent) {
-		t.Errorf("the copy: %v, %v", d, err)
+	if _, known := table.find(one); known {
+		t.Error("it is not erased")
 	}
 	table.erase(tag{2, 2}, false) // a fork
 	table.arrive(one, start)
 	for _, tg := range []tag{one, other} {
-		if d, err := table.claim(tg); d == nil || err != nil {
+		if d, err := table.claim(tg, start); d == nil || err != nil {
 			t.Errorf("%v: %v, %v", tg, d, err)
 		}
 	}
 	if len(table.queue) != 2 {
 		t.Errorf("%d to look at again", len(table.queue))
+	}
+}
+
+// A copy of an INVITE that was erased, and another branch of it, are served like
+// the first where they had arrived before: over TCP nobody sends them again.
+func TestDialogsEraseBesideOthers(t *testing.T) {
+	start := time.Unix(1e9, 0)
+	first := tag{1, 1}
+	for name, late := range map[string]tag{"a copy": first, "another branch": {1, 2}} {
+		table := newDialogs(time.Minute)
+		table.arrive(first, start)
+		table.arrive(late, start)
+		table.erase(first, false)
+		if d, err := table.claim(late, start); d == nil || err != nil {
+			t.Errorf("%s: %v, %v", name, d, err)
+		}
 	}
 }

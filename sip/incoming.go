@@ -13,6 +13,7 @@ import (
 type incoming struct {
 	*sipmsg.Request
 	tx      *sipmsg.ServerTx
+	began   time.Time // when it was taken up
 	source  netip.AddrPort
 	trunk   *Trunk
 	tag     tag  // the To tag, where this side gave it out

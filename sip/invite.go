@@ -17,7 +17,7 @@ func (s *Server) invite(in *incoming) {
 		s.reoffer(in)
 		return
 	}
-	d, err := s.dialogs.claim(in.tag)
+	d, err := s.dialogs.claim(in.tag, in.began)
 	switch {
 	case errors.Is(err, errMerged):
 		in.respond(482)

@@ -1,7 +1,9 @@
 package sip
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +47,37 @@ func TestRefusedOnce(t *testing.T) {
 				t.Errorf("the ACK was answered: %s", m.text)
 			}
 		})
+	}
+}
+
+// slowLog is a log whose disk is busy.
+type slowLog struct{ slog.Handler }
+
+func (slowLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (slowLog) Handle(context.Context, slog.Record) error {
+	time.Sleep(2 * trying)
+	return nil
+}
+
+// Who heard a 100 Trying sends no copy of its INVITE: the refusal that follows is
+// resent, lest the call hang when it is lost.
+func TestRefusedAfterTrying(t *testing.T) {
+	t.Parallel()
+	ts := serveTest(t, func(s *Server) {
+		askPassword(s)
+		s.log = slog.New(slowLog{s.log.Handler()})
+	}, nil)
+	c := newRawPeer(t, ts, "127.0.0.1").newCall()
+	c.extra = []string{login{user: "pbx", password: "x", realm: "afterbeep", algorithm: "MD5", qop: "auth"}.header("INVITE", "sip:x")}
+	c.send("INVITE")
+	c.peer.expect("SIP/2.0 100", "INVITE")
+	c.toTag = c.peer.expect("SIP/2.0 401", "INVITE").toTag()
+	c.peer.expect("SIP/2.0 401", "INVITE")
+	c.extra = nil
+	c.send("ACK")
+	if m, ok := c.peer.read(4 * t1); ok {
+		t.Errorf("after the ACK: %s", m.text)
 	}
 }
 

@@ -8,7 +8,10 @@ import (
 )
 
 const (
-	maxQueued = 256 << 10   // bytes for a peer that does not read, beside what the system keeps
+	// maxQueued is what waits for a peer that does not read, beside what the system
+	// keeps, in bytes: over one connection 200 calls a second are told as much in
+	// two seconds, for which a busy proxy may well look elsewhere.
+	maxQueued = 1 << 20
 	lastWords = time.Second // for what is queued when a connection closes
 )
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -39,6 +40,22 @@ func TestQueuedConn(t *testing.T) {
 			}
 			if _, err := peer.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 				t.Errorf("the peer reads %v", err)
+			}
+		})
+	})
+	t.Run("a peer that looks elsewhere for a while", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			conn, peer := pipe()
+			busy := bytes.Repeat([]byte("x"), 2*200*2000) // two seconds of 200 calls each, who are told some 2 kB
+			for part := range slices.Chunk(busy, 1000) {
+				if _, err := conn.Write(part); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(2 * time.Second)
+			go func() { _ = conn.Close() }()
+			if got, err := io.ReadAll(peer); err != nil || len(got) != len(busy) {
+				t.Errorf("%d bytes of %d, %v", len(got), len(busy), err)
 			}
 		})
 	})

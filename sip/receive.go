@@ -127,7 +127,7 @@ func (s *Server) incoming(req *sipmsg.Request, tx *sipmsg.ServerTx) (*incoming, 
 	if err != nil {
 		return nil, false
 	}
-	in := &incoming{Request: req, tx: tx, source: source, trunk: s.trunkOf(req, source)}
+	in := &incoming{Request: req, tx: tx, began: time.Now(), source: source, trunk: s.trunkOf(req, source)}
 	if in.network() == "udp" {
 		first := s.trunks.find(source.Addr()) // whom the turnstile saw, see trunkOf
 		in.weighed = first != nil && first.Digest == nil
@@ -143,7 +143,13 @@ func (s *Server) incoming(req *sipmsg.Request, tx *sipmsg.ServerTx) (*incoming, 
 // refuseOnce answers a request of which it is not known yet who sent it. The
 // response is not resent, for the source may be forged (RFC 3261 section
 // 26.3.2.4), and a copy of the request is a request of its own (section 8.2.7).
+// Whoever has heard a 100 Trying sends no copy of its INVITE: where one may be
+// out, the response is resent.
 func (s *Server) refuseOnce(in *incoming, r *rejection) {
+	if in.IsInvite() && time.Since(in.began) > trying/2 {
+		in.reject(r)
+		return
+	}
 	in.tx.Terminate()
 	_ = in.tx.Connection().WriteMsg(response(in.Request, r.code, r.headers...))
 }

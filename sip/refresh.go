@@ -87,7 +87,7 @@ func (d *dialog) confirm(res *sipmsg.Response) (*sipmsg.Request, Negotiator) {
 	network, _ := d.peer.hop()
 	d.ack = d.request(sipmsg.ACK, network)
 	d.ack.CSeq().SeqNo = res.CSeq().SeqNo
-	return d.ack, d.negotiator
+	return d.ack.Clone(), d.negotiator // sending changes it, and a copy may be asked for meanwhile
 }
 
 // stray answers a 2xx to a re-INVITE of ours that came again with the same ACK.

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	sipmsg "github.com/emiago/sipgo/sip"
 )
 
 // brief takes session intervals of a second, so that a test sees their end.
@@ -181,6 +183,25 @@ func TestRefreshWithInvite(t *testing.T) {
 	bye := c.peer.expect("BYE ", "BYE")
 	c.peer.send(okTo(bye))
 	ts.ended(t, ErrExpired)
+}
+
+// TestKeptACK: sending an ACK, which may take a connection, changes nothing of the
+// one that is kept for copies of the 2xx.
+func TestKeptACK(t *testing.T) {
+	t.Parallel()
+	ts := serveTest(t, nil, nil)
+	c := newRawPeer(t, ts, "127.0.0.1").newCall()
+	c.establish()
+	d := ts.call(t).dialog
+	res := sipmsg.NewResponse(200, "OK")
+	res.AppendHeader(&sipmsg.CSeqHeader{SeqNo: 7, MethodName: sipmsg.INVITE})
+	ack, _ := d.confirm(res)
+	to := ack.Destination()
+	ack.SetDestination("192.0.2.1:5060") // as the dialer does
+	if again := d.acked(7); again.Destination() != to {
+		t.Errorf("the copy goes to %s, the first went to %s", again.Destination(), to)
+	}
+	c.bye()
 }
 
 // TestRefreshRefused: what is no verdict on the call is tried again, without an

@@ -21,14 +21,17 @@ type stack struct {
 	dialer       *dialer
 }
 
+// trying is when an INVITE that has no answer yet gets a 100, well before it is
+// due (RFC 3261 section 17.2.1: 200 ms).
+const trying = 150 * time.Millisecond
+
 // tuneSipgo sets, once and before sipgo first runs, what it keeps in package
 // variables: a UDP response may be as large as a datagram (8 Record-Routes
 // pass its limit of 1300 bytes, and then it is never sent), a 100 Trying is on
-// its way well before it is due (RFC 3261 section 17.2.1: 200 ms), and its own
-// default logger, which prints whole messages, is silent.
+// its way in time, and its own default logger, which prints whole messages, is silent.
 var tuneSipgo = sync.OnceFunc(func() {
 	sipmsg.UDPMTUSize = 65000
-	sipmsg.Timer_1xx = 150 * time.Millisecond
+	sipmsg.Timer_1xx = trying
 	sipmsg.SetDefaultLogger(slog.New(slog.DiscardHandler))
 })
 

@@ -285,6 +285,19 @@ func TestLitLampsAreToldAgain(t *testing.T) {
 	})
 }
 
+// A reload changes nothing under those who go through the trunks of before: lamps
+// are told again over minutes.
+func TestReloadWhileLampsAreTold(t *testing.T) {
+	trunks := []sip.Trunk{{Name: "a", MWI: "pbx"}, {Name: "b", MWI: "sbc"}, {Name: "c", MWI: "other"}}
+	l := New(trunks, slog.New(slog.DiscardHandler))
+	before := l.all()
+	told := slices.Clone(before)
+	l.Reload(trunks[1:])
+	if !slices.Equal(before, told) {
+		t.Errorf("%v were %v", before, told)
+	}
+}
+
 // Trunks get, change and lose their address while the gateway runs: a new one is
 // told of all mailboxes, one that stays is not told twice, and one that is gone
 // no more.

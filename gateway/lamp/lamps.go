@@ -51,7 +51,7 @@ func New(trunks []sip.Trunk, log *slog.Logger) *Lamps {
 func (l *Lamps) Reload(trunks []sip.Trunk) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	before := l.tellers
+	before := slices.Clone(l.tellers) // somebody may be going through them
 	l.tellers = nil
 	for _, trunk := range trunks {
 		i := slices.IndexFunc(before, func(t *teller) bool { return t.trunk == trunk.Name && t.address == trunk.MWI })
