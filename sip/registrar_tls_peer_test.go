@@ -1,0 +1,45 @@
+package sip
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Within TLS too a call to an extension that nobody takes arrives by the
+// registration, which a PBX that restarts gets anew.
+func TestKamailioByTLS(t *testing.T) {
+	t.Parallel()
+	modules, err := filepath.Glob("/usr/lib/*/kamailio/modules/tls.so")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(modules) == 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("Kamailio's TLS is missing: apt-get install kamailio-tls-modules")
+		}
+		t.Skip("Kamailio's TLS is missing: apt-get install kamailio-tls-modules")
+	}
+	ca := newTestCA(t)
+	own, within := ca.issue("pbx.example", nil), freePort(t)
+	p := newPBX(t, fmt.Sprintf("TLS_MODULE=%q", modules[0]), fmt.Sprintf("CERTIFICATE=%q", own.certificate), fmt.Sprintf("KEY=%q", own.key))
+	p.stop()
+	p.args = append(p.args, "-l", "tls:"+within.String())
+	p.start()
+	a := p.extension("tls")
+	a.Registrar, a.CA = []Registrar{{"tls", "pbx.example", int(within.Port())}}, ca.file
+	ts := serveAccount(t, a, inDNS)
+	ts.standing(t, "registered", registered)
+	if err := p.dial(t, "101"); err != nil {
+		t.Fatal(err)
+	}
+	if call := ts.call(t); call.Trunk.Name != "pbx" || len(call.Callees) == 0 || call.Callees[0].User != "101" {
+		t.Errorf("trunk %s, callees %+v", call.Trunk.Name, call.Callees)
+	}
+	ts.ended(t, ErrCallerHungUp)
+	p.stop()
+	p.start()
+	settle(t, func() bool { return p.dial(t, "101") == nil })
+	ts.ended(t, ErrCallerHungUp)
+}
