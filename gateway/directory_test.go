@@ -19,6 +19,7 @@ import (
 
 	"github.com/afterbeep/afterbeep/config"
 	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/sip"
 )
 
 // desk is a directory service: a mailbox for each number that begins with 7.
@@ -332,7 +333,7 @@ func BenchmarkAnswer(b *testing.B) {
 	var gateways [2]netip.AddrPort
 	for i, mailboxes := range [][]config.Mailbox{{{Number: number, Deliver: delivery.Chain{{Channel: config.Inbox}}}}, many} {
 		cfg := demoConfig(b.Context(), b.TempDir())
-		cfg.Mailboxes = mailboxes
+		cfg.Mailboxes, cfg.SIP.Limits = mailboxes, sip.Limits{}
 		for j := range cfg.SIP.Listen {
 			cfg.SIP.Listen[j].Addr = netip.MustParseAddrPort("127.0.0.1:0")
 		}
