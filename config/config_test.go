@@ -99,19 +99,7 @@ func TestParseTellsEveryMistake(t *testing.T) {
 			}
 			dir, _ := filepath.Abs(".")
 			got := []byte(strings.ReplaceAll(err.Error(), dir, "DIR") + "\n")
-			golden := strings.TrimSuffix(path, ".yaml") + ".txt"
-			if *update {
-				if err := os.WriteFile(golden, got, 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(got, want) {
-				t.Errorf("got:\n%s\nwant:\n%s", got, want)
-			}
+			isGolden(t, strings.TrimSuffix(path, ".yaml")+".txt", got)
 			if bytes.Contains(got, []byte("hush")) {
 				t.Error("a mistake prints a secret")
 			}
@@ -305,4 +293,21 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, text []byte) {
 		_, _ = Parse("fuzz.yaml", text, env)
 	})
+}
+
+// isGolden fails unless got is what a file holds, which -update writes.
+func isGolden(t *testing.T, file string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, got, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
 }

@@ -102,19 +102,7 @@ func TestSheetTellsEveryMistake(t *testing.T) {
 				t.Fatalf("got %v, want FileErrors", err)
 			}
 			got := []byte(err.Error() + "\n")
-			golden := strings.TrimSuffix(path, ".csv") + ".txt"
-			if *update {
-				if err := os.WriteFile(golden, got, 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(got, want) {
-				t.Errorf("got:\n%s\nwant:\n%s", got, want)
-			}
+			isGolden(t, strings.TrimSuffix(path, ".csv")+".txt", got)
 		})
 	}
 }

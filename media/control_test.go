@@ -77,12 +77,7 @@ func TestControlApart(t *testing.T) {
 // from that of RTP.
 func TestControlTaken(t *testing.T) {
 	t.Parallel()
-	p, q := newPhone(t, "127.0.0.1:0"), newPhone(t, "127.0.0.1:0")
-	l, err := newTestEngine(t, nil).Open(p.offer("0", "a=rtcp:"+strconv.Itoa(int(q.addr().Port()))), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	closeAfter(t, l)
+	p, q, l := openApart(t)
 	newPhone(t, netip.AddrPortFrom(l.socket.addr.Addr(), l.port+1).String())
 	p.to = l.socket.addr
 	r := record(t, l, discard{})
@@ -100,12 +95,7 @@ func TestControlTaken(t *testing.T) {
 // still says itself brings it none.
 func TestControlUnwanted(t *testing.T) {
 	t.Parallel()
-	p, q := newPhone(t, "127.0.0.1:0"), newPhone(t, "127.0.0.1:0")
-	l, err := newTestEngine(t, nil).Open(p.offer("0", "a=rtcp:"+strconv.Itoa(int(q.addr().Port()))), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	closeAfter(t, l)
+	p, q, l := openApart(t)
 	p.to, q.to = l.socket.addr, netip.AddrPortFrom(l.socket.addr.Addr(), l.port+1)
 	r := newRecorder(l, discard{})
 	defer r.closeControl()
@@ -134,4 +124,16 @@ func TestControlUnwanted(t *testing.T) {
 	if r.reports.sent != 1 {
 		t.Errorf("%d reports to a peer that wants none", r.reports.sent-1)
 	}
+}
+
+// openApart opens a leg for a phone p whose RTCP is at q.
+func openApart(t *testing.T) (p, q *phone, l *Leg) {
+	t.Helper()
+	p, q = newPhone(t, "127.0.0.1:0"), newPhone(t, "127.0.0.1:0")
+	l, err := newTestEngine(t, nil).Open(p.offer("0", "a=rtcp:"+strconv.Itoa(int(q.addr().Port()))), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAfter(t, l)
+	return p, q, l
 }
