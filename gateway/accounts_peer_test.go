@@ -11,24 +11,20 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // pbx starts the Kamailio of the sip tests: extension 500 registers, and a call
 // to 101, which nobody takes, goes on to it.
 func pbx(t *testing.T) netip.AddrPort {
 	t.Helper()
-	needs(t, "kamailio")
+	peertest.Needs(t, "kamailio")
 	file, err := filepath.Abs("../sip/testdata/kamailio/pbx.cfg")
 	if err != nil {
 		t.Fatal(err)
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := netip.MustParseAddrPort(free.Addr().String())
-	_ = free.Close()
-	dir := t.TempDir()
+	addr, dir := peertest.Address(t), t.TempDir()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "kamailio", "-DD", "-E", "-m", "32", "-M", "4", "-f", file,
 		"-Y", dir, "-P", filepath.Join(dir, "pid"), "-l", "udp:"+addr.String(), "-l", "tcp:"+addr.String())
 	startPeer(t, cmd)
@@ -71,7 +67,7 @@ mailboxes:
 // forwards it to 500, and what the caller said is a note for 101.
 func TestExtensionLeavesANote(t *testing.T) {
 	t.Parallel()
-	needs(t, "baresip")
+	peertest.Needs(t, "baresip")
 	addr := pbx(t)
 	hook := newReceiver(t)
 	g := startGateway(t, accountFile(t, addr, "open sesame", hook.URL))
@@ -80,7 +76,7 @@ func TestExtensionLeavesANote(t *testing.T) {
 		t.Errorf("metrics %v, %v", up, err)
 	}
 	said := speech(t, 7*time.Second)
-	baresip(t, 6100, "pcmu/8000/1", writeWAV(t, said, 8000, 1), fmt.Sprintf("sip:101@%s", addr), 5*time.Second)
+	baresip(t, "pcmu/8000/1", writeWAV(t, said, 8000, 1), fmt.Sprintf("sip:101@%s", addr), 5*time.Second)
 
 	n := hook.next(t)
 	heard := decode(t, n.file)

@@ -11,13 +11,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // A real phone calls and plays a WAV file: the note, decoded by ffmpeg, is
 // what the phone played.
 func TestPhoneLeavesANote(t *testing.T) {
-	needs(t, "baresip")
-	for i, c := range []struct {
+	peertest.Needs(t, "baresip")
+	for _, c := range []struct {
 		codec    string
 		rate     int // and channels of the WAV file: baresip does not resample
 		channels int
@@ -34,7 +36,7 @@ func TestPhoneLeavesANote(t *testing.T) {
 			g := startGateway(t, configFile(t, t.TempDir(), hook.URL, ""))
 			said := speech(t, 7*time.Second)
 			wav := writeWAV(t, said, c.rate, c.channels)
-			baresip(t, 5900+20*i, c.codec, wav, fmt.Sprintf("sip:%s@%s", reception, g.address("udp")), 5*time.Second)
+			baresip(t, c.codec, wav, fmt.Sprintf("sip:%s@%s", reception, g.address("udp")), 5*time.Second)
 
 			n := hook.next(t)
 			heard := decode(t, n.file)
@@ -48,12 +50,15 @@ func TestPhoneLeavesANote(t *testing.T) {
 	}
 }
 
+// phonePorts is how many a phone takes: for SIP, for SIP over TLS, and for RTP.
+const phonePorts = 14
+
 // baresip calls the target, plays the file and hangs up. The codec may be
 // followed by other parameters of an account; settings are further lines of
 // its configuration.
-func baresip(t *testing.T, port int, codec, wav, target string, length time.Duration, settings ...string) {
+func baresip(t *testing.T, codec, wav, target string, length time.Duration, settings ...string) {
 	t.Helper()
-	dir := t.TempDir()
+	dir, port := t.TempDir(), peertest.Ports(t, phonePorts)
 	for name, text := range map[string]string{
 		"accounts": "<sip:maria@127.0.0.1>;regint=0;audio_codecs=" + codec + "\n",
 		"contacts": "",
@@ -72,7 +77,7 @@ module aufile.so
 module aubridge.so
 module_tmp account.so
 module_app menu.so
-%s`, port, wav, 41000+port, 41010+port, strings.Join(settings, "\n")),
+%s`, port, wav, port+2, port+phonePorts-1, strings.Join(settings, "\n")),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -100,7 +105,7 @@ func writeWAV(t *testing.T, pcm []int16, rate, channels int) string {
 		return path
 	}
 	wide := filepath.Join(t.TempDir(), "wide.wav")
-	needs(t, "ffmpeg")
+	peertest.Needs(t, "ffmpeg")
 	if out, err := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-i", path, "-ar", fmt.Sprint(rate), "-ac", fmt.Sprint(channels), wide).CombinedOutput(); err != nil {
 		t.Fatalf("ffmpeg: %v\n%s", err, out)
 	}

@@ -6,14 +6,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // A real phone calls with its audio encrypted, with keys by SDES and by DTLS,
 // on an address given and on one found by ICE: the note is what it played.
 // Nothing plain is taken.
 func TestEncryptedPhoneLeavesANote(t *testing.T) {
-	needs(t, "baresip")
-	for i, c := range []struct {
+	peertest.Needs(t, "baresip")
+	for _, c := range []struct {
 		name     string
 		account  string
 		settings []string
@@ -33,7 +35,7 @@ func TestEncryptedPhoneLeavesANote(t *testing.T) {
 			hook := newReceiver(t)
 			g := startGateway(t, configFile(t, t.TempDir(), hook.URL, "srtp: required"))
 			said := speech(t, 7*time.Second)
-			baresip(t, 6000+20*i, "pcma/8000/1;"+c.account, writeWAV(t, said, 8000, 1),
+			baresip(t, "pcma/8000/1;"+c.account, writeWAV(t, said, 8000, 1),
 				fmt.Sprintf("sip:%s@%s", reception, g.address("udp")), 5*time.Second, c.settings...)
 
 			n := hook.next(t)

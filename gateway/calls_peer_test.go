@@ -92,7 +92,6 @@ func deposits() []deposit {
 }
 
 func TestNoteIsWhatWasSent(t *testing.T) {
-	needs(t, "sipp")
 	for _, d := range deposits() {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
@@ -149,7 +148,6 @@ func checkNote(t *testing.T, n received) {
 }
 
 func TestRefusals(t *testing.T) {
-	needs(t, "sipp")
 	for _, c := range []struct {
 		name, number, formats string
 		status                int
@@ -171,7 +169,6 @@ func TestRefusals(t *testing.T) {
 // A peer that neither acknowledges the answer nor sends a packet has given the
 // call up and tried another gateway: here nothing comes of it.
 func TestNobodyThere(t *testing.T) {
-	needs(t, "sipp")
 	t.Parallel()
 	hook := newReceiver(t)
 	path := configFile(t, t.TempDir(), hook.URL, "")
@@ -182,7 +179,6 @@ func TestNobodyThere(t *testing.T) {
 }
 
 func TestNobodySpoke(t *testing.T) {
-	needs(t, "sipp")
 	silence := packets(companded(make([]int16, 3*8000), 0), 0)
 	for _, c := range []struct {
 		name  string

@@ -25,6 +25,7 @@ import (
 	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/afterbeep/afterbeep/config"
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 	"github.com/afterbeep/afterbeep/media"
 )
 
@@ -230,7 +231,7 @@ func speech(t *testing.T, length time.Duration) []int16 {
 	t.Helper()
 	files, _ := filepath.Glob("/usr/share/asterisk/sounds/en_US_f_Allison/vm-*.wav")
 	if len(files) == 0 {
-		needs(t, "the Debian package asterisk-core-sounds-en-wav")
+		peertest.Missing(t, "the Debian package asterisk-core-sounds-en-wav")
 	}
 	var all []int16
 	for _, f := range files {
@@ -253,7 +254,7 @@ func speech(t *testing.T, length time.Duration) []int16 {
 // not ours, and lets opusinfo look for faults in it.
 func decode(t *testing.T, file []byte) []int16 {
 	t.Helper()
-	needs(t, "ffmpeg", "opusinfo")
+	peertest.Needs(t, "ffmpeg", "opusinfo")
 	path := filepath.Join(t.TempDir(), "note.ogg")
 	if err := os.WriteFile(path, file, 0o600); err != nil {
 		t.Fatal(err)

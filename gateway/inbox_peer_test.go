@@ -4,20 +4,19 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os/exec"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 	"github.com/afterbeep/afterbeep/gateway/web"
 )
 
 // The recipient opens the link, sees the note of a call made before, presses
 // play, and the time moves; another call's note appears without a reload.
 func TestRecipientPlaysTheNote(t *testing.T) {
-	needs(t, "chromium")
-	program, _ := exec.LookPath("chromium")
+	peertest.Needs(t, "chromium")
 	hook := newReceiver(t)
 	g := startGateway(t, configFile(t, t.TempDir(), hook.URL, ""))
 	caller := testCaller(t)
@@ -35,7 +34,7 @@ func TestRecipientPlaysTheNote(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()),
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("chromium"), chromedp.UserDataDir(t.TempDir()),
 		chromedp.NoSandbox, chromedp.DisableGPU)
 	for _, flag := range []string{"disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync", "mute-audio"} {
 		options = append(options, chromedp.Flag(flag, true))

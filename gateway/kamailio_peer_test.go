@@ -15,12 +15,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // A phone behind Kamailio, which runs with deploy/pbx/kamailio.cfg, does not
 // take a call: the caller's words arrive, once, with the reason why.
 func TestKamailioForwards(t *testing.T) {
-	needs(t, "kamailio", "baresip")
+	peertest.Needs(t, "kamailio", "baresip")
 	for _, c := range []struct {
 		name   string
 		phone  func(t *testing.T, k *kamailio) // whom the call is for
@@ -48,7 +50,7 @@ func TestKamailioForwards(t *testing.T) {
 
 // A call that is taken leaves nothing to the gateway.
 func TestKamailioPhoneAnswers(t *testing.T) {
-	needs(t, "kamailio", "baresip")
+	peertest.Needs(t, "kamailio", "baresip")
 	t.Parallel()
 	hook := newReceiver(t)
 	g := startGateway(t, configFile(t, t.TempDir(), hook.URL, ""))
@@ -64,7 +66,7 @@ func TestKamailioPhoneAnswers(t *testing.T) {
 // Of two gateways one does not take calls: the other does, each call once, and
 // Kamailio says whom it passed over and why.
 func TestKamailioPassesOver(t *testing.T) {
-	needs(t, "kamailio", "baresip")
+	peertest.Needs(t, "kamailio", "baresip")
 	t.Run("frozen", func(t *testing.T) {
 		t.Parallel()
 		hook := newReceiver(t)
@@ -103,7 +105,7 @@ func TestKamailioPassesOver(t *testing.T) {
 // A phone subscribes to its lamp through Kamailio: it shows what waits at the
 // gateway that took it, the other being frozen, and each change.
 func TestKamailioLamp(t *testing.T) {
-	needs(t, "kamailio")
+	peertest.Needs(t, "kamailio")
 	t.Parallel()
 	frozen, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp4", "127.0.0.1:0")
 	if err != nil {
@@ -162,7 +164,7 @@ func startKamailio(t *testing.T, gateways ...netip.AddrPort) *kamailio {
 	if err := os.WriteFile(gatewayList, []byte(list.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	k := &kamailio{addr: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(portPair(t)))}
+	k := &kamailio{addr: peertest.Address(t)}
 	cmd := exec.CommandContext(context.Background(), "kamailio", "-DD", "-E", "-f", file, "-m", "16", "-M", "4",
 		"-P", filepath.Join(dir, "pid"), "-Y", dir,
 		"-A", "LISTEN=udp:"+k.addr.String(), "-A", "PHONES=127.0.0.0/8", "-A", "RING=2000", "-A", fmt.Sprintf("GATEWAYS=%q", gatewayList))
@@ -185,7 +187,7 @@ func (k *kamailio) said(t *testing.T, line string) {
 // call has a phone call the number and speak. length is all, ringing too.
 func (k *kamailio) call(t *testing.T, said []int16, length time.Duration) {
 	t.Helper()
-	baresip(t, portPair(t), "pcmu/8000/1", writeWAV(t, said, 8000, 1), k.mailbox(), length)
+	baresip(t, "pcmu/8000/1", writeWAV(t, said, 8000, 1), k.mailbox(), length)
 }
 
 // leave calls, and holds the note against what was said after it was answered,
@@ -299,7 +301,7 @@ type softphone struct {
 func startPhone(t *testing.T, account string, calls ...string) *softphone {
 	t.Helper()
 	dir := t.TempDir()
-	p := &softphone{port: portPair(t)}
+	p := &softphone{port: peertest.Ports(t, phonePorts)}
 	for name, text := range map[string]string{
 		"accounts": account + "\n",
 		"contacts": "",
@@ -316,7 +318,7 @@ module g711.so
 module aubridge.so
 module_tmp account.so
 module_app menu.so
-`, p.port, 41000+p.port, 41010+p.port),
+`, p.port, p.port+2, p.port+phonePorts-1),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -369,32 +371,6 @@ func (s *transcript) text() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.said.String()
-}
-
-// portPair is a port of 127.0.0.1 that is free, as is the one after it, for a
-// program that must be told one. baresip's RTP takes those 41,000 above.
-func portPair(t *testing.T) int {
-	t.Helper()
-	for range 100 {
-		port := 2 * (5000 + rand.IntN(5000))
-		if bindable(t, "udp", port) && bindable(t, "tcp", port) && bindable(t, "udp", port+1) && bindable(t, "tcp", port+1) {
-			return port
-		}
-	}
-	t.Fatal("no port is free")
-	return 0
-}
-
-func bindable(t *testing.T, network string, port int) bool {
-	t.Helper()
-	var lc net.ListenConfig
-	address := fmt.Sprintf("127.0.0.1:%d", port)
-	if network == "udp" {
-		conn, err := lc.ListenPacket(t.Context(), network, address)
-		return err == nil && conn.Close() == nil
-	}
-	l, err := lc.Listen(t.Context(), network, address)
-	return err == nil && l.Close() == nil
 }
 
 // signal sends a signal to the gateway's process.

@@ -19,6 +19,7 @@ import (
 	"github.com/afterbeep/afterbeep/config"
 	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // lampFile is configFile with an address for the message lamps of its trunk.
@@ -247,12 +248,12 @@ request_route {
 `
 
 // startRegistrar runs a Kamailio until stop.
-func startRegistrar(t *testing.T, port int, gateway netip.AddrPort) (stop func()) {
+func startRegistrar(t *testing.T, addr, gateway netip.AddrPort) (stop func()) {
 	t.Helper()
-	needs(t, "kamailio")
+	peertest.Needs(t, "kamailio")
 	dir := t.TempDir()
 	file := filepath.Join(dir, "kamailio.cfg")
-	if err := os.WriteFile(file, fmt.Appendf(nil, kamailioFile, port, gateway), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, kamailioFile, addr.Port(), gateway), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -302,26 +303,14 @@ func (p *lampPhone) register(t *testing.T, user string, registrar netip.AddrPort
 	t.Fatal("the registrar does not answer")
 }
 
-// freePort is a UDP port that nobody has at the moment.
-func freePort(t *testing.T) int {
-	t.Helper()
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	return conn.LocalAddr().(*net.UDPAddr).Port
-}
-
 // Behind a registrar the lamp of a phone that registered is switched, also when
 // the registrar was started anew meanwhile and has forgotten its phones.
 func TestLampBehindARegistrar(t *testing.T) {
 	t.Parallel()
-	port := freePort(t)
-	registrar := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port))
+	registrar := peertest.Address(t)
 	hook := newReceiver(t)
 	g := startGateway(t, lampFile(t, configFile(t, t.TempDir(), hook.URL, ""), fmt.Sprintf("sip:{mailbox}@%s", registrar)))
-	stop := startRegistrar(t, port, g.address("udp"))
+	stop := startRegistrar(t, registrar, g.address("udp"))
 	phone := newLampPhone(t, netip.MustParseAddrPort("127.0.0.1:0"))
 	phone.register(t, reception, registrar)
 	leave(t, g.address("udp"))
@@ -330,7 +319,7 @@ func TestLampBehindARegistrar(t *testing.T) {
 	stop()
 	g.markPlayed(t, first)
 	time.Sleep(time.Second)
-	startRegistrar(t, port, g.address("udp"))
+	startRegistrar(t, registrar, g.address("udp"))
 	phone.register(t, reception, registrar)
 	phone.shows(t, "0/1")
 }
@@ -338,18 +327,18 @@ func TestLampBehindARegistrar(t *testing.T) {
 // A real phone subscribes through its registrar: it shows at once what waits,
 // and each change.
 func TestPhoneSubscribesToItsLamp(t *testing.T) {
-	needs(t, "baresip")
+	peertest.Needs(t, "baresip")
 	t.Parallel()
 	hook := newReceiver(t)
 	g := startGateway(t, configFile(t, t.TempDir(), hook.URL, ""))
-	port := freePort(t)
+	registrar := peertest.Address(t)
 	leave(t, g.address("udp"))
 	first := hook.next(t).Data.ID
 	// The phone comes first: baresip 1.0 subscribes without end where its first
 	// REGISTER is answered at once.
-	shown := lampOfBaresip(t, fmt.Sprintf("<sip:%s@127.0.0.1:%d>;regint=60;auth_pass=none;mwi=yes", reception, port))
+	shown := lampOfBaresip(t, fmt.Sprintf("<sip:%s@%s>;regint=60;auth_pass=none;mwi=yes", reception, registrar))
 	time.Sleep(300 * time.Millisecond)
-	startRegistrar(t, port, g.address("udp"))
+	startRegistrar(t, registrar, g.address("udp"))
 	shows := func(messages string) {
 		t.Helper()
 		until(t, "the phone shows "+messages, func() bool { return strings.Contains(shown(), "Voice-Message: "+messages) })
@@ -387,7 +376,7 @@ module aubridge.so
 module_tmp account.so
 module_app menu.so
 module_app mwi.so
-`, freePort(t)),
+`, peertest.Ports(t, 2)),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)

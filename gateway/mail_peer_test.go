@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // mailServer is Debian's aiosmtpd without TLS, started by the test.
@@ -31,7 +32,7 @@ type mailServer struct {
 
 func newMailServer(t *testing.T) *mailServer {
 	t.Helper()
-	needs(t, "aiosmtpd", "ffprobe")
+	peertest.Needs(t, "aiosmtpd", "ffprobe")
 	cmd := exec.Command("/usr/bin/python3", "../delivery/channel/testdata/smtpd.py", "plain")
 	cmd.Stderr = testWriter{t}
 	in, err1 := cmd.StdinPipe()

@@ -8,23 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
-)
 
-// needs fails in CI, and skips on a laptop, where a peer is missing.
-func needs(t *testing.T, programs ...string) {
-	t.Helper()
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatalf("%s is not installed: deploy/test.sh installs it", p)
-			}
-			t.Skipf("%s is not installed: deploy/test.sh installs it", p)
-		}
-	}
-}
+	"github.com/afterbeep/afterbeep/deploy/peertest"
+)
 
 // A sipp scenario is put together from steps, so that each test reads as the
 // call it makes.
@@ -110,7 +100,7 @@ Content-Length: 0
 // Where the scenario itself resends, sipp is not to do so (-nr).
 func sipp(t *testing.T, target, transport, number string, steps ...step) {
 	t.Helper()
-	needs(t, "sipp")
+	peertest.Needs(t, "sipp")
 	dir := t.TempDir()
 	file := filepath.Join(dir, "scenario.xml")
 	var b strings.Builder
@@ -124,9 +114,11 @@ func sipp(t *testing.T, target, transport, number string, steps ...step) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	port := peertest.Ports(t, 6) // after two for SIP those of its RTP: sound, and what it takes for a picture
 	var said bytes.Buffer
 	args := []string{
-		target, "-sf", file, "-s", number, "-m", "1", "-i", "127.0.0.1", "-mi", "127.0.0.1",
+		target, "-sf", file, "-s", number, "-m", "1",
+		"-i", "127.0.0.1", "-p", strconv.Itoa(port), "-mi", "127.0.0.1", "-mp", strconv.Itoa(port + 2),
 		"-t", map[string]string{"udp": "u1", "tcp": "t1"}[transport], "-nostdin", "-timeout", "50s", "-timeout_error", "-trace_err",
 	}
 	if !strings.Contains(b.String(), "retrans=") {

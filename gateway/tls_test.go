@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // certificate writes a certificate that signs itself, and behind it its key,
@@ -92,8 +94,8 @@ func TestCallByCertificate(t *testing.T) {
 	sameLength(t, hook.next(t), 2*time.Second)
 
 	t.Run("baresip", func(t *testing.T) {
-		needs(t, "baresip")
-		baresip(t, 5980, "pcma/8000/1", wav, fmt.Sprintf("sip:%s@%s;transport=tls", reception, g.address("tls")), 4*time.Second,
+		peertest.Needs(t, "baresip")
+		baresip(t, "pcma/8000/1", wav, fmt.Sprintf("sip:%s@%s;transport=tls", reception, g.address("tls")), 4*time.Second,
 			"sip_certificate "+peer, "sip_cafile "+own, "sip_verify_server yes")
 		if n := hook.next(t); n.Data.Kind != "voice" || n.Data.DurationMS < 1000 || n.Data.Partial {
 			t.Errorf("%+v", n.Data)

@@ -15,13 +15,14 @@ import (
 
 	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // buildNext builds the program as a version to come would be: it has another
 // name, keeps a field more of each job in Redis and says more in its messages.
 func buildNext(t *testing.T) (program string) {
 	t.Helper()
-	needs(t, "go")
+	peertest.Needs(t, "go")
 	dir, overlay := t.TempDir(), struct{ Replace map[string]string }{map[string]string{}}
 	for _, change := range []struct{ file, from, to string }{
 		{"publish.lua", "note = note, thread = thread,", "later = 'kept', note = note, thread = thread,"},

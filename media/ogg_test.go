@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 	"github.com/afterbeep/afterbeep/media/codec"
 )
 
@@ -212,23 +213,11 @@ func FuzzOgg(f *testing.F) {
 	})
 }
 
-// tool finds a program that a test needs.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("%s is missing: %v", name, err)
-		}
-		t.Skipf("%s is missing, deploy/test.sh installs it", name)
-	}
-	return path
-}
-
 // run runs a program and gives what it printed, both ways.
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), tool(t, name), args...).CombinedOutput()
+	peertest.Needs(t, name)
+	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}

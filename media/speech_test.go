@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"os"
 	"testing"
+
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // recorded is a real voice at 8 kHz, if the package
@@ -28,7 +30,7 @@ func recorded(tb testing.TB) (Audio, bool) {
 func TestRenderSpeech(t *testing.T) {
 	audio, ok := recorded(t)
 	if !ok {
-		t.Skip("real speech is missing, deploy/test.sh installs it")
+		peertest.Missing(t, "real speech")
 	}
 	c := newCaller(t, allCodecs)
 	said := c.play(audio.Samples[:5*audio.Rate])

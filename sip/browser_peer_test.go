@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // TestBrowser: a web page calls by WebSocket, and gets the gateway's BYE by the
@@ -15,7 +17,7 @@ import (
 // refused.
 func TestBrowser(t *testing.T) {
 	t.Parallel()
-	program := peerProgram(t, "chromium", "chromium")
+	peertest.Needs(t, "chromium")
 	pages := httptest.NewServer(http.FileServer(http.Dir("testdata/websocket")))
 	defer pages.Close()
 	o := newTestCA(t).securely()
@@ -26,7 +28,7 @@ func TestBrowser(t *testing.T) {
 		}
 	})
 
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()),
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("chromium"), chromedp.UserDataDir(t.TempDir()),
 		chromedp.NoSandbox, chromedp.DisableGPU)
 	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()

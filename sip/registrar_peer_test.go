@@ -8,13 +8,14 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // pbx is a Kamailio on a port of its own, which may be stopped and started.
@@ -35,17 +36,12 @@ func newPBX(t *testing.T, defines ...string) *pbx {
 // newKamailio starts a Kamailio with a file of testdata/kamailio.
 func newKamailio(t *testing.T, name string, defines ...string) *pbx {
 	t.Helper()
-	if _, err := exec.LookPath("kamailio"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("kamailio is missing: apt-get install kamailio")
-		}
-		t.Skip("kamailio is missing: apt-get install kamailio")
-	}
+	peertest.Needs(t, "kamailio")
 	file, err := filepath.Abs(filepath.Join("testdata", "kamailio", name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pbx{t: t, addr: freePort(t)}
+	p := &pbx{t: t, addr: peertest.Address(t)}
 	dir := t.TempDir()
 	p.args = []string{"-DD", "-E", "-m", "32", "-M", "4", "-f", file, "-Y", dir, "-P", filepath.Join(dir, "pid"), "-l", "udp:" + p.addr.String(), "-l", "tcp:" + p.addr.String()}
 	for _, d := range defines {
@@ -54,26 +50,6 @@ func newKamailio(t *testing.T, name string, defines ...string) *pbx {
 	p.start()
 	t.Cleanup(p.stop)
 	return p
-}
-
-// freePort finds a port that is free for UDP and TCP.
-func freePort(t *testing.T) netip.AddrPort {
-	t.Helper()
-	for range 20 {
-		udp, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, 0)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		addr := addrPortOf(udp.LocalAddr())
-		tcp, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(addr))
-		_ = udp.Close()
-		if err == nil {
-			_ = tcp.Close()
-			return addr
-		}
-	}
-	t.Fatal("no port is free for both UDP and TCP")
-	return netip.AddrPort{}
 }
 
 // start runs it until it takes connections.

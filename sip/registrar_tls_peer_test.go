@@ -2,9 +2,10 @@ package sip
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // Within TLS too a call to an extension that nobody takes arrives by the
@@ -16,13 +17,10 @@ func TestKamailioByTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(modules) == 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("Kamailio's TLS is missing: apt-get install kamailio-tls-modules")
-		}
-		t.Skip("Kamailio's TLS is missing: apt-get install kamailio-tls-modules")
+		peertest.Missing(t, "Kamailio's TLS")
 	}
 	ca := newTestCA(t)
-	own, within := ca.issue("pbx.example", nil), freePort(t)
+	own, within := ca.issue("pbx.example", nil), peertest.Address(t)
 	p := newPBX(t, fmt.Sprintf("TLS_MODULE=%q", modules[0]), fmt.Sprintf("CERTIFICATE=%q", own.certificate), fmt.Sprintf("KEY=%q", own.key))
 	p.stop()
 	p.args = append(p.args, "-l", "tls:"+within.String())

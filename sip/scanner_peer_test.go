@@ -5,22 +5,22 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // scan runs a program of SIPVicious from an address and returns what it says.
 func scan(t *testing.T, program, from string, to netip.AddrPort, args ...string) string {
 	t.Helper()
-	path := peerProgram(t, program, "sipvicious")
-	local := listenUDP(t, from+":0")
-	_, port, _ := strings.Cut(local.LocalAddr().String(), ":")
-	_ = local.Close()
+	peertest.Needs(t, program)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	args = append([]string{"-b", from, "-P", port, "-p", portOf(to)}, args...)
-	cmd := exec.CommandContext(ctx, path, append(args, to.Addr().String())...)
+	args = append([]string{"-b", from, "-P", strconv.Itoa(peertest.Ports(t, 1)), "-p", portOf(to)}, args...)
+	cmd := exec.CommandContext(ctx, program, append(args, to.Addr().String())...)
 	cmd.Dir = t.TempDir()
 	cmd.Env = append(os.Environ(), "HOME="+cmd.Dir) // it keeps its sessions there
 	said, err := cmd.CombinedOutput()

@@ -9,26 +9,14 @@ import (
 	"strconv"
 	"testing"
 	"time"
-)
 
-// peerProgram finds a program that a test talks to. One that is missing skips
-// the test on a laptop, and fails it in CI.
-func peerProgram(t *testing.T, name, debian string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("%s is missing: apt-get install %s", name, debian)
-		}
-		t.Skipf("%s is missing: apt-get install %s", name, debian)
-	}
-	return path
-}
+	"github.com/afterbeep/afterbeep/deploy/peertest"
+)
 
 // sipp runs a scenario of testdata/sipp against a server.
 func sipp(t *testing.T, scenario string, to netip.AddrPort, transport string, calls int, more ...string) {
 	t.Helper()
-	path := peerProgram(t, "sipp", "sip-tester")
+	peertest.Needs(t, "sipp")
 	file, err := filepath.Abs(filepath.Join("testdata", "sipp", scenario+".xml"))
 	if err != nil {
 		t.Fatal(err)
@@ -40,10 +28,10 @@ func sipp(t *testing.T, scenario string, to netip.AddrPort, transport string, ca
 		local = "[" + local + "]"
 	}
 	args := append([]string{
-		to.String(), "-sf", file, "-t", transport, "-i", local, "-m", strconv.Itoa(calls), "-r", "200", "-l", "100",
+		to.String(), "-sf", file, "-t", transport, "-i", local, "-p", strconv.Itoa(peertest.Ports(t, 1)), "-m", strconv.Itoa(calls), "-r", "200", "-l", "100",
 		"-recv_timeout", "5000", "-nostdin", "-trace_err",
 	}, more...)
-	cmd := exec.CommandContext(ctx, path, args...)
+	cmd := exec.CommandContext(ctx, "sipp", args...)
 	cmd.Dir = t.TempDir() // it writes its errors there
 	cmd.Env = append(os.Environ(), "TERM=dumb")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // openssl connects with OpenSSL's client, says an OPTIONS and returns all that
@@ -14,6 +16,7 @@ func (a *testCA) openssl(ts *testServer, from string, own pair, more ...string) 
 	a.t.Helper()
 	ctx, cancel := context.WithTimeout(a.t.Context(), patience)
 	defer cancel()
+	peertest.Needs(a.t, "openssl")
 	args := append([]string{
 		"s_client", "-connect", ts.addr("tls").String(), "-bind", from, "-CAfile", a.file, "-verify_return_error",
 		"-verify_hostname", "gw.example", "-ign_eof",
@@ -21,7 +24,7 @@ func (a *testCA) openssl(ts *testServer, from string, own pair, more ...string) 
 	if own.certificate != "" {
 		args = append(args, "-cert", own.certificate, "-key", own.key)
 	}
-	cmd := exec.CommandContext(ctx, peerProgram(a.t, "openssl", "openssl"), args...)
+	cmd := exec.CommandContext(ctx, "openssl", args...)
 	cmd.Stdin = strings.NewReader(strings.Join([]string{
 		"OPTIONS sip:gw.example SIP/2.0", "Via: SIP/2.0/TLS peer.invalid;branch=z9hG4bK1", "From: <sip:peer@peer.invalid>;tag=1",
 		"To: <sip:gw.example>", "Call-ID: 1", "CSeq: 1 OPTIONS", "Max-Forwards: 70", "Content-Length: 0", "", "",

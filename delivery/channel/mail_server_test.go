@@ -22,6 +22,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // smtpd is Debian's aiosmtpd, started by the test.
@@ -45,11 +47,8 @@ type letter struct {
 func startSMTPD(t *testing.T, args ...string) *smtpd {
 	t.Helper()
 	const python = "/usr/bin/python3" // Debian's packages are for Debian's interpreter
-	if out, err := exec.CommandContext(t.Context(), python, "-c", "import aiosmtpd").CombinedOutput(); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("python3-aiosmtpd is missing: %v\n%s", err, out)
-		}
-		t.Skip("python3-aiosmtpd is missing, deploy/test.sh installs it")
+	if exec.CommandContext(t.Context(), python, "-c", "import aiosmtpd").Run() != nil {
+		peertest.Missing(t, "python3-aiosmtpd")
 	}
 	s := &smtpd{took: make(chan letter, 16)}
 	ca, cert, key := certificate(t)

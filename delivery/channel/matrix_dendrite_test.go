@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,6 +21,7 @@ import (
 	"maunium.net/go/mautrix/id"
 
 	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // dendrite is a real homeserver of its own, with the name localhost.
@@ -44,13 +44,9 @@ func startDendrite(t *testing.T, appservice string) *dendrite {
 	}
 	d := &dendrite{folder: t.TempDir(), bin: filepath.Join(cache, "afterbeep", "dendrite-v0.13.8")}
 	if _, err := os.Stat(filepath.Join(d.bin, "dendrite")); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("no Dendrite: build it with deploy/dendrite.sh")
-		}
-		t.Skip("no Dendrite: build it once with deploy/dendrite.sh")
+		peertest.Missing(t, "Dendrite")
 	}
-	address := freeAddress(t)
-	d.url = "http://" + address
+	d.url = "http://" + peertest.Address(t).String()
 	d.run(t, "generate-keys", "--private-key", "matrix_key.pem")
 	registrations := "config_files: []"
 	if appservice != "" {
@@ -71,17 +67,6 @@ func startDendrite(t *testing.T, appservice string) *dendrite {
 	d.start(t)
 	t.Cleanup(func() { d.stop(t) })
 	return d
-}
-
-// freeAddress is one of this machine that nothing listens at.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 func (d *dendrite) write(t *testing.T, name, content string) {

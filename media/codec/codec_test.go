@@ -6,6 +6,8 @@ import (
 	"math"
 	"os"
 	"testing"
+
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // speech gives real speech at the codec's rate, whole 20 ms frames of it.
@@ -17,10 +19,7 @@ func speech(t *testing.T, sampleRate int) []int16 {
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("real speech is missing: %v", err)
-		}
-		t.Skipf("real speech is missing, deploy/test.sh installs it: %v", err)
+		peertest.Missing(t, file)
 	}
 	b = b[44:] // both files have the shortest of headers
 	pcm := make([]int16, len(b)/2)

@@ -1,5 +1,5 @@
 // Package redistest starts real Redis servers for tests, on ports of 127.0.0.1
-// that were free: one server, a master with a replica under Sentinel, or a
+// that are the tests' own: one server, a master with a replica under Sentinel, or a
 // Cluster of three. A test skips where redis-server is missing, and fails
 // there when CI is set.
 package redistest
@@ -7,7 +7,6 @@ package redistest
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -19,6 +18,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // patience is how long anything may take that a server does.
@@ -37,42 +38,11 @@ type Server struct {
 // start runs redis-server with a folder of its own, and waits until it answers.
 func start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv("CI") != "" {
-			tb.Fatal("redis-server is missing: install the package redis-server")
-		}
-		tb.Skip("redis-server is missing: install the package redis-server to run this test")
-	}
-	s := &Server{Port: freePort(tb), tb: tb, dir: tb.TempDir(), args: args}
+	peertest.Needs(tb, "redis-server")
+	s := &Server{Port: peertest.Ports(tb, 1), tb: tb, dir: tb.TempDir(), args: args}
 	s.Start()
 	tb.Cleanup(s.Kill)
 	return s
-}
-
-// freePort finds a port below those that the system gives to clients. Its UDP
-// side is held until the test ends, which keeps the tests of other packages
-// off it, also while its server is down.
-func freePort(tb testing.TB) int {
-	tb.Helper()
-	var lc net.ListenConfig
-	for range 100 {
-		port := 11_000 + rand.N(8_000) //nolint:gosec // no secret
-		addr := "127.0.0.1:" + strconv.Itoa(port)
-		held, err := lc.ListenPacket(tb.Context(), "udp", addr)
-		if err != nil {
-			continue
-		}
-		l, err := lc.Listen(tb.Context(), "tcp", addr)
-		if err != nil {
-			_ = held.Close()
-			continue
-		}
-		_ = l.Close()
-		tb.Cleanup(func() { _ = held.Close() })
-		return port
-	}
-	tb.Fatal("no port is free")
-	return 0
 }
 
 // Start runs a server that was killed again, on what it left on disk.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // downAfter is how long Sentinel waits for a master that is silent.
@@ -59,7 +61,7 @@ func Cluster(tb testing.TB) *Setup {
 	const nodes, slots = 3, 16384
 	s := &Setup{}
 	for i := range nodes {
-		node := start(tb, "cluster-enabled yes", "cluster-node-timeout 2000", fmt.Sprintf("cluster-port %d", freePort(tb)))
+		node := start(tb, "cluster-enabled yes", "cluster-node-timeout 2000", fmt.Sprintf("cluster-port %d", peertest.Ports(tb, 1)))
 		s.Servers = append(s.Servers, node)
 		node.Do(fmt.Sprintf("CLUSTER ADDSLOTSRANGE %d %d", i*slots/nodes, (i+1)*slots/nodes-1))
 		node.Do(fmt.Sprintf("CLUSTER SET-CONFIG-EPOCH %d", i+1))
