@@ -175,6 +175,10 @@ func (s *service) down() bool {
 func (s *service) ask(ctx context.Context, q question) (*Mailbox, error) {
 	s.mu.Lock()
 	f, flies := s.flights[q]
+	if a, ok := s.answers.get(q); ok && !flies && a.fresh(s.config.Directory.Fresh) { // answered since it was looked for
+		s.mu.Unlock()
+		return a.result()
+	}
 	if s.closed && !flies {
 		s.mu.Unlock()
 		return nil, errClosed
