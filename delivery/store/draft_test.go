@@ -303,3 +303,16 @@ func testFlush(t *testing.T, c composition) {
 		}
 	})
 }
+
+// What was marked before the end is synced by it.
+func TestFlusherEnds(t *testing.T) {
+	for range 100 {
+		synced := 0
+		f := newFlusher(func() error { synced++; return nil })
+		f.mark()
+		f.close()
+		if synced != 1 {
+			t.Fatalf("synced %d times", synced)
+		}
+	}
+}

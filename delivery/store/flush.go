@@ -44,7 +44,9 @@ func (f *flusher) run() {
 		select {
 		case <-f.dirty:
 		case <-f.quit:
-			return
+			if len(f.dirty) == 0 { // where both are ready, select tosses a coin
+				return
+			}
 		}
 		select {
 		case <-time.After(flushEvery):

@@ -361,9 +361,11 @@ func testContextEndsWaiting(t *testing.T, c composition) {
 // read drains a reader and closes it.
 func read(tb testing.TB, r delivery.RecordReader) (records []string, err error) {
 	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute) // a tape that has not ended would be waited for
+	defer cancel()
 	defer func() { check(tb, r.Close()) }()
 	for {
-		b, err := r.Next(tb.Context())
+		b, err := r.Next(ctx)
 		if errors.Is(err, io.EOF) {
 			return records, nil
 		}

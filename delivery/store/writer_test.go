@@ -27,7 +27,11 @@ func hold(tb testing.TB, s *Store) (release func()) {
 			return nil, nil
 		})
 	}()
-	<-running
+	select {
+	case <-running:
+	case <-done:
+		tb.Fatal("the writer takes nothing")
+	}
 	return func() { close(wait); <-done }
 }
 
