@@ -21,7 +21,7 @@ func sipp(t *testing.T, scenario string, to netip.AddrPort, transport string, ca
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	local := to.Addr().String()
 	if to.Addr().Is6() {
@@ -29,7 +29,7 @@ func sipp(t *testing.T, scenario string, to netip.AddrPort, transport string, ca
 	}
 	args := append([]string{
 		to.String(), "-sf", file, "-t", transport, "-i", local, "-p", strconv.Itoa(peertest.Ports(t, 1)), "-m", strconv.Itoa(calls), "-r", "200", "-l", "100",
-		"-recv_timeout", "5000", "-nostdin", "-trace_err",
+		"-recv_timeout", "20000", "-nostdin", "-trace_err",
 	}, more...)
 	cmd := exec.CommandContext(ctx, "sipp", args...)
 	cmd.Dir = t.TempDir() // it writes its errors there
@@ -125,10 +125,20 @@ func slow(ctx context.Context, c *Call) {
 }
 
 func hangingUpLater(ctx context.Context, c *Call) {
-	if err := c.Answer([]byte(testAnswer), &media{}); err == nil {
-		time.Sleep(500 * time.Millisecond) // the peer moves meanwhile
-		_ = c.Hangup(context.WithoutCancel(ctx), CauseNormal)
+	m := &media{}
+	if err := c.Answer([]byte(testAnswer), m); err != nil {
+		return
 	}
+	moved := func() bool {
+		offers, _ := m.heard()
+		c.dialog.mu.Lock()
+		defer c.dialog.mu.Unlock()
+		return len(offers) > 0 && !c.dialog.offering
+	}
+	for end := time.Now().Add(2 * patience); !moved() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	_ = c.Hangup(context.WithoutCancel(ctx), CauseNormal)
 }
 
 func hangingUp(ctx context.Context, c *Call) {
