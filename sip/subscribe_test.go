@@ -95,10 +95,14 @@ func (c *rawCall) subscribe(code string) message {
 	return answer
 }
 
-// notified waits for the next NOTIFY and answers it.
+// notified waits for the next NOTIFY that is no copy and answers it.
 func (p *rawPeer) notified(code string) message {
 	p.t.Helper()
 	n := p.expect("NOTIFY", "NOTIFY")
+	for p.told[n.text] {
+		n = p.expect("NOTIFY", "NOTIFY")
+	}
+	p.told[n.text] = true
 	lines := []string{"SIP/2.0 " + code}
 	for _, name := range []string{"via", "from", "to", "call-id", "cseq"} {
 		for _, value := range n.headers[name] {
