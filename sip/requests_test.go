@@ -16,6 +16,7 @@ import (
 func TestChecks(t *testing.T) {
 	ts := serveTest(t, nil, nil)
 	p := newRawPeer(t, ts, "127.0.0.1")
+	over := map[string]bool{} // what comes of earlier cases is a copy
 	replace := func(old, with string) func(string) string {
 		return func(s string) string { return strings.Replace(s, old, with, 1) }
 	}
@@ -70,7 +71,7 @@ func TestChecks(t *testing.T) {
 			}
 			c.peer.send(text)
 			var m message
-			for m.start == "" || strings.HasPrefix(m.start, "SIP/2.0 100") {
+			for m.start == "" || strings.HasPrefix(m.start, "SIP/2.0 100") || over[m.get("call-id")] {
 				var ok bool
 				if m, ok = c.peer.read(patience); !ok {
 					t.Fatal("no response")
@@ -82,6 +83,7 @@ func TestChecks(t *testing.T) {
 			if m.get(tt.header) != tt.want {
 				t.Errorf("%s: %q, want %q", tt.header, m.get(tt.header), tt.want)
 			}
+			over[c.id] = true
 			c.toTag = m.toTag()
 			switch {
 			case tt.code == 200 && tt.method == "INVITE":
@@ -184,9 +186,7 @@ func TestStrangers(t *testing.T) {
 			t.Error("a stranger's connection was served")
 		}
 	}
-	if n := ts.Stats().Strangers; n < 3 {
-		t.Errorf("%d strangers counted", n)
-	}
+	settle(t, func() bool { return ts.Stats().Strangers >= 3 })
 }
 
 func TestDrain(t *testing.T) {
