@@ -169,7 +169,7 @@ func TestSubscription(t *testing.T) {
 	}
 	p.notified("200 OK").tells(t, "terminated;reason=timeout", "0/4")
 	lamps.set("101", Messages{New: 9})
-	if m, heard := p.read(300 * time.Millisecond); heard {
+	if m, heard := p.read(300 * time.Millisecond); heard && !p.told[m.text] {
 		t.Errorf("after the end: %s", m.text)
 	}
 	c.next().subscribe("481")
@@ -258,7 +258,7 @@ func TestSubscriptionIsDropped(t *testing.T) {
 		p.newSubscription("101").subscribe("200")
 		p.notified(code)
 		lamps.set("101", Messages{New: 50})
-		if m, heard := p.read(300 * time.Millisecond); heard {
+		if m, heard := p.read(300 * time.Millisecond); heard && !p.told[m.text] {
 			t.Errorf("after %s: %s", code, m.text)
 		}
 	}
