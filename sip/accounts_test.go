@@ -257,6 +257,7 @@ func TestAccountsAreLoggedWithoutNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	hasty(s)
+	s.pace.answer, s.pace.leave = patience, patience
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(context.WithoutCancel(t.Context()), nil) }()
 	for end := time.Now().Add(patience); !s.Accounts()[0].Registered && time.Now().Before(end); {

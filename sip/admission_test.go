@@ -129,14 +129,14 @@ func TestLimitsAreExact(t *testing.T) {
 		p.newCall().send("INVITE")
 	}
 	got := map[string]int{}
-	for sum := 0; sum < 30; {
+	for answered := map[string]bool{}; len(answered) < 30; { // a 200 is resent
 		m, ok := p.read(patience)
 		if !ok {
 			t.Fatalf("got only %v", got)
 		}
-		if code := strings.Fields(m.start)[1]; code != "100" {
+		if code, id := strings.Fields(m.start)[1], m.get("call-id"); code != "100" && !answered[id] {
 			got[code]++
-			sum++
+			answered[id] = true
 		}
 	}
 	if got["200"] != 10 || got["503"] != 20 || ts.Active() != 10 {

@@ -28,9 +28,9 @@ func TestBrowser(t *testing.T) {
 		}
 	})
 
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("chromium"), chromedp.UserDataDir(t.TempDir()),
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("chromium"), chromedp.WSURLReadTimeout(time.Minute),
 		chromedp.NoSandbox, chromedp.DisableGPU)
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer stop()
 	ctx, closeAll := chromedp.NewExecAllocator(ctx, options...)
 	defer closeAll()
@@ -40,7 +40,7 @@ func TestBrowser(t *testing.T) {
 		if err := chromedp.Do(ctx, chromedp.Navigate(page+"/phone.html?gateway="+ts.addr("ws").String())); err != nil {
 			t.Fatal(err)
 		}
-		wait, cancel := context.WithTimeout(ctx, 15*time.Second)
+		wait, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		if _, err := chromedp.Run(wait, chromedp.Poll[bool](`document.title === "`+title+`"`)); err != nil {
 			t.Fatalf("it never says %q: %v", title, err)

@@ -68,6 +68,7 @@ func TestCertificateRenewed(t *testing.T) {
 	if second == first {
 		t.Error("the new certificate is not shown")
 	}
+	_ = standing.SetDeadline(time.Now().Add(patience))
 	if got := asks(t, standing, "TLS"); got != "SIP/2.0 200 OK" {
 		t.Errorf("the connection from before: %q", got)
 	}

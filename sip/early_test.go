@@ -197,7 +197,7 @@ func TestCloseIsQuick(t *testing.T) {
 	if err := ts.Close(); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(start); took > byeGrace+time.Second {
+	if took := time.Since(start); took > 10*time.Second { // well below 64*T1
 		t.Errorf("Close took %v", took)
 	}
 }

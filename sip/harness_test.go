@@ -14,8 +14,9 @@ import (
 	"time"
 )
 
-// patience bounds every wait of these tests.
-const patience = 5 * time.Second
+// patience bounds every wait of these tests. It is less than firstRead and
+// writeTimeout: what ends by those is not what a test waits for.
+const patience = 9 * time.Second
 
 var loopback = netip.MustParseAddr("127.0.0.1")
 
@@ -179,6 +180,7 @@ type rawPeer struct {
 	t    *testing.T
 	conn *net.UDPConn
 	to   netip.AddrPort
+	told map[string]bool // NOTIFYs that were answered
 }
 
 // message is a SIP message, taken apart just enough.
@@ -197,7 +199,7 @@ func newRawPeer(t *testing.T, ts *testServer, from string) *rawPeer {
 	}
 	_ = conn.SetReadBuffer(4 << 20)
 	t.Cleanup(func() { _ = conn.Close() })
-	return &rawPeer{t: t, conn: conn, to: ts.addr("udp")}
+	return &rawPeer{t: t, conn: conn, to: ts.addr("udp"), told: map[string]bool{}}
 }
 
 func (p *rawPeer) addr() string { return p.conn.LocalAddr().String() }

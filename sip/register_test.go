@@ -98,6 +98,7 @@ func (r *registrarDouble) try(t *testing.T) (*binding, []message, error) {
 	a := Account{Registrar: []Registrar{{"udp", "127.0.0.1", int(r.addr().Port())}}, User: "500", Password: "open sesame"}
 	ts := serveAccount(t, a, func(s *Server) {
 		hasty(s)
+		s.pace.answer, s.pace.leave = patience, patience
 		s.accounts.start = func() {}
 	})
 	account := ts.accounts.all[0]

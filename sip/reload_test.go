@@ -127,6 +127,7 @@ func TestReloadByCertificate(t *testing.T) {
 		}
 	}
 	ts.Reload(o)
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	if got := asks(t, conn, "TLS"); got != "SIP/2.0 200 OK" {
 		t.Errorf("back again, it was told %q", got)
 	}

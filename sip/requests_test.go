@@ -16,6 +16,7 @@ import (
 func TestChecks(t *testing.T) {
 	ts := serveTest(t, nil, nil)
 	p := newRawPeer(t, ts, "127.0.0.1")
+	over := map[string]bool{} // what comes of earlier cases is a copy
 	replace := func(old, with string) func(string) string {
 		return func(s string) string { return strings.Replace(s, old, with, 1) }
 	}
@@ -70,7 +71,7 @@ func TestChecks(t *testing.T) {
 			}
 			c.peer.send(text)
 			var m message
-			for m.start == "" || strings.HasPrefix(m.start, "SIP/2.0 100") {
+			for m.start == "" || strings.HasPrefix(m.start, "SIP/2.0 100") || over[m.get("call-id")] {
 				var ok bool
 				if m, ok = c.peer.read(patience); !ok {
 					t.Fatal("no response")
@@ -82,6 +83,7 @@ func TestChecks(t *testing.T) {
 			if m.get(tt.header) != tt.want {
 				t.Errorf("%s: %q, want %q", tt.header, m.get(tt.header), tt.want)
 			}
+			over[c.id] = true
 			c.toTag = m.toTag()
 			switch {
 			case tt.code == 200 && tt.method == "INVITE":
@@ -157,6 +159,9 @@ func TestRefusalsAlike(t *testing.T) {
 		c.user = fmt.Sprintf("+4930%06d", i)
 		c.send("INVITE")
 		m := p.expect("SIP/2.0 480", "INVITE")
+		for m.get("call-id") != c.id { // a copy of the last
+			m = p.expect("SIP/2.0 480", "INVITE")
+		}
 		seen[strings.NewReplacer(c.user, "USER", m.toTag(), "TAG", c.id, "ID", c.branch, "BRANCH").Replace(m.text)] = true
 		c.toTag = m.toTag()
 		c.send("ACK")
@@ -184,9 +189,7 @@ func TestStrangers(t *testing.T) {
 			t.Error("a stranger's connection was served")
 		}
 	}
-	if n := ts.Stats().Strangers; n < 3 {
-		t.Errorf("%d strangers counted", n)
-	}
+	settle(t, func() bool { return ts.Stats().Strangers >= 3 })
 }
 
 func TestDrain(t *testing.T) {

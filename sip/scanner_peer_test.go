@@ -17,7 +17,7 @@ import (
 func scan(t *testing.T, program, from string, to netip.AddrPort, args ...string) string {
 	t.Helper()
 	peertest.Needs(t, program)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	args = append([]string{"-b", from, "-P", strconv.Itoa(peertest.Ports(t, 1)), "-p", portOf(to)}, args...)
 	cmd := exec.CommandContext(ctx, program, append(args, to.Addr().String())...)

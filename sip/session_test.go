@@ -70,17 +70,34 @@ func TestSessionExpires(t *testing.T) {
 	t.Parallel()
 	ts := serveTest(t, brief, nil)
 	c := newRawPeer(t, ts, "127.0.0.1").newCall()
-	c.extra = []string{"Supported: timer", "Session-Expires: 3;refresher=uac"}
-	c.establish()
-	time.Sleep(time.Second)
-	c.next().body = ""
-	c.send("UPDATE")
-	if m := c.peer.expect("SIP/2.0 200", "UPDATE"); m.get("session-expires") != "3;refresher=uac" {
-		t.Errorf("Session-Expires %q", m.get("session-expires"))
+	c.extra = []string{"Supported: timer", ""}
+	refresh := func(method, interval string) {
+		t.Helper()
+		c.extra[1] = "Session-Expires: " + interval + ";refresher=uac"
+		c.send(method)
+		ok := c.peer.expect("SIP/2.0 200", method)
+		if c.toTag = ok.toTag(); ok.get("session-expires") != interval+";refresher=uac" {
+			t.Errorf("Session-Expires %q", ok.get("session-expires"))
+		}
 	}
-	refreshed := time.Now()
+	refresh("INVITE", "12")
+	c.ack("")
+	c.body = ""
+	c.next()
+	before := time.Now()
+	refresh("UPDATE", "12")
+	d := ts.call(t).dialog
+	d.mu.Lock()
+	end := d.session.end
+	d.mu.Unlock()
+	if end.Before(before.Add(8*time.Second)) || end.After(time.Now().Add(8*time.Second)) {
+		t.Errorf("it ends %v after the refresh, want 8 s", end.Sub(before))
+	}
+	c.next()
+	before = time.Now()
+	refresh("UPDATE", "3")
 	bye := c.peer.expect("BYE ", "BYE")
-	if kept := time.Since(refreshed); kept < 1900*time.Millisecond || kept > 2900*time.Millisecond {
+	if kept := time.Since(before); kept < 2*time.Second {
 		t.Errorf("the BYE came %v after the refresh, want 2 s", kept)
 	}
 	if got := bye.get("reason"); !strings.HasPrefix(got, "Q.850;cause=102;") {
@@ -95,15 +112,40 @@ func TestSessionOff(t *testing.T) {
 	t.Parallel()
 	ts := serveTest(t, brief, nil)
 	c := newRawPeer(t, ts, "127.0.0.1").newCall()
-	c.extra = []string{"Supported: timer", "Session-Expires: 2;refresher=uac"}
+	c.extra = []string{"Supported: timer", "Session-Expires: 4;refresher=uac"}
 	c.establish()
 	c.extra = nil
 	c.next().send("UPDATE")
 	c.peer.expect("SIP/2.0 200", "UPDATE")
-	if m, ok := c.peer.read(2 * time.Second); ok {
+	if m, ok := c.peer.read(3 * time.Second); ok {
 		t.Errorf("%s", m.start)
 	}
 	c.bye()
+}
+
+// refreshNow has this side refresh the session at once, as soon as there is another
+// than last and no exchange is under way.
+func refreshNow(t *testing.T, d *dialog, last *session) *session {
+	t.Helper()
+	var timer *session
+	settle(t, func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		timer = d.session
+		return timer != last && d.phase == confirmed && !d.offering && !d.asking
+	})
+	d.tick(timer)
+	return timer
+}
+
+// another waits for a request that is no copy of the last.
+func (p *rawPeer) another(last message, method string) message {
+	p.t.Helper()
+	for {
+		if m := p.expect(method+" ", method); m.get("cseq") != last.get("cseq") {
+			return m
+		}
+	}
 }
 
 // TestRefreshWithUpdate: this side is the refresher, until the peer says that
@@ -112,14 +154,17 @@ func TestRefreshWithUpdate(t *testing.T) {
 	t.Parallel()
 	ts := serveTest(t, brief, nil)
 	c := newRawPeer(t, ts, "127.0.0.1").newCall()
-	c.extra = []string{"Supported: timer", "Session-Expires: 2;refresher=uas", "Allow: INVITE, UPDATE", "Allow: BYE"}
+	c.extra = []string{"Supported: timer", "Session-Expires: 12;refresher=uas", "Allow: INVITE, UPDATE", "Allow: BYE"}
 	ok := c.establish()
+	d := ts.call(t).dialog
+	first := refreshNow(t, d, nil)
 	update := c.peer.expect("UPDATE ", "UPDATE")
-	if update.body != "" || update.get("session-expires") != "2;refresher=uac" || update.get("contact") != ok.get("contact") {
+	if update.body != "" || update.get("session-expires") != "12;refresher=uac" || update.get("contact") != ok.get("contact") {
 		t.Errorf("%s", update.text)
 	}
 	c.peer.send(okTo(update))
-	again := c.peer.expect("UPDATE ", "UPDATE")
+	refreshNow(t, d, first)
+	again := c.peer.another(update, "UPDATE")
 	if again.get("cseq") != "2 UPDATE" {
 		t.Errorf("CSeq %q", again.get("cseq"))
 	}
@@ -134,8 +179,9 @@ func TestRefreshHandedOver(t *testing.T) {
 	t.Parallel()
 	ts := serveTest(t, brief, nil)
 	c := newRawPeer(t, ts, "127.0.0.1").newCall()
-	c.extra = []string{"Supported: timer", "Session-Expires: 2;refresher=uas", "Allow: UPDATE"}
+	c.extra = []string{"Supported: timer", "Session-Expires: 12;refresher=uas", "Allow: UPDATE"}
 	c.establish()
+	refreshNow(t, ts.call(t).dialog, nil)
 	update := c.peer.expect("UPDATE ", "UPDATE")
 	taken := strings.Replace(okTo(update), "Content-Length", "Session-Expires: 3;refresher=uas\r\nContact: <sip:moved@"+c.peer.addr()+">\r\nContent-Length", 1)
 	c.peer.send(taken)
@@ -153,8 +199,10 @@ func TestRefreshWithInvite(t *testing.T) {
 	t.Parallel()
 	ts := serveTest(t, brief, nil)
 	c := newRawPeer(t, ts, "127.0.0.1").newCall()
-	c.extra = []string{"Session-Expires: 2"} // of a proxy
+	c.extra = []string{"Session-Expires: 12"} // of a proxy
 	c.establish()
+	d := ts.call(t).dialog
+	first := refreshNow(t, d, nil)
 	invite := c.peer.expect("INVITE ", "INVITE")
 	if invite.body != testAnswer || invite.get("content-type") != typeSDP {
 		t.Errorf("offer %q", invite.body)
@@ -177,7 +225,8 @@ func TestRefreshWithInvite(t *testing.T) {
 	}
 	settle(t, func() bool { _, a := ts.media.heard(); return len(a) == 1 && a[0] == answer })
 
-	again := c.peer.expect("INVITE ", "INVITE") // and once more, with an answer that cannot be used
+	refreshNow(t, d, first)
+	again := c.peer.another(invite, "INVITE") // and once more, with an answer that cannot be used
 	c.peer.send(strings.NewReplacer(invite.get("cseq"), again.get("cseq"), invite.get("via"), again.get("via"),
 		answer, "unusable!").Replace(ok))
 	bye := c.peer.expect("BYE ", "BYE")
@@ -210,18 +259,15 @@ func TestRefreshRefused(t *testing.T) {
 	t.Parallel()
 	ts := serveTest(t, brief, nil)
 	c := newRawPeer(t, ts, "127.0.0.1").newCall()
-	c.extra = []string{"Supported: timer", "Session-Expires: 12;refresher=uas", "Allow: UPDATE"}
+	c.extra = []string{"Supported: timer", "Session-Expires: 60;refresher=uas", "Allow: UPDATE"}
 	c.establish()
 	call := ts.call(t)
-	call.dialog.mu.Lock()
-	timer := call.dialog.session
-	call.dialog.mu.Unlock()
-	call.dialog.tick(timer) // not after 6 s
+	refreshNow(t, call.dialog, nil)
 	update := c.peer.expect("UPDATE ", "UPDATE")
 	refused := time.Now()
 	c.peer.send(strings.Replace(okTo(update), "200 OK", "405 Method Not Allowed", 1))
 	invite := c.peer.expect("INVITE ", "INVITE")
-	if waited := time.Since(refused); waited < retrySoon-100*time.Millisecond || waited > 2*retrySoon {
+	if waited := time.Since(refused); waited < retrySoon-100*time.Millisecond { // and before the session is over
 		t.Errorf("tried again after %v, want %v", waited, retrySoon)
 	}
 	c.peer.send(strings.Replace(okTo(invite), "200 OK", "491 Request Pending", 1))

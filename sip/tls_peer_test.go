@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
@@ -14,7 +15,7 @@ import (
 // came back: until the answer, or until the connection ended.
 func (a *testCA) openssl(ts *testServer, from string, own pair, more ...string) string {
 	a.t.Helper()
-	ctx, cancel := context.WithTimeout(a.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(a.t.Context(), time.Minute)
 	defer cancel()
 	peertest.Needs(a.t, "openssl")
 	args := append([]string{

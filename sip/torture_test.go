@@ -141,7 +141,7 @@ func torturer(t *testing.T, s *Server, name string) (sender, receiver *rawPeer) 
 		}
 		t.Cleanup(func() { _ = sending.Close() })
 		to := s.bound("udp")
-		return &rawPeer{t, sending.(*net.UDPConn), to}, &rawPeer{t, receiving.(*net.UDPConn), to}
+		return &rawPeer{t: t, conn: sending.(*net.UDPConn), to: to}, &rawPeer{t: t, conn: receiving.(*net.UDPConn), to: to}
 	}
 	t.Fatal("no loopback address has its SIP port free")
 	return nil, nil

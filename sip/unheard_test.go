@@ -37,7 +37,8 @@ func (c *crowd) read(p *rawPeer, answers bool) {
 // Who subscribes by the thousand and answers is told of every lamp.
 func TestThousandSubscribersAtOnce(t *testing.T) {
 	t.Parallel()
-	ts, _ := serveLamps(t)
+	lamps := newMailboxes()
+	ts := serveTest(t, func(s *Server) { s.lamps, s.t1 = lamps, 2*time.Second }, nil) // each may wait longer for its turn
 	p := newRawPeer(t, ts, "127.0.0.1")
 	const all = 1000
 	for range all {

@@ -63,33 +63,40 @@ func TestLargeRequest(t *testing.T) {
 // TestTrying: while the mailbox is looked up for long, 100 comes within 200 ms
 // (RFC 3261 section 17.2.1), and never where the answer is quicker.
 func TestTrying(t *testing.T) {
+	heard := make(chan bool, 1)
 	ts := serveTest(t, nil, func(ctx context.Context, c *Call) {
 		if c.Callees[0].User == "slow" {
-			time.Sleep(time.Second)
+			<-heard
 		}
 		_ = c.Answer([]byte(testAnswer), &media{})
 		<-ctx.Done()
 	})
 	for user, want := range map[string]string{"slow": "SIP/2.0 100", "quick": "SIP/2.0 200"} {
-		c := newRawPeer(t, ts, "127.0.0.1").newCall()
-		c.user = user
-		start := time.Now()
-		c.send("INVITE")
-		first, _ := c.peer.read(patience)
-		took := time.Since(start)
-		late := took >= 200*time.Millisecond // a machine under load is slow itself
-		if !strings.HasPrefix(first.start, want) && (user == "slow" || !late) {
-			t.Errorf("%s: first came %q, want %s", user, first.start, want)
+		best := patience // of three: a machine under load is slow itself
+		for range 3 {
+			c := newRawPeer(t, ts, "127.0.0.1").newCall()
+			c.user = user
+			start := time.Now()
+			c.send("INVITE")
+			first, _ := c.peer.read(patience)
+			took := time.Since(start)
+			best = min(best, took)
+			if !strings.HasPrefix(first.start, want) && (user == "slow" || took < trying) {
+				t.Errorf("%s: first came %q, want %s", user, first.start, want)
+			}
+			if user == "slow" {
+				heard <- true
+			}
+			if strings.HasPrefix(first.start, "SIP/2.0 100") {
+				first = c.peer.expect("SIP/2.0 200", "INVITE")
+			}
+			c.toTag = first.toTag()
+			c.ack("")
+			c.bye()
 		}
-		if took > 700*time.Millisecond {
-			t.Errorf("%s: the first response came after %v", user, took)
+		if best > 700*time.Millisecond {
+			t.Errorf("%s: the first response came after %v", user, best)
 		}
-		if strings.HasPrefix(first.start, "SIP/2.0 100") {
-			first = c.peer.expect("SIP/2.0 200", "INVITE")
-		}
-		c.toTag = first.toTag()
-		c.ack("")
-		c.bye()
 	}
 }
 
