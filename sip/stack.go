@@ -103,12 +103,8 @@ func (s *stack) exchange(ctx context.Context, req *sipmsg.Request) (*sipmsg.Resp
 
 // settleTime is what messages that were read last get to be served in. sipgo does
 // not say when they are: one that finds its connection gone opens another,
-// which nobody would close. On a busy machine that may be later: sweepTime after
-// the end what was opened since is closed too.
-const (
-	settleTime = 50 * time.Millisecond
-	sweepTime  = time.Second
-)
+// which nobody would close.
+const settleTime = 50 * time.Millisecond
 
 // close ends the transactions, then the connections. The owner has closed the
 // sockets it handed to Serve before, so nothing more is read.
@@ -116,7 +112,5 @@ func (s *stack) close() error {
 	time.Sleep(settleTime)
 	s.transactions.Close()
 	s.dialer.close()
-	err := s.transport.Close()
-	time.AfterFunc(sweepTime, func() { _ = s.transport.Close() })
-	return err
+	return s.transport.Close()
 }
