@@ -171,7 +171,7 @@ func TestReloadBySIGHUP(t *testing.T) {
 		}
 	}
 	put(sheet, "number,deliver\n200-299,hook\n")
-	path := configFile(t, dir, hook.URL, "", "directory: {file: mailboxes.csv}")
+	path := configFile(t, dir, hook.URL, "no_rtp: 40s", "directory: {file: mailboxes.csv}")
 	gateway := startChild(t, path)
 	calls := func(number string, want int) {
 		t.Helper()
