@@ -93,6 +93,19 @@ func (c *child) stop(t *testing.T) {
 	}
 }
 
+// steadily sleeps, and goes on until the machine has not stood still for a
+// moment: the gateway has then heard what was said.
+func steadily(d time.Duration) {
+	const moment = 100 * time.Millisecond
+	time.Sleep(d - moment)
+	for began := time.Now(); ; began = time.Now() {
+		time.Sleep(moment)
+		if time.Since(began) < moment*3/2 {
+			return
+		}
+	}
+}
+
 const kills = 10
 
 // A call that kill -9 cuts off becomes one note, marked partial, as long as
@@ -104,7 +117,7 @@ func TestKilledDuringTheCall(t *testing.T) {
 	for i := range kills {
 		gateway := startChild(t, path)
 		speaking := l.speak(t, gateway.sip, 4*time.Second)
-		time.Sleep(1200*time.Millisecond + time.Duration(i)*70*time.Millisecond)
+		steadily(1200*time.Millisecond + time.Duration(i)*70*time.Millisecond)
 		speaking.playing.Stop() // a kill takes its time on a busy machine
 		gateway.kill()
 		l.cutOff(t, speaking, 1300*time.Millisecond)
