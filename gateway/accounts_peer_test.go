@@ -50,7 +50,7 @@ func accountFile(t *testing.T, registrar netip.AddrPort, password, hook string) 
 	text := fmt.Sprintf(`
 sip:
   accounts: [{registrar: %q, user: "500", password_file: pbx.password}]
-media: {ports: 31000-33999, no_rtp: 2s}
+media: {ports: 31000-33999, no_rtp: 10s}
 http: {listen: "127.0.0.1:0"}
 channels:
   hook: {type: webhook, url: %q, secret: %s, attach: true, allow_private: true}

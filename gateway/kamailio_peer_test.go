@@ -70,7 +70,7 @@ func TestKamailioPassesOver(t *testing.T) {
 	t.Run("frozen", func(t *testing.T) {
 		t.Parallel()
 		hook := newReceiver(t)
-		one := startChild(t, configFile(t, t.TempDir(), hook.URL, ""))
+		one := startChild(t, configFile(t, t.TempDir(), hook.URL, "no_rtp: 2s"))
 		other := startChild(t, configFile(t, t.TempDir(), hook.URL, ""))
 		k := startKamailio(t, one.sip, other.sip)
 		k.refusing(t, "486 Busy Here")
