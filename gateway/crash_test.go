@@ -93,15 +93,15 @@ func (c *child) stop(t *testing.T) {
 	}
 }
 
-// steadily sleeps, and goes on until the machine has not stood still for a
-// moment: the gateway has then heard what was said.
+// steadily sleeps, and a second more where the machine stood still meanwhile:
+// what was said then came at once, and is on the tape a second later.
 func steadily(d time.Duration) {
-	const moment = 100 * time.Millisecond
-	time.Sleep(d - moment)
-	for began := time.Now(); ; began = time.Now() {
-		time.Sleep(moment)
-		if time.Since(began) < moment*3/2 {
-			return
+	const step, still = 100 * time.Millisecond, 200 * time.Millisecond
+	for left := d; left > 0; left -= step {
+		began := time.Now()
+		time.Sleep(min(step, left))
+		if time.Since(began) > step+still {
+			left = max(left, time.Second+step)
 		}
 	}
 }

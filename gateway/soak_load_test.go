@@ -30,7 +30,6 @@ func (m *member) start(t *testing.T) {
 }
 
 func (m *member) kill() {
-	steadily(0)
 	m.mu.Lock()
 	c := m.child
 	m.child = nil
@@ -167,7 +166,7 @@ func (c *tried) promise(late time.Duration) (p promise, promised bool) {
 	switch {
 	case !died.IsZero():
 		said := min(c.length, died.Sub(c.answered))
-		return promise{said - tail, c.length, true}, said > tail
+		return promise{said - tail - late, c.length, true}, said > tail+late
 	case c.err != nil: // the gateway had to notice by itself that the caller is gone
 		return promise{c.length, c.length, true}, true
 	}
