@@ -50,7 +50,7 @@ func accountFile(t *testing.T, registrar netip.AddrPort, password, hook string) 
 	text := fmt.Sprintf(`
 sip:
   accounts: [{registrar: %q, user: "500", password_file: pbx.password}]
-media: {ports: 31000-33999, no_rtp: 2s}
+media: {ports: 31000-33999, no_rtp: 10s}
 http: {listen: "127.0.0.1:0"}
 channels:
   hook: {type: webhook, url: %q, secret: %s, attach: true, allow_private: true}
@@ -75,8 +75,8 @@ func TestExtensionLeavesANote(t *testing.T) {
 	if up, err := g.accountsUp(t.Context()); err != nil || up["127.0.0.1"] != 1 {
 		t.Errorf("metrics %v, %v", up, err)
 	}
-	said := speech(t, 7*time.Second)
-	baresip(t, "pcmu/8000/1", writeWAV(t, said, 8000, 1), fmt.Sprintf("sip:101@%s", addr), 5*time.Second)
+	said := speech(t, 5*time.Second)
+	baresip(t, "pcmu/8000/1", writeWAV(t, said, 8000, 1), fmt.Sprintf("sip:101@%s", addr))
 
 	n := hook.next(t)
 	heard := decode(t, n.file)

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -34,9 +35,9 @@ func TestPhoneLeavesANote(t *testing.T) {
 			t.Parallel()
 			hook := newReceiver(t)
 			g := startGateway(t, configFile(t, t.TempDir(), hook.URL, ""))
-			said := speech(t, 7*time.Second)
+			said := speech(t, 5*time.Second)
 			wav := writeWAV(t, said, c.rate, c.channels)
-			baresip(t, c.codec, wav, fmt.Sprintf("sip:%s@%s", reception, g.address("udp")), 5*time.Second)
+			baresip(t, c.codec, wav, fmt.Sprintf("sip:%s@%s", reception, g.address("udp")))
 
 			n := hook.next(t)
 			heard := decode(t, n.file)
@@ -53,10 +54,10 @@ func TestPhoneLeavesANote(t *testing.T) {
 // phonePorts is how many a phone takes: for SIP, for SIP over TLS, and for RTP.
 const phonePorts = 14
 
-// baresip calls the target, plays the file and hangs up. The codec may be
-// followed by other parameters of an account; settings are further lines of
-// its configuration.
-func baresip(t *testing.T, codec, wav, target string, length time.Duration, settings ...string) {
+// baresip calls the target, plays the file and hangs up at its end. The codec
+// may be followed by other parameters of an account; settings are further lines
+// of its configuration.
+func baresip(t *testing.T, codec, wav, target string, settings ...string) {
 	t.Helper()
 	dir, port := t.TempDir(), peertest.Ports(t, phonePorts)
 	for name, text := range map[string]string{
@@ -83,14 +84,49 @@ module_app menu.so
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "baresip", "-f", dir, "-t", fmt.Sprint(int(length.Seconds())), "-e", "/dial "+target)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	said, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(said), "Call established") {
-		t.Fatalf("baresip: %v\n%s", err, said)
+	said := startPeer(t, exec.CommandContext(context.Background(), "baresip", "-f", dir, "-e", "/dial "+target))
+	for _, line := range []string{"Call established", "terminated (duration"} {
+		until(t, "baresip says "+line, func() bool { return strings.Contains(said.text(), line) })
 	}
+}
+
+// startPeer runs a program, with the processes it starts, until the test ends,
+// and returns what it says.
+func startPeer(t *testing.T, cmd *exec.Cmd) *transcript {
+	t.Helper()
+	said := &transcript{}
+	cmd.Stdout, cmd.Stderr = said, said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", filepath.Base(cmd.Path), said.text())
+		}
+	})
+	return said
+}
+
+// transcript is what a program says. The zero value is ready.
+type transcript struct {
+	mu   sync.Mutex
+	said strings.Builder
+}
+
+func (s *transcript) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.said.Write(b)
+}
+
+func (s *transcript) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.said.String()
 }
 
 // writeWAV writes speech at 8 kHz as a WAV file of another rate.

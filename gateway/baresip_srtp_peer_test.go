@@ -34,9 +34,9 @@ func TestEncryptedPhoneLeavesANote(t *testing.T) {
 			t.Parallel()
 			hook := newReceiver(t)
 			g := startGateway(t, configFile(t, t.TempDir(), hook.URL, "srtp: required"))
-			said := speech(t, 7*time.Second)
+			said := speech(t, 5*time.Second)
 			baresip(t, "pcma/8000/1;"+c.account, writeWAV(t, said, 8000, 1),
-				fmt.Sprintf("sip:%s@%s", reception, g.address("udp")), 5*time.Second, c.settings...)
+				fmt.Sprintf("sip:%s@%s", reception, g.address("udp")), c.settings...)
 
 			n := hook.next(t)
 			heard := decode(t, n.file)

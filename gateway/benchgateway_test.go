@@ -20,12 +20,12 @@ func TestBenchAsksTheGateway(t *testing.T) {
 	cmd.SetErr(io.Discard)
 	cmd.SetArgs([]string{
 		"bench", fmt.Sprintf("sip:%s@%s", reception, g.address("udp")),
-		"--calls", "4", "--rate", "50", "--duration", "1s", "--metrics", metricsOf(g),
+		"--calls", "4", "--rate", "50", "--duration", "3s", "--metrics", metricsOf(g),
 	})
 	if err := cmd.ExecuteContext(t.Context()); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	for _, want := range []string{"4 in ", "4 at once, 0 failed", "200 packets rendered, 0 lost, 0 late; 0 calls turned away; "} {
+	for _, want := range []string{"4 in ", "4 at once, 0 failed", "600 packets rendered, 0 lost, 0 late; 0 calls turned away; "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}

@@ -30,47 +30,48 @@ type deposit struct {
 	likeness  float64 // to what was sent, at least
 }
 
-// lull is between the last packet and the BYE: sipp falls behind on a busy
-// machine.
-const lull = 500 * time.Millisecond
+// spoken waits until d has been said, and a lull more: sipp falls behind on a
+// busy machine. The lull is a pause of its own, which begins late after a machine
+// has stood still.
+func spoken(d time.Duration) step { return pause(d) + pause(500*time.Millisecond) }
 
 func deposits() []deposit {
 	whole := func(pcap string, d time.Duration) []step {
-		return []step{invite(offer(plain, "sendrecv")), answered(), ack(1, ""), play(pcap), pause(d + lull), bye(2)}
+		return []step{invite(offer(plain, "sendrecv")), answered(), ack(1, ""), play(pcap), spoken(d), bye(2)}
 	}
 	return []deposit{
 		{name: "plain", steps: whole, likeness: 0.96},
 		{name: "over TCP", transport: "tcp", steps: whole, likeness: 0.96},
 		{name: "A-law", pt: 8, likeness: 0.96, steps: func(pcap string, d time.Duration) []step {
-			return []step{invite(offer("96 8", "sendrecv")), answered(), ack(1, ""), play(pcap), pause(d + lull), bye(2)}
+			return []step{invite(offer("96 8", "sendrecv")), answered(), ack(1, ""), play(pcap), spoken(d), bye(2)}
 		}},
 		{name: "late offer", likeness: 0.96, steps: func(pcap string, d time.Duration) []step {
-			return []step{invite(""), answered(), ack(1, offer(plain, "sendrecv")), play(pcap), pause(d + lull), bye(2)}
+			return []step{invite(""), answered(), ack(1, offer(plain, "sendrecv")), play(pcap), spoken(d), bye(2)}
 		}},
 		{name: "reliable 180", likeness: 0.96, steps: func(pcap string, d time.Duration) []step {
 			return []step{
 				reliably(invite(offer(plain, "sendrecv"))), rang(), prack(2, ""), answered(),
-				ack(1, ""), play(pcap), pause(d + lull), bye(3),
+				ack(1, ""), play(pcap), spoken(d), bye(3),
 			}
 		}},
 		{name: "reliable 180 with a late offer", likeness: 0.96, steps: func(pcap string, d time.Duration) []step {
 			return []step{
 				reliably(invite("")), rang(), prack(2, offer(plain, "sendrecv")), answered(),
-				ack(1, ""), play(pcap), pause(d + lull), bye(3),
+				ack(1, ""), play(pcap), spoken(d), bye(3),
 			}
 		}},
 		{name: "hold and resume", length: 4 * time.Second, disturb: silentBetween(2*time.Second, 3*time.Second), likeness: 0.96, steps: func(pcap string, _ time.Duration) []step {
 			return []step{
-				invite(offer(plain, "sendrecv")), answered(), ack(1, ""), play(pcap), pause(2200 * time.Millisecond),
+				invite(offer(plain, "sendrecv")), answered(), ack(1, ""), play(pcap), spoken(1700 * time.Millisecond),
 				reinvite(2, offer(plain, "sendonly")), answered(), ack(2, ""), pause(400 * time.Millisecond),
-				reinvite(3, offer(plain, "sendrecv")), answered(), ack(3, ""), pause(1500 * time.Millisecond), bye(4),
+				reinvite(3, offer(plain, "sendrecv")), answered(), ack(3, ""), spoken(1500 * time.Millisecond), bye(4),
 			}
 		}},
 		{name: "CANCEL after the 200 has no effect", likeness: 0.96, steps: func(pcap string, d time.Duration) []step {
 			return []step{
 				fixed("inv", invite(offer(plain, "sendrecv"))), answered(),
 				fixed("inv", send("CANCEL "+uri+" SIP/2.0", "1 CANCEL", "", "", "")), recv(200, ""),
-				ack(1, ""), play(pcap), pause(d + lull), bye(2),
+				ack(1, ""), play(pcap), spoken(d), bye(2),
 			}
 		}},
 		{name: "INVITE and BYE resent", likeness: 0.96, steps: func(pcap string, d time.Duration) []step {
@@ -78,7 +79,7 @@ func deposits() []deposit {
 			hangUp := fixed("bye", send("BYE [next_url] SIP/2.0", "2 BYE", "", "", ""))
 			return []step{
 				again, answered(), again, recv(200, ""), ack(1, ""),
-				play(pcap), pause(d + lull), hangUp, recv(200, ""), hangUp, recv(200, ""),
+				play(pcap), spoken(d), hangUp, recv(200, ""), hangUp, recv(200, ""),
 			}
 		}},
 		{name: "no ACK", likeness: 0.96, steps: func(pcap string, _ time.Duration) []step {
@@ -171,7 +172,7 @@ func TestRefusals(t *testing.T) {
 func TestNobodyThere(t *testing.T) {
 	t.Parallel()
 	hook := newReceiver(t)
-	path := configFile(t, t.TempDir(), hook.URL, "")
+	path := configFile(t, t.TempDir(), hook.URL, "no_rtp: 2s")
 	g := startGateway(t, path)
 	sipp(t, g.address("udp").String(), "udp", reception, invite(offer(plain, "sendrecv")), answered(), byeFromGateway())
 	hook.none(t, 500*time.Millisecond)
@@ -181,16 +182,16 @@ func TestNobodyThere(t *testing.T) {
 func TestNobodySpoke(t *testing.T) {
 	silence := packets(companded(make([]int16, 3*8000), 0), 0)
 	for _, c := range []struct {
-		name  string
-		steps []step
+		name, media string
+		steps       []step
 	}{
-		{"no RTP: the gateway hangs up", []step{invite(offer(plain, "sendrecv")), answered(), ack(1, ""), byeFromGateway()}},
-		{"silence", []step{invite(offer(plain, "sendrecv")), answered(), ack(1, ""), play(capture(t, silence)), pause(3100 * time.Millisecond), bye(2)}},
+		{"no RTP: the gateway hangs up", "no_rtp: 2s", []step{invite(offer(plain, "sendrecv")), answered(), ack(1, ""), byeFromGateway()}},
+		{"silence", "", []step{invite(offer(plain, "sendrecv")), answered(), ack(1, ""), play(capture(t, silence)), pause(3100 * time.Millisecond), bye(2)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			hook := newReceiver(t)
-			g := startGateway(t, configFile(t, t.TempDir(), hook.URL, ""))
+			g := startGateway(t, configFile(t, t.TempDir(), hook.URL, c.media))
 			sipp(t, g.address("udp").String(), "udp", reception, c.steps...)
 			n := hook.next(t)
 			if n.Data.Kind != "missed" || n.Data.Media != nil || n.file != nil {

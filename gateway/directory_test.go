@@ -88,6 +88,7 @@ func TestSlowDirectory(t *testing.T) {
 		t.Errorf("100 Trying came after %v at best", quickest)
 	}
 
+	desk.slow.Store(int64(2 * time.Second))   // the CANCEL is to be quicker
 	p := newPhone(t, g.address("udp"), "719") // who gives up meanwhile has called too
 	p.send("INVITE", "", 1, sdp)
 	p.receive()
@@ -171,7 +172,7 @@ func TestReloadBySIGHUP(t *testing.T) {
 		}
 	}
 	put(sheet, "number,deliver\n200-299,hook\n")
-	path := configFile(t, dir, hook.URL, "", "directory: {file: mailboxes.csv}")
+	path := configFile(t, dir, hook.URL, "no_rtp: 40s", "directory: {file: mailboxes.csv}")
 	gateway := startChild(t, path)
 	calls := func(number string, want int) {
 		t.Helper()

@@ -161,7 +161,7 @@ func TestStrangeAnswers(t *testing.T) {
 func reach(t *testing.T, path string, want delivery.JobState) delivery.Life {
 	t.Helper()
 	var all []delivery.Life
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if all = lives(t, path); len(all) == 1 && len(all[0].Jobs) == 1 && all[0].Jobs[0].State == want {
 			return all[0]
 		}

@@ -76,7 +76,7 @@ func TestKilledWhileItRecovers(t *testing.T) {
 	gateway := startChild(t, path)
 	toStart := time.Since(began)
 	speaking := l.speak(t, gateway.sip, 4*time.Second)
-	time.Sleep(2500 * time.Millisecond)
+	steadily(2500 * time.Millisecond)
 	speaking.playing.Stop() // a kill takes its time on a busy machine
 	gateway.kill()
 	l.cutOff(t, speaking, 1300*time.Millisecond)

@@ -57,9 +57,9 @@ func (g *gateway) awaitGate(t *testing.T) {
 // until waits for what other goroutines and processes do.
 func until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not within 20 s", what)
+			t.Fatalf("%s: not within a minute", what)
 		}
 	}
 }
@@ -119,18 +119,20 @@ func TestMachinesShareTheirNotes(t *testing.T) {
 		t.Fatal(err)
 	}
 	inbox := "/inbox/" + token
-	if notes := b.thread(t, inbox); len(notes) != 1 || notes[0].ID != n.Data.ID {
-		t.Fatalf("the inbox on b: %+v", notes)
-	}
+	until(t, "the note is in the inbox on b", func() bool {
+		notes := b.thread(t, inbox)
+		return len(notes) == 1 && notes[0].ID == n.Data.ID
+	})
 	if status, file := b.ask(t, "GET", inbox+"/notes/"+n.Data.ID+"/media"); status != http.StatusOK || sumOf(file) != n.Data.Media.SHA256 {
 		t.Errorf("b plays another file: %d, %d bytes", status, len(file))
 	}
 	if status, _ := b.ask(t, "POST", inbox+"/notes/"+n.Data.ID+"/played"); status != http.StatusNoContent {
 		t.Errorf("marking on b: %d", status)
 	}
-	if notes := a.thread(t, inbox); len(notes) != 1 || !notes[0].Played {
-		t.Errorf("the inbox on a: %+v", notes)
-	}
+	until(t, "the inbox on a shows the mark", func() bool {
+		notes := a.thread(t, inbox)
+		return len(notes) == 1 && notes[0].Played
+	})
 	until(t, "a's rows know of the mark", func() bool {
 		life, err := a.store.Life(t.Context(), n.Data.ID)
 		return err == nil && !life.Note.PlayedAt.IsZero()
@@ -138,9 +140,10 @@ func TestMachinesShareTheirNotes(t *testing.T) {
 	if life := run(t, "note", "show", n.Data.ID, "--config", pathB); !strings.Contains(life, "the call came in on machine") || !strings.Contains(life, "delivered") {
 		t.Errorf("note show on b:\n%s", life)
 	}
-	if status, metrics := b.ask(t, "GET", "/metrics"); status != http.StatusOK || !bytes.Contains(metrics, []byte("afterbeep_shared_machines 2")) {
-		t.Errorf("the metrics of b do not say that there are two machines: %d", status)
-	}
+	until(t, "the metrics of b say that there are two machines", func() bool {
+		status, metrics := b.ask(t, "GET", "/metrics")
+		return status == http.StatusOK && bytes.Contains(metrics, []byte("afterbeep_shared_machines 2"))
+	})
 
 	redis.Servers[0].Kill()
 	until(t, "both notice", func() bool {
@@ -209,6 +212,7 @@ func TestRateHoldsOverMachines(t *testing.T) {
 	a, _ := startMember(t, hook.URL, redis.URL, "rate: 20/s,")
 	b, _ := startMember(t, hook.URL, redis.URL, "rate: 20/s,")
 	var calls sync.WaitGroup
+	began := time.Now()
 	for i := range notes {
 		g := []*gateway{a, b}[i%2]
 		calls.Go(func() { g.deliverMissed(t, fmt.Sprint("+4917055", i)) })
@@ -225,13 +229,13 @@ func TestRateHoldsOverMachines(t *testing.T) {
 	}
 	calls.Wait()
 	hook.none(t, 200*time.Millisecond)
-	if took := came[notes-1].Sub(came[0]); took < (notes-rate)*time.Second/rate-300*time.Millisecond || took > 2*notes*time.Second/rate {
-		t.Errorf("%d notes took %v", notes, took)
-	}
-	for i := rate * 2; i < notes; i++ { // a second's worth at once, and what comes in that second
-		if span := came[i].Sub(came[i-rate*2]); span < 700*time.Millisecond {
-			t.Errorf("%d notes within %v", rate*2+1, span)
+	for i, at := range came { // a second's worth goes at once
+		if took, least := at.Sub(began), time.Duration(i+1-rate)*time.Second/rate; took < least {
+			t.Errorf("%d notes came within %v, that is to take %v", i+1, took, least)
 		}
+	}
+	if took := came[notes-1].Sub(began); took > 4*notes*time.Second/rate {
+		t.Errorf("%d notes took %v", notes, took)
 	}
 }
 

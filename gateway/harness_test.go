@@ -124,13 +124,13 @@ func readNote(h http.Header, body []byte) (n received, err error) {
 	}
 }
 
-// next is the next note, within a few seconds.
+// next is the next note: a gateway waits up to 40 s before it tries again.
 func (r *receiver) next(t *testing.T) received {
 	t.Helper()
 	select {
 	case n := <-r.notes:
 		return n
-	case <-time.After(20 * time.Second):
+	case <-time.After(90 * time.Second):
 		t.Fatal("no note came")
 		return received{}
 	}
@@ -166,7 +166,7 @@ channels:
   hook: {type: webhook, url: %q, secret: %s, attach: true, allow_private: true}
 mailboxes:
   - {number: "+4930123456", name: Reception, deliver: [hook]}
-`, cmp.Or(mediaLine, "no_rtp: 2s"), hook, webhookSecret) + strings.Join(parts, "\n")
+`, cmp.Or(mediaLine, "no_rtp: 10s"), hook, webhookSecret) + strings.Join(parts, "\n")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

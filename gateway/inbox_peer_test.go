@@ -34,7 +34,7 @@ func TestRecipientPlaysTheNote(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("chromium"), chromedp.UserDataDir(t.TempDir()),
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("chromium"),
 		chromedp.NoSandbox, chromedp.DisableGPU)
 	for _, flag := range []string{"disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync", "mute-audio"} {
 		options = append(options, chromedp.Flag(flag, true))
@@ -52,7 +52,7 @@ func TestRecipientPlaysTheNote(t *testing.T) {
 	}
 	until := func(what, expression string) {
 		t.Helper()
-		wait, cancel := context.WithTimeout(ctx, 15*time.Second)
+		wait, cancel := context.WithTimeout(ctx, 25*time.Second)
 		defer cancel()
 		if _, err := chromedp.Run(wait, chromedp.Poll[bool](expression)); err != nil {
 			t.Fatalf("%s: %s is never true: %v", what, expression, err)

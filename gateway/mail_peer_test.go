@@ -72,7 +72,7 @@ func (s *mailServer) next(t *testing.T) (subject string, file []byte) {
 	var content []byte
 	select {
 	case content = <-s.letters:
-	case <-time.After(20 * time.Second):
+	case <-time.After(90 * time.Second):
 		t.Fatal("no message came")
 	}
 	msg, err := netmail.ReadMessage(bytes.NewReader(content))

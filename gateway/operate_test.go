@@ -90,7 +90,7 @@ func TestOperatorSendsADeadNoteAgain(t *testing.T) {
 			!bytes.Contains(notice, []byte(`{"type":"note.dead",`)) || bytes.Contains(notice, []byte("491705550101")) {
 			t.Errorf("the operator is told %s", notice)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(90 * time.Second):
 		t.Error("the operator is not told")
 	}
 	gone.Store(false)

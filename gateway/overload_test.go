@@ -24,7 +24,7 @@ func TestOverloadHarmsNoCall(t *testing.T) {
 		length  = 3 * time.Second
 	)
 	hook := newReceiver(t)
-	cfg, err := config.Load(configFile(t, t.TempDir(), hook.URL, ""))
+	cfg, err := config.Load(configFile(t, t.TempDir(), hook.URL, "no_rtp: 40s"))
 	if err != nil {
 		t.Fatal(err)
 	}

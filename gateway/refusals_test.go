@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -67,7 +68,7 @@ func (g *guesser) guess(t *testing.T, number string) (said string, took time.Dur
 		_, tag, _ = strings.Cut(tag, ";tag=")
 		tag, _, _ = strings.Cut(tag, "\r\n")
 		request("ACK", ";tag="+tag)
-		return strings.NewReplacer(number, "NUMBER", id, "ID", tag, "TAG", host, "HOST", port, "PORT").Replace(said), took
+		return strings.NewReplacer(number, "NUMBER", id, "ID", tag, "TAG", host, "HOST", ":"+port, ":PORT", "rport="+port, "rport=PORT").Replace(said), took
 	}
 }
 
@@ -116,11 +117,12 @@ func TestRefusalsTellNothing(t *testing.T) {
 			from, capped := newGuesser(t, "127.0.0.1", g.address("udp")), newGuesser(t, "127.0.0.2", g.address("udp"))
 			capped.guess(t, "+4930999")
 
+			kinds := slices.Sorted(maps.Keys(numbers))
 			seen := map[string]string{}
 			times := map[string][]time.Duration{}
 			for i := range perKind {
-				for kind := range numbers { // in another order each time
-					by := from
+				for _, k := range rand.Perm(len(kinds)) { // in another order each time
+					kind, by := kinds[k], from
 					if kind == "too many callees" {
 						by = capped
 					}

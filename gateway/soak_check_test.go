@@ -30,7 +30,7 @@ func (s *soak) settle(t *testing.T) {
 	t.Helper()
 	var notes map[string][]kept
 	pending, began := 0, time.Now()
-	for end := began.Add(90 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
+	for end := began.Add(4 * time.Minute); time.Now().Before(end); time.Sleep(time.Second) {
 		notes = s.notes(t)
 		if pending = s.pending(notes); pending == 0 && s.wa.untold() == 0 {
 			break
@@ -42,7 +42,7 @@ func (s *soak) settle(t *testing.T) {
 	for _, call := range s.crowd.calls {
 		c.check(t, call)
 	}
-	t.Logf("%v; settled in %v", s.struck, time.Since(began).Round(time.Second))
+	t.Logf("%v; settled in %v; stood still for %v at most", s.struck, time.Since(began).Round(time.Second), c.crowd.late().Round(time.Millisecond))
 	t.Logf("%d calls: promised %d, delivered %d, pending %d, lost %d, doubled %d; twice: answer lost %d, sent on %d, word late %d",
 		len(s.crowd.calls), c.promised, c.delivered, pending, c.lost, c.doubled, c.marked, c.onward, c.late)
 	if pending > 0 || len(c.wrong) > 0 || t.Failed() {
@@ -120,7 +120,7 @@ func (c *soakCheck) fault(t *testing.T, call *tried, format string, args ...any)
 func (c *soakCheck) check(t *testing.T, call *tried) {
 	t.Helper()
 	notes, came := c.notes[call.name], c.came[call.name]
-	wish, promised := call.promise()
+	wish, promised := call.promise(c.crowd.late())
 	if promised {
 		c.promised++
 	}
@@ -169,7 +169,8 @@ func (c *soakCheck) answerLost(a arrival) bool {
 	}
 	for _, m := range c.members {
 		if "/"+m.name == a.gateway {
-			return !m.death(a.at.Add(-inFlight), a.ended.Add(time.Second)).IsZero()
+			late := c.crowd.late()
+			return !m.death(a.at.Add(-inFlight-late), a.ended.Add(time.Second+late)).IsZero()
 		}
 	}
 	return false

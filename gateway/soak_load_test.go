@@ -139,8 +139,8 @@ func (c *crowd) place(ctx context.Context, call *tried, to netip.AddrPort) {
 	if err != nil {
 		return
 	}
-	call.answered = time.Now()
 	playing, err := talk.speak(c.said, int(call.length/(20*time.Millisecond)))
+	call.answered = time.Now() // and speaking
 	if err == nil {
 		<-playing.Done()
 	}
@@ -153,16 +153,20 @@ func (c *crowd) place(ctx context.Context, call *tried, to netip.AddrPort) {
 // yet, and a little.
 const tail = 1300 * time.Millisecond
 
+// late is how long this machine has stood still at most: what happened may have
+// been seen so much later.
+func (c *crowd) late() time.Duration { return c.caller.pacer.Stats().Worst }
+
 // promise is what the gateway promised the caller, if anything.
-func (c *tried) promise() (p promise, promised bool) {
+func (c *tried) promise(late time.Duration) (p promise, promised bool) {
 	if c.answered.IsZero() {
 		return p, false
 	}
-	died := c.member.death(c.placed, c.ended.Add(time.Second))
+	died := c.member.death(c.placed, c.ended.Add(time.Second+late))
 	switch {
 	case !died.IsZero():
 		said := min(c.length, died.Sub(c.answered))
-		return promise{said - tail, c.length, true}, said > tail
+		return promise{said - tail - late, c.length, true}, said > tail+late
 	case c.err != nil: // the gateway had to notice by itself that the caller is gone
 		return promise{c.length, c.length, true}, true
 	}

@@ -133,7 +133,7 @@ func (s *soak) config(t *testing.T, dir, name, keys string) string {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	path := configFile(t, dir, s.chat.URL+"/"+name, "")
+	path := configFile(t, dir, s.chat.URL+"/"+name, "no_rtp: 40s")
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

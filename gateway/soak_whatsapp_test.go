@@ -273,7 +273,7 @@ func (c *soakCheck) checkWhatsApp(t *testing.T, call *tried, k kept, taken []arr
 			c.marked++
 		case !m.fate.arrives():
 			c.onward++
-		case told.by == nil || again.Before(told.at) || c.troubled(told, again):
+		case told.by == nil || again.Before(told.at.Add(time.Second+c.crowd.late())) || c.troubled(told, again):
 			c.late++
 		default:
 			c.doubled++
@@ -287,7 +287,7 @@ func (c *soakCheck) checkWhatsApp(t *testing.T, call *tried, k kept, taken []arr
 // troubled says that what a gateway heard may not have reached the others before
 // the note came again: Redis was struck about that time, or the gateway died.
 func (c *soakCheck) troubled(h word, again time.Time) bool {
-	return !h.by.death(h.at, h.at.Add(2*time.Second)).IsZero() || slices.ContainsFunc(c.redisStruck, func(at time.Time) bool {
+	return !h.by.death(h.at, h.at.Add(2*time.Second+c.crowd.late())).IsZero() || slices.ContainsFunc(c.redisStruck, func(at time.Time) bool {
 		return at.After(h.at.Add(-troubleLasts)) && at.Before(again)
 	})
 }

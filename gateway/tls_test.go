@@ -95,7 +95,7 @@ func TestCallByCertificate(t *testing.T) {
 
 	t.Run("baresip", func(t *testing.T) {
 		peertest.Needs(t, "baresip")
-		baresip(t, "pcma/8000/1", wav, fmt.Sprintf("sip:%s@%s;transport=tls", reception, g.address("tls")), 4*time.Second,
+		baresip(t, "pcma/8000/1", wav, fmt.Sprintf("sip:%s@%s;transport=tls", reception, g.address("tls")),
 			"sip_certificate "+peer, "sip_cafile "+own, "sip_verify_server yes")
 		if n := hook.next(t); n.Data.Kind != "voice" || n.Data.DurationMS < 1000 || n.Data.Partial {
 			t.Errorf("%+v", n.Data)

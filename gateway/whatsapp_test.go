@@ -58,8 +58,8 @@ func next(t *testing.T, sent <-chan waSent) waSent {
 	select {
 	case m := <-sent:
 		return m
-	case <-time.After(20 * time.Second):
-		t.Fatal("no message comes within 20 s")
+	case <-time.After(90 * time.Second):
+		t.Fatal("no message comes within 90 s")
 		return waSent{}
 	}
 }
@@ -93,7 +93,7 @@ func TestWhatsAppInvitesPlaysAndTells(t *testing.T) {
 	dir := t.TempDir()
 	text := fmt.Sprintf(`
 sip: {listen: ["udp://127.0.0.1:0"], trunks: [{name: test, from: [127.0.0.1/32], country: DE}]}
-media: {address: 127.0.0.1, ports: 31000-33999, no_rtp: 2s}
+media: {address: 127.0.0.1, ports: 31000-33999, no_rtp: 10s}
 store: {path: data}
 http: {listen: "127.0.0.1:0", public_url: "https://notes.example"}
 channels:

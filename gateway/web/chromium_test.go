@@ -24,7 +24,7 @@ func startChromium(t *testing.T) chromium {
 	t.Helper()
 	peertest.Needs(t, "chromium")
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath("chromium"), chromedp.UserDataDir(t.TempDir()), chromedp.NoSandbox, chromedp.DisableGPU)
+		chromedp.ExecPath("chromium"), chromedp.NoSandbox, chromedp.DisableGPU)
 	for _, flag := range []string{"disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync", "mute-audio"} {
 		options = append(options, chromedp.Flag(flag, true))
 	}
@@ -90,7 +90,7 @@ func (p tab) do(what string, steps ...chromedp.Action[chromedp.Void]) {
 // until waits until an expression is true in the page.
 func (p tab) until(what, expression string) {
 	p.t.Helper()
-	wait, cancel := context.WithTimeout(p.ctx, 10*time.Second)
+	wait, cancel := context.WithTimeout(p.ctx, 25*time.Second)
 	defer cancel()
 	holds := "(() => { try { return " + expression + " } catch { return false } })()" // what is asked for may not be there yet
 	if _, err := chromedp.Run(wait, chromedp.Poll[bool](holds)); err != nil {
@@ -111,7 +111,7 @@ func value(n int) string {
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(25 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal(what)
 		}
