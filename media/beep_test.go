@@ -18,7 +18,7 @@ func (p *phone) hear(expected int, begun time.Time) (packets []rtp.Packet, took 
 	for {
 		patience := 100 * time.Millisecond
 		if len(packets) < expected {
-			patience = 5 * time.Second
+			patience = 30 * time.Second
 		}
 		_ = p.conn.SetReadDeadline(time.Now().Add(patience))
 		n, _, err := p.conn.ReadFromUDPAddrPort(b)
