@@ -103,7 +103,7 @@ func (r *recorder) run(ctx context.Context) error {
 		if r.agreed.paused {
 			r.heard = now
 		}
-		if now.Sub(r.flushed) >= recordSpan {
+		if r.failed == nil && now.Sub(r.flushed) >= recordSpan {
 			r.flush(now)
 			r.look(now)
 		}
