@@ -69,7 +69,7 @@ func TestServiceIsRemembered(t *testing.T) {
 	a.asked = a.asked.Add(-time.Hour)
 	s.answers.put(question{user: "reception"}, a)
 	desk.says(404, "")
-	if _, err := third.Lookup(t.Context(), "reception", ""); !errors.Is(err, ErrNoMailbox) {
+	if _, err := lookup(t, third, "reception"); !errors.Is(err, ErrNoMailbox) {
 		t.Error(err)
 	}
 	_ = third.Close()

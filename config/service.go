@@ -213,13 +213,13 @@ func (s *service) fly(ctx context.Context, q question, f *flight) {
 		}
 	}
 	f.err = err
+	answered := err == nil || errors.Is(err, ErrNoMailbox)
+	s.counts.count(f.mailbox, answered)
+	s.tell(err, answered) // first, so that who asks next knows of a failure
 	s.mu.Lock()
 	delete(s.flights, q)
 	s.mu.Unlock()
 	close(f.done)
-	answered := err == nil || errors.Is(err, ErrNoMailbox)
-	s.counts.count(f.mailbox, answered)
-	s.tell(err, answered)
 	ctx, stop := context.WithTimeout(ctx, askWithin)
 	defer stop()
 	for _, do := range remember {

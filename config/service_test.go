@@ -98,6 +98,19 @@ func rest(d *Directory) {
 	s.failed = s.failed.Add(-restFor)
 }
 
+// lookup looks a number up, again where the machine stood still for so long
+// that what was known was told instead.
+func lookup(tb testing.TB, d *Directory, number string) (m *Mailbox, err error) {
+	tb.Helper()
+	for range 10 {
+		began := time.Now()
+		if m, err = d.Lookup(tb.Context(), number, ""); time.Since(began) < askedAgain {
+			break
+		}
+	}
+	return m, err
+}
+
 func TestServiceAnswers(t *testing.T) {
 	desk := newDesk(t)
 	d := desk.directory(t, nil, slog.New(slog.DiscardHandler))
@@ -198,7 +211,7 @@ func TestServiceOutage(t *testing.T) {
 	desk := newDesk(t)
 	d := desk.directory(t, nil, slog.New(slog.NewTextHandler(&log, nil)))
 	name := func(number string) string {
-		m, err := d.Lookup(t.Context(), number, "")
+		m, err := lookup(t, d, number)
 		if err != nil {
 			return err.Error()
 		}
@@ -220,9 +233,9 @@ func TestServiceOutage(t *testing.T) {
 	age(d, freshNone)
 	desk.says(200, `{"name": "Anna"}`)
 	check("a new mailbox", "Anna", "7/")
-	age(d, 59*time.Second)
+	age(d, 50*time.Second)
 	check("fresh", "Anna", "")
-	age(d, 2*time.Second)
+	age(d, 11*time.Second)
 	desk.says(200, `{"name": "Bert"}`)
 	check("no longer fresh", "Bert", "7/")
 	age(d, time.Hour)
@@ -258,19 +271,31 @@ func TestServiceThatHangs(t *testing.T) {
 	if _, err := d.Lookup(t.Context(), "8", ""); err != nil {
 		t.Fatal(err)
 	}
-	age(d, time.Hour)
 	hang := make(chan struct{})
 	defer close(hang)
 	desk.asks(func(http.ResponseWriter, url.Values) { <-hang })
-	began := time.Now()
-	if m, err := d.Lookup(t.Context(), "8", ""); err != nil || m.Name != "Anna" || time.Since(began) > askWithin {
-		t.Errorf("who is known: %v, %v, after %v", m, err, time.Since(began))
+	took := time.Hour
+	for range 3 { // the machine may stand still once
+		if took < askWithin {
+			break
+		}
+		age(d, time.Hour)
+		rest(d)
+		began := time.Now()
+		if m, err := d.Lookup(t.Context(), "8", ""); err != nil || m.Name != "Anna" {
+			t.Fatalf("who is known: %v, %v", m, err)
+		}
+		took = time.Since(began)
 	}
+	if took > askWithin {
+		t.Errorf("who is known is told after %v", took)
+	}
+	began := time.Now()
 	if _, err := d.Lookup(t.Context(), "7", ""); !errors.Is(err, errSlow) {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > 2*askWithin {
-		t.Errorf("it took %v", took)
+	if took := time.Since(began); took > 10*askWithin {
+		t.Errorf("who is not known waits %v", took)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/pion/dtls/v3"
+
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // offerDTLS is an offer of G.711 with the keys by DTLS.
@@ -67,7 +69,7 @@ func (p *phone) shake(l *Leg, i *identity, profiles ...dtls.SRTPProtectionProfil
 		p.t.Fatal(err)
 	}
 	closeAfter(p.t, conn)
-	ctx, cancel := context.WithTimeout(p.t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), 30*time.Second)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return err
@@ -215,7 +217,7 @@ func TestDTLSAgain(t *testing.T) {
 	}
 	shake()
 	for _, next := range []*identity{i, newTestIdentity(t)} {
-		p.conn = newPhone(t, "127.0.0.1:0").conn
+		p.conn = newPhone(t, peertest.Address(t).String()).conn // a port that nobody else takes when it is closed
 		answer, err := l.Negotiate(p.offerDTLS(next.fingerprint))
 		if err != nil || !strings.Contains(string(answer), "a=setup:passive\r\n") {
 			t.Fatalf("%v\n%s", err, answer)
@@ -240,17 +242,21 @@ func TestEarlyPackets(t *testing.T) {
 	p, i := newPhone(t, "127.0.0.1:0"), newTestIdentity(t)
 	l := p.openDTLS(newTestEngine(t, nil), i.fingerprint)
 	var tape memoryTape
-	r := record(t, l, &tape)
+	r := newRecorder(l, &tape)
 	key := testMaster(cm80(), 1)
 	p.lock(key)
 	p.send(0, 2*earlyPackets)
-	time.Sleep(10 * settling)
+	came := 0
+	eventually(t, "what is early", func() bool {
+		n, _ := r.read(time.Now())
+		came += n
+		return came == 2*earlyPackets
+	})
 	l.secured.Store(&secured{peer: l.agreed.Load().protected.certificates, ours: key, theirs: key})
-	l.socket.wake()
-	eventually(t, "those that were held", arrived(l, earlyPackets))
-	if err := r.stop(); err != nil {
+	if _, err := r.read(time.Now()); err != nil {
 		t.Fatal(err)
 	}
+	r.flush(time.Now())
 	tape.wantAudio(t, earlyPackets)
 }
 

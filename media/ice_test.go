@@ -28,10 +28,16 @@ func (p *phone) iceOffer() []string {
 func (p *phone) check(l *Leg, change ...stun.Setter) *stun.Message {
 	p.t.Helper()
 	i := l.agreed.Load().ice
-	return p.checkBy(i.ufrag+":"+i.peerUfrag, i.pwd, 1, change...)
+	return p.checkBy(i.ufrag+":"+i.peerUfrag, i.pwd, 1, replyWait, change...)
 }
 
-func (p *phone) checkBy(name, pwd string, component byte, change ...stun.Setter) *stun.Message {
+// How long a phone waits for a reply, where one must come and where none may.
+const (
+	replyWait   = 30 * time.Second
+	silenceWait = 300 * time.Millisecond
+)
+
+func (p *phone) checkBy(name, pwd string, component byte, patience time.Duration, change ...stun.Setter) *stun.Message {
 	p.t.Helper()
 	setters := append([]stun.Setter{
 		stun.BindingRequest, stun.TransactionID, stun.NewUsername(name),
@@ -42,14 +48,14 @@ func (p *phone) checkBy(name, pwd string, component byte, change ...stun.Setter)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return p.ask(m.Raw)
+	return p.ask(m.Raw, patience)
 }
 
-func (p *phone) ask(request []byte) *stun.Message {
+func (p *phone) ask(request []byte, patience time.Duration) *stun.Message {
 	p.t.Helper()
 	p.sendRaw(request)
 	b := make([]byte, maxPacket)
-	_ = p.conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	_ = p.conn.SetReadDeadline(time.Now().Add(patience))
 	n, _, err := p.conn.ReadFromUDPAddrPort(b)
 	if err != nil {
 		return nil
@@ -121,10 +127,10 @@ func TestICERefuses(t *testing.T) {
 	name, pwd := l.agreed.Load().ice.ufrag+":"+peerUfrag, l.agreed.Load().ice.pwd
 	bare, _ := stun.Build(stun.BindingRequest, stun.TransactionID)
 	for what, reply := range map[string]*stun.Message{
-		"no password":      p.ask(bare.Raw),
-		"another password": p.checkBy(name, "x"+pwd, 1),
-		"another name":     p.checkBy("x:"+peerUfrag, pwd, 1),
-		"another peer":     p.checkBy(l.agreed.Load().ice.ufrag+":x", pwd, 1),
+		"no password":      p.ask(bare.Raw, silenceWait),
+		"another password": p.checkBy(name, "x"+pwd, 1, silenceWait),
+		"another name":     p.checkBy("x:"+peerUfrag, pwd, 1, silenceWait),
+		"another peer":     p.checkBy(l.agreed.Load().ice.ufrag+":x", pwd, 1, silenceWait),
 	} {
 		if reply != nil {
 			t.Errorf("%s: answered %v", what, reply)
@@ -196,7 +202,7 @@ func TestICERestart(t *testing.T) {
 		t.Error("the same credentials after a restart")
 	}
 	for _, i := range []*ice{second, first} {
-		if reply := p.checkBy(i.ufrag+":"+i.peerUfrag, i.pwd, 1); reply == nil {
+		if reply := p.checkBy(i.ufrag+":"+i.peerUfrag, i.pwd, 1, replyWait); reply == nil {
 			t.Errorf("no answer to %s", i.ufrag)
 		}
 	}
@@ -227,7 +233,7 @@ func TestICEWithoutMux(t *testing.T) {
 		p         *phone
 		component byte
 	}{{p, 1}, {control, 2}} {
-		if reply := c.p.checkBy(i.ufrag+":"+i.peerUfrag, i.pwd, c.component, useCandidate); reply == nil {
+		if reply := c.p.checkBy(i.ufrag+":"+i.peerUfrag, i.pwd, c.component, replyWait, useCandidate); reply == nil {
 			t.Fatalf("component %d: no reply", c.component)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 func TestLatch(t *testing.T) {
@@ -296,7 +298,7 @@ func TestRecordSurvivesRefusal(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the socket is connected on Linux alone")
 	}
-	p := newPhone(t, "127.0.0.1:0")
+	p := newPhone(t, peertest.Address(t).String()) // a port that nobody else takes meanwhile
 	l := p.open(newTestEngine(t, nil))
 	var tape memoryTape
 	r := record(t, l, &tape)

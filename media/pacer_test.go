@@ -247,7 +247,7 @@ func TestPacerOverUDP(t *testing.T) {
 	})
 	b := make([]byte, 1500)
 	for i := range 5 {
-		if err := to.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		if err := to.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		if n, err := to.Read(b); err != nil || n != 172 {

@@ -22,6 +22,15 @@ func newTestReceiver(t *testing.T) (*receiver, *phone) {
 // when they were sent, not when they are fetched.
 func TestArrivalIsTheKernels(t *testing.T) {
 	r, p := newTestReceiver(t)
+	eventually(t, "the kernel stamps what comes", func() bool { // only from a while after it was asked to
+		p.send(0, 1)
+		time.Sleep(10 * time.Millisecond)
+		fetched, stamped := time.Now(), false
+		if _, err := r.receive(fetched, func(d datagram) { stamped = d.arrival.Before(fetched) }); err != nil {
+			t.Fatal(err)
+		}
+		return stamped
+	})
 	type span struct{ from, to time.Time }
 	var sent []span
 	for range 2 * batchSize {
@@ -93,7 +102,7 @@ func TestDoze(t *testing.T) {
 	if _, err := r.receive(begun.Add(time.Minute), func(datagram) {}); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(begun); took > turn {
+	if took := time.Since(begun); took > 10*turn {
 		t.Errorf("it dozed for %s after a wake", took)
 	}
 }

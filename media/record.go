@@ -32,9 +32,10 @@ const (
 // came since Open, until ctx ends; then what has arrived by now is still
 // written, and the result is nil. It ends by itself with ErrNoRTP when nothing
 // valid came for Options.NoRTP, not counting the time on hold, with ErrTooLong
-// at Options.MaxDuration, and with the tape's error. A socket error, such as
-// ECONNREFUSED, ends nothing. Record sends the beep and the RTCP reports, and
-// answers what else comes to the port: DTLS handshakes and ICE's checks.
+// at Options.MaxDuration, both after what has arrived, and with the tape's
+// error. A socket error, such as ECONNREFUSED, ends nothing. Record sends the
+// beep and the RTCP reports, and answers what else comes to the port: DTLS
+// handshakes and ICE's checks.
 //
 // A record goes to the tape once a second, or when it holds 48 kB. The first
 // one begins with the formats; they are repeated when the peer offers again,
@@ -51,9 +52,6 @@ func (l *Leg) Record(ctx context.Context, tape Tape) error {
 	defer l.associations.close()
 	defer r.closeControl()
 	why := r.run(ctx)
-	if why == nil {
-		r.drain()
-	}
 	r.tell(time.Now(), true)
 	r.flush(time.Now())
 	if l.latch.source.IsValid() {
@@ -105,7 +103,7 @@ func (r *recorder) run(ctx context.Context) error {
 		if r.agreed.paused {
 			r.heard = now
 		}
-		if now.Sub(r.flushed) >= recordSpan {
+		if r.failed == nil && now.Sub(r.flushed) >= recordSpan {
 			r.flush(now)
 			r.look(now)
 		}
@@ -116,13 +114,18 @@ func (r *recorder) run(ctx context.Context) error {
 		case r.failed != nil:
 			return r.failed
 		case now.Sub(r.began) >= r.leg.engine.options.MaxDuration:
+			r.drain()
 			return ErrTooLong
 		case now.Sub(r.heard) >= r.leg.engine.options.NoRTP:
-			return ErrNoRTP
+			// After a time in which the machine stood still, packets wait in the socket.
+			if r.drain(); time.Since(r.heard) >= r.leg.engine.options.NoRTP {
+				return ErrNoRTP
+			}
 		}
 		// Who ends ctx wakes the receiver next, and a wake is kept: nothing is missed.
 		select {
 		case <-ctx.Done():
+			r.drain()
 			return nil
 		default:
 		}

@@ -284,7 +284,7 @@ func TestCallerMovesBehindTheFilter(t *testing.T) {
 	stranger.send(0, 2*strangersCounted)
 	eventually(t, "the stranger is counted", func() bool { return l.Stats().Foreign >= strangersCounted })
 	p.conn = newPhone(t, "127.0.0.1:0").conn
-	for end := time.Now().Add(5 * time.Second); l.Stats().Packets < 2 && time.Now().Before(end); {
+	for end := time.Now().Add(30 * time.Second); l.Stats().Packets < 2 && time.Now().Before(end); {
 		p.sendRaw(p.seal(p.packet(0)))
 		time.Sleep(20 * time.Millisecond)
 	}
