@@ -19,7 +19,11 @@ import (
 // as long as ever.
 func pair(t *testing.T, setup *redistest.Setup, lease time.Duration) (a, b *machine) {
 	t.Helper()
-	with := shared.Options{Lease: lease}
+	return pairWith(t, setup, shared.Options{Lease: lease})
+}
+
+func pairWith(t *testing.T, setup *redistest.Setup, with shared.Options) (a, b *machine) {
+	t.Helper()
 	a = startFleet(t, Options{Path: t.TempDir(), Redis: setup.URL, Operator: []string{delivery.EventDead}}, with)
 	b = startFleet(t, Options{Path: t.TempDir(), Redis: setup.URL, Operator: []string{delivery.EventDead}}, with)
 	a.awaitReady(t)
@@ -389,30 +393,31 @@ func TestFleetForgetfulRedis(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		start func(testing.TB) *redistest.Setup
+		lease time.Duration
 		marks bool // leases may run out before Redis can say that it gave them
 		fault func(t *testing.T, s *redistest.Setup)
 	}{
-		"stalled": {redistest.Setups()["single"], false, func(_ *testing.T, s *redistest.Setup) {
+		"stalled": {redistest.Setups()["single"], 20 * time.Second, false, func(_ *testing.T, s *redistest.Setup) {
 			s.Servers[0].Pause()
 			time.Sleep(6 * time.Second)
 			s.Servers[0].Resume()
 		}},
-		"flushed":   {redistest.Setups()["single"], false, func(_ *testing.T, s *redistest.Setup) { s.Flush() }},
-		"restarted": {redistest.Setups()["single"], false, func(_ *testing.T, s *redistest.Setup) { s.Servers[0].Kill(); s.Servers[0].Start() }},
-		"failed over": {redistest.Replicated, true, func(t *testing.T, s *redistest.Setup) {
+		"flushed":   {redistest.Setups()["single"], 0, false, func(_ *testing.T, s *redistest.Setup) { s.Flush() }},
+		"restarted": {redistest.Setups()["single"], 0, false, func(_ *testing.T, s *redistest.Setup) { s.Servers[0].Kill(); s.Servers[0].Start() }},
+		"failed over": {redistest.Replicated, 0, true, func(t *testing.T, s *redistest.Setup) {
 			t.Helper()
 			s.Servers[1].Pause() // the replica misses what comes now
 			time.Sleep(300 * time.Millisecond)
 			s.Servers[0].Kill()
 			s.Servers[1].Resume()
 			s.Failover(t)
-			s.Servers[0].Start() // as the replica: one must have each write
+			s.Return(t) // one replica must have each write
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			setup := tt.start(t)
-			a, b := pair(t, setup, 0)
+			a, b := pairWith(t, setup, shared.Options{Lease: tt.lease, Answer: time.Second})
 			var all books
 			ctx, stop := context.WithCancel(t.Context())
 			var working sync.WaitGroup

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -39,7 +40,7 @@ func startFleet(tb testing.TB, o Options, with shared.Options) *machine {
 
 func startFleetLogging(tb testing.TB, o Options, with shared.Options, log *slog.Logger) *machine {
 	tb.Helper()
-	with.URL = o.Redis
+	with.URL, with.Answer = o.Redis, cmp.Or(with.Answer, 20*time.Second) // which outlasts a pause of the whole test machine
 	f, err := openFleet(o, with, log)
 	check(tb, err)
 	f.every = settleEvery / 5

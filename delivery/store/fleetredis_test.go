@@ -64,7 +64,7 @@ func TestFleetFullRedis(t *testing.T) {
 func TestStrayIsNotBegun(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
-	a := startFleet(t, Options{Path: t.TempDir(), Redis: setup.URL}, shared.Options{})
+	a := startFleet(t, Options{Path: t.TempDir(), Redis: setup.URL}, shared.Options{Answer: time.Second})
 	a.awaitReady(t)
 	check(t, a.Release(t.Context(), keep(t, a, newNote("101", "201"), chainTo("crm"))[0]))
 	granted, err := a.shared.Claim(t.Context(), 1)
