@@ -51,7 +51,7 @@ func done() delivery.Result {
 func (m *machine) hears(t *testing.T, note, want string) {
 	t.Helper()
 	var got string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if got = names(life(t, m, note)); got == want {
 			return
 		}
@@ -186,7 +186,7 @@ func (b *books) balance(t *testing.T, marks bool, machines ...*machine) {
 // home hears of it.
 func TestFleetSharesTheWork(t *testing.T) {
 	t.Parallel()
-	a, b := pair(t, redistest.Single(t), 2*time.Second)
+	a, b := pair(t, redistest.Single(t), 0)
 
 	t.Run("delivered elsewhere", func(t *testing.T) {
 		l := keep(t, a, newNote("101", "201"), chainTo("crm"))[0]
@@ -288,7 +288,7 @@ func TestFleetMachineDies(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
 	path := t.TempDir()
-	with := shared.Options{Lease: time.Second}
+	with := shared.Options{Lease: 3 * time.Second}
 	a := startFleet(t, Options{Path: path, Redis: setup.URL}, with)
 	b := startFleet(t, Options{Path: t.TempDir(), Redis: setup.URL}, with)
 	a.awaitReady(t)
@@ -351,8 +351,8 @@ func TestFleetRestart(t *testing.T) {
 // notes; afterwards they share what is left, in order.
 func TestFleetWithoutRedis(t *testing.T) {
 	t.Parallel()
-	setup := redistest.Single(t, "appendonly yes", "appendfsync always")
-	a, b := pair(t, setup, 2*time.Second)
+	setup := redistest.Single(t, "appendonly yes")
+	a, b := pair(t, setup, 0)
 	var all books
 	all.call(t, a, "200")
 	before := keep(t, a, newNote("101", "300"), chainTo("crm"))[0]
@@ -438,7 +438,7 @@ func TestFleetForgetfulRedis(t *testing.T) {
 func TestFleetRate(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
-	a, b := pair(t, setup, time.Second)
+	a, b := pair(t, setup, 0)
 	r := delivery.Rate{Sends: 10, Per: time.Hour}
 	take := func(m *machine) int {
 		n, _, err := m.Take(t.Context(), "wa", r, 5)

@@ -72,13 +72,17 @@ func TestFleetThread(t *testing.T) {
 	onDuos(t, func(t *testing.T, p duo) {
 		a, b := p.a, p.b
 		watched := b.Watch(t.Context(), "101")
+		eventually(t, "both listen to the news", func() bool {
+			text, _ := p.setup.Servers[0].Do("CLIENT LIST TYPE pubsub").(string)
+			return strings.Count(text, "\n") >= 2
+		})
 		first := a.put(t, "101", chainTo("hook"))
 		select {
 		case id := <-watched:
 			if id != first.ID {
 				t.Errorf("b is told of %s", id)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(20 * time.Second):
 			t.Error("b is not told of a's note")
 		}
 		time.Sleep(time.Millisecond) // ids of one millisecond have no order

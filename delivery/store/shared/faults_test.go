@@ -235,11 +235,13 @@ func TestFailoverLosesWrites(t *testing.T) {
 	check(t, err)
 	a.ledger.know(pending(lost))
 	setup.Servers[1].Do(fmt.Sprintf("REPLICAOF 127.0.0.1 %d", 1)) // a replica again, of nobody
+	before := map[*machine]int{a: a.ledger.told(), b: b.ledger.told()}
 	setup.Servers[0].Kill()
 	setup.Servers[1].Do("REPLICAOF NO ONE")
 	setup.Failover(t)
-	a.awaitOpen(t)
-	b.awaitOpen(t)
+	for m, told := range before {
+		eventually(t, "it tells again", func() bool { return m.ledger.told() > told && m.Ready() })
+	}
 	ls := append(a.claim(t, 16), b.claim(t, 16)...)
 	if len(ls) != 1 || ls[0].Note != "m2-2" || ls[0].Unknown != 0 {
 		t.Errorf("claimed %+v", ls)
@@ -311,7 +313,7 @@ func TestRefusedServers(t *testing.T) {
 func TestLeaseRunsOut(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
-	options := Options{URL: setup.URL, Machine: "a", Lease: 3 * time.Second}
+	options := Options{URL: setup.URL, Machine: "a", Lease: 8 * time.Second}
 	a := enter(t, options, &memoryLedger{})
 	a.awaitOpen(t)
 	b := join(t, setup.URL, "b")
@@ -397,8 +399,8 @@ func TestClusterNodeDown(t *testing.T) {
 // are renewed, and after a restart it is told what it may have forgotten.
 func TestFullKeepsLeases(t *testing.T) {
 	t.Parallel()
-	setup := redistest.Single(t, "appendonly yes", "appendfsync always")
-	a := enter(t, Options{URL: setup.URL, Machine: "a", Lease: 3 * time.Second, Patience: 6 * time.Second}, &memoryLedger{})
+	setup := redistest.Single(t, "appendonly yes")
+	a := enter(t, Options{URL: setup.URL, Machine: "a", Lease: 8 * time.Second, Patience: 20 * time.Second}, &memoryLedger{})
 	a.awaitOpen(t)
 	held, waits := a.publish(t, "m", "1", true), publication("m2", "2", 1)
 	_, err := a.Publish(t.Context(), waits, false, false)
@@ -406,7 +408,7 @@ func TestFullKeepsLeases(t *testing.T) {
 	a.ledger.know(fact(IsSending, held))
 	a.ledger.know(pending(waits))
 	setup.Servers[0].Do("CONFIG SET maxmemory 1")
-	time.Sleep(4500 * time.Millisecond)
+	time.Sleep(12 * time.Second)
 	if !a.Held(held.ID, held.Epoch) {
 		t.Error("the lease ran out")
 	}

@@ -51,7 +51,7 @@ func (s *Server) Start() {
 	s.tb.Helper()
 	conf := filepath.Join(s.dir, "redis.conf") // Sentinel rewrites its own
 	if _, err := os.Stat(conf); err != nil {
-		text := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %s\nsave \"\"\nrdbcompression no\nlogfile %s\n%s\n",
+		text := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %s\nsave \"\"\nrdbcompression no\nappendfsync no\nlogfile %s\n%s\n",
 			s.Port, s.dir, filepath.Join(s.dir, "log"), strings.Join(s.args, "\n"))
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 			s.tb.Fatal(err)
