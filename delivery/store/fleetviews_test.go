@@ -119,6 +119,13 @@ func TestFleetThread(t *testing.T) {
 				t.Errorf("after the mark: %+v", thread)
 			}
 		}
+		for n := range 2 { // not just by what a shows when it begins
+			a.put(t, "103")
+			eventually(t, "b sees a note that has no target", func() bool {
+				thread, err := b.Thread(t.Context(), "103", "", 10)
+				return err == nil && len(thread) == n+1
+			})
+		}
 		p.setup.Servers[0].Kill()
 		eventually(t, "b notices", func() bool { return !b.shared.Up() })
 		thread, err := b.Thread(t.Context(), "101", "", 10)
