@@ -17,7 +17,7 @@ missing_ext4() {
   truncate -s 32M "$work/ext4.img"
   mkfs.ext4 -q "$work/ext4.img" || { echo "mkfs.ext4 fails"; return; }
   tried mount -o loop "$work/ext4.img" "$work/on" || return 0
-  umount "$work/on"
+  umount "$work/on" || umount -l "$work/on" # busy: somebody looks at it
 }
 missing_xfs() {
   truncate -s 320M "$work/xfs.img"
@@ -25,15 +25,16 @@ missing_xfs() {
   tried mount -o loop "$work/xfs.img" "$work/on" || return 0
   echo something > "$work/on/file"
   tried cp --reflink=always "$work/on/file" "$work/on/copy" || true
-  umount "$work/on"
+  umount "$work/on" || umount -l "$work/on" # busy: somebody looks at it
 }
 tried() { "$@" 2> "$work/why" || { head -n 1 "$work/why"; return 1; }; }
 
 if [ "$(id -u)" = 0 ]; then
   if ! { command -v mkfs.ext4 && command -v mkfs.xfs && command -v mount; } > /dev/null; then
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -q > /dev/null
-    apt-get install -q -y --no-install-recommends e2fsprogs xfsprogs mount > /dev/null
+    patient=(-o Acquire::Retries=5 -o DPkg::Lock::Timeout=300)
+    apt-get "${patient[@]}" update -q > /dev/null
+    apt-get "${patient[@]}" install -q -y --no-install-recommends e2fsprogs xfsprogs mount > /dev/null
   fi
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT

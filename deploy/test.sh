@@ -28,8 +28,9 @@ if [ ${#missing[@]} -gt 0 ]; then
     exit 1
   fi
   export DEBIAN_FRONTEND=noninteractive
-  apt-get update -q >/dev/null
-  apt-get install -q -y --no-install-recommends "${missing[@]}" >/dev/null
+  patient=(-o Acquire::Retries=5 -o DPkg::Lock::Timeout=300)
+  apt-get "${patient[@]}" update -q >/dev/null
+  apt-get "${patient[@]}" install -q -y --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
 # The linter is built once, at its exact version, and kept in the user's cache.
@@ -46,7 +47,7 @@ bash deploy/dendrite.sh
 
 step "formatting and linter"
 "$lint" fmt --diff
-"$lint" run
+"$lint" run --allow-serial-runners # waits for another that runs on this machine
 
 step "build, as a release is built"
 work=$(mktemp -d)

@@ -243,13 +243,8 @@ func (s *soak) killRedis(t *testing.T) {
 func (s *soak) stallRedis(t *testing.T) {
 	t.Helper()
 	s.mended()
-	s.setup.Patience(time.Minute)
 	s.setup.Servers[0].Pause()
-	s.after(3*time.Second, 6*time.Second, true, func() {
-		s.setup.Servers[0].Resume()
-		time.Sleep(time.Second) // Sentinel has heard of it then
-		s.setup.Patience(0)
-	})
+	s.after(3*time.Second, 6*time.Second, true, s.setup.Servers[0].Resume)
 }
 
 // deposeRedis has the master stand still until the replica has its place; then

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
 // A repeat carries the key of the attempt before, where the service knows keys.
@@ -113,14 +115,21 @@ func TestSuiteAnswerBreaksOff(t *testing.T) {
 	run(t, caseBreaksOff, func(t *testing.T, s subject) {
 		carrier, all := s.survey(t)
 		for at := range all {
-			service := s.strike(t, at, shortly, func(w http.ResponseWriter, r *http.Request) {
+			var answered atomic.Bool
+			service := s.strike(t, at, plenty, func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(io.Discard, r.Body)
+				answered.Store(true)
 				w.Header().Set("Content-Length", "1000")
 				_, _ = w.Write([]byte("we have"))
 				_ = http.NewResponseController(w).Flush()
 				<-r.Context().Done()
 			})
-			_, err := s.open(t, service.address).Send(service.ctx, s.parcel(sampleNote()))
+			ctx := httptrace.WithClientTrace(service.ctx, &httptrace.ClientTrace{GotFirstResponseByte: func() {
+				if answered.Load() { // the patience is with the rest, once the status has arrived
+					service.timer.Reset(shortly)
+				}
+			}})
+			_, err := s.open(t, service.address).Send(ctx, s.parcel(sampleNote()))
 			var failed *delivery.SendError
 			if before := at < carrier && errors.As(err, &failed) && failed.Outcome == delivery.Retry; err != nil && !before {
 				t.Errorf("request %d, of which %d carries the note: %v", at, carrier, err)
@@ -192,17 +201,12 @@ func TestSuiteNoConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = mute.Close() })
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = closed.Close()
 	stranger := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(stranger.Close)
 	stranger.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 
 	for name, server := range map[string]string{
-		"refused":                  "http://" + closed.Addr().String(),
+		"refused":                  "http://" + peertest.Address(t).String(), // where nobody else listens meanwhile
 		"no such host":             "http://nobody.invalid",
 		"certificate not trusted":  stranger.URL,
 		"time-out before the body": "https://" + mute.Addr().String(),
@@ -247,7 +251,8 @@ const (
 type struck struct {
 	address string
 	carried atomic.Int32    // how many of the others carried the note
-	ctx     context.Context // ends as a deadline does, once the patience with that request is over
+	timer   *time.Timer     // of the patience with that request
+	ctx     context.Context // ends as a deadline does, once that is over
 }
 
 // strike answers request number at, from 0, as told.
@@ -256,10 +261,14 @@ func (s subject) strike(t *testing.T, at int, patience time.Duration, fault http
 	over := make(chan struct{})
 	timer := time.AfterFunc(plenty, sync.OnceFunc(func() { close(over) }))
 	t.Cleanup(func() { timer.Stop() })
-	service := &struck{ctx: deadline{t.Context(), over}}
+	service := &struck{timer: timer, ctx: deadline{t.Context(), over}}
 	var count atomic.Int32
 	service.address = serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if int(count.Add(1))-1 == at {
+			if patience == shortly { // no answer comes; all of the request does
+				body, _ := io.ReadAll(r.Body)
+				r.Body = io.NopCloser(bytes.NewReader(body))
+			}
 			timer.Reset(patience) // only now: what came before may have taken its time
 			fault(w, r)
 			return

@@ -96,7 +96,7 @@ func (s *smtpd) next(t *testing.T) letter {
 	select {
 	case l := <-s.took:
 		return l
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("no message came")
 		return letter{}
 	}

@@ -92,7 +92,11 @@ func TestMailRefusedByARealServer(t *testing.T) {
 			o.CAFile = server.ca
 			tc.mend(o)
 			c := open(t, o)
-			failed := mailSubject.fail(t, c, mailParcel(sampleNote()), 2*time.Second)
+			patience := plenty
+			if name == "TLS where STARTTLS was" {
+				patience = silence
+			}
+			failed := mailSubject.fail(t, c, mailParcel(sampleNote()), patience)
 			if failed.Outcome != delivery.Retry || failed.Credentials != tc.credentials || !strings.Contains(failed.Error(), tc.says) {
 				t.Errorf("got %+v, which does not say %q", failed, tc.says)
 			}
@@ -157,9 +161,9 @@ func TestMailReplies(t *testing.T) {
 			if tc.script["content"] != "" {
 				p.Convert = func(context.Context, string) ([]byte, error) { return big, nil }
 			}
-			patience := 10 * time.Second
+			patience := plenty
 			if strings.HasPrefix(name, "silent") {
-				patience = shortly
+				patience = silence
 			}
 			failed := mailSubject.fail(t, c, p, patience)
 			if failed.Outcome != tc.want || failed.Credentials != tc.credentials || failed.Status != tc.status {
@@ -172,6 +176,10 @@ func TestMailReplies(t *testing.T) {
 	}
 }
 
+// silence is the patience with a server that falls silent amid a session, which
+// a slow machine must come to.
+const silence = 3 * time.Second
+
 // mailSubject knows what no error of the channel may show.
 var mailSubject = subject{
 	address: "anna@example.com",
@@ -181,7 +189,7 @@ var mailSubject = subject{
 // A server without TLS is found out at once.
 func TestMailWantsTLS(t *testing.T) {
 	address := scripted(t, nil)
-	failed := mailSubject.fail(t, open(t, mailOptions("smtps://"+address)), mailParcel(sampleNote()), 5*time.Second)
+	failed := mailSubject.fail(t, open(t, mailOptions("smtps://"+address)), mailParcel(sampleNote()), plenty)
 	if failed.Outcome != delivery.Retry || !strings.Contains(failed.Error(), "use smtp://") {
 		t.Errorf("got %v", failed)
 	}
@@ -190,7 +198,7 @@ func TestMailWantsTLS(t *testing.T) {
 // Nobody is there, in all ways.
 func TestMailReachesNobody(t *testing.T) {
 	for name, server := range map[string]string{"refused": "smtps://127.0.0.1:1", "no such host": "smtps://nobody.invalid"} {
-		if failed := mailSubject.fail(t, open(t, mailOptions(server)), mailParcel(sampleNote()), 5*time.Second); failed.Outcome != delivery.Retry || failed.Credentials {
+		if failed := mailSubject.fail(t, open(t, mailOptions(server)), mailParcel(sampleNote()), plenty); failed.Outcome != delivery.Retry || failed.Credentials {
 			t.Errorf("%s: %+v", name, failed)
 		}
 	}

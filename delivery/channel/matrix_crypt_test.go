@@ -49,7 +49,8 @@ func opened(t *testing.T, person *bot, sealed *mevent.Event, since *string) *mev
 	eventually(t, "the key", func() bool {
 		answer, err := person.device.FullSyncRequest(t.Context(), mautrix.ReqSync{Since: *since})
 		if err != nil {
-			t.Fatal(err)
+			t.Log(err)
+			return false
 		}
 		person.device.crypt.heard(t.Context(), answer, *since)
 		*since = answer.NextBatch

@@ -197,7 +197,7 @@ func until(t *testing.T, r delivery.Runner, reached func() bool) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
-	for deadline := time.Now().Add(10 * time.Second); !reached(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !reached(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Error("it does not come to that")
 			break

@@ -40,13 +40,14 @@ type Fleet struct {
 	machine string // this machine's id
 	log     *slog.Logger
 
-	every    time.Duration // how often settle runs
-	offering offering
-	draining sync.Mutex // of drain
-	settling settling
-	strays   map[string]int // of dropStrays: leases that nobody used when it looked last
-	peers    atomic.Int32   // machines that share the work, as last heard
-	alone    delivery.LocalLimiter
+	every     time.Duration // how often settle runs
+	lastWords time.Duration // to tell the others what is settled, at the end
+	offering  offering
+	draining  sync.Mutex // of drain
+	settling  settling
+	strays    map[string]int // of dropStrays: leases that nobody used when it looked last
+	peers     atomic.Int32   // machines that share the work, as last heard
+	alone     delivery.LocalLimiter
 
 	common  *box        // of what belongs to all machines: links, what channels remember
 	erasing sync.Mutex  // one erasure at a time
@@ -75,7 +76,7 @@ func openAsIs(o Options, with shared.Options, log *slog.Logger) (*Fleet, error) 
 	if err != nil {
 		return nil, err
 	}
-	f := &Fleet{Store: s, log: log, every: settleEvery}
+	f := &Fleet{Store: s, log: log, every: settleEvery, lastWords: 2 * time.Second}
 	if err := f.join(context.Background(), with); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", s.path, err), s.Close())
 	}
@@ -107,10 +108,7 @@ func (f *Fleet) machineID(ctx context.Context) (string, error) {
 	})
 }
 
-const (
-	settleEvery = time.Second
-	lastWords   = 2 * time.Second // to tell the others what is settled, at the end
-)
+const settleEvery = time.Second
 
 // Run keeps in touch with the other machines until ctx ends. It is to end
 // after the worker, and before Close.
@@ -127,7 +125,7 @@ func (f *Fleet) Run(ctx context.Context) {
 		}
 	}
 	inTouch.Wait()
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.lastWords)
 	defer cancel()
 	f.settle(last)
 }
@@ -135,7 +133,7 @@ func (f *Fleet) Run(ctx context.Context) {
 // Close ends the connections and closes this machine's store. The others wait
 // for nothing of this machine if they know all that it does.
 func (f *Fleet) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	ctx, cancel := context.WithTimeout(context.Background(), f.lastWords)
 	defer cancel()
 	if all, err := f.allSettled(ctx); err == nil && all && f.shared.Up() {
 		if err := f.shared.Leave(ctx); err != nil {

@@ -19,7 +19,11 @@ import (
 // as long as ever.
 func pair(t *testing.T, setup *redistest.Setup, lease time.Duration) (a, b *machine) {
 	t.Helper()
-	with := shared.Options{Lease: lease}
+	return pairWith(t, setup, shared.Options{Lease: lease})
+}
+
+func pairWith(t *testing.T, setup *redistest.Setup, with shared.Options) (a, b *machine) {
+	t.Helper()
 	a = startFleet(t, Options{Path: t.TempDir(), Redis: setup.URL, Operator: []string{delivery.EventDead}}, with)
 	b = startFleet(t, Options{Path: t.TempDir(), Redis: setup.URL, Operator: []string{delivery.EventDead}}, with)
 	a.awaitReady(t)
@@ -47,7 +51,7 @@ func done() delivery.Result {
 func (m *machine) hears(t *testing.T, note, want string) {
 	t.Helper()
 	var got string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if got = names(life(t, m, note)); got == want {
 			return
 		}
@@ -182,7 +186,7 @@ func (b *books) balance(t *testing.T, marks bool, machines ...*machine) {
 // home hears of it.
 func TestFleetSharesTheWork(t *testing.T) {
 	t.Parallel()
-	a, b := pair(t, redistest.Single(t), 2*time.Second)
+	a, b := pair(t, redistest.Single(t), 0)
 
 	t.Run("delivered elsewhere", func(t *testing.T) {
 		l := keep(t, a, newNote("101", "201"), chainTo("crm"))[0]
@@ -284,7 +288,7 @@ func TestFleetMachineDies(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
 	path := t.TempDir()
-	with := shared.Options{Lease: time.Second}
+	with := shared.Options{Lease: 3 * time.Second}
 	a := startFleet(t, Options{Path: path, Redis: setup.URL}, with)
 	b := startFleet(t, Options{Path: t.TempDir(), Redis: setup.URL}, with)
 	a.awaitReady(t)
@@ -347,8 +351,8 @@ func TestFleetRestart(t *testing.T) {
 // notes; afterwards they share what is left, in order.
 func TestFleetWithoutRedis(t *testing.T) {
 	t.Parallel()
-	setup := redistest.Single(t, "appendonly yes", "appendfsync always")
-	a, b := pair(t, setup, 2*time.Second)
+	setup := redistest.Single(t, "appendonly yes")
+	a, b := pair(t, setup, 0)
 	var all books
 	all.call(t, a, "200")
 	before := keep(t, a, newNote("101", "300"), chainTo("crm"))[0]
@@ -389,30 +393,31 @@ func TestFleetForgetfulRedis(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		start func(testing.TB) *redistest.Setup
+		lease time.Duration
 		marks bool // leases may run out before Redis can say that it gave them
 		fault func(t *testing.T, s *redistest.Setup)
 	}{
-		"stalled": {redistest.Setups()["single"], false, func(_ *testing.T, s *redistest.Setup) {
+		"stalled": {redistest.Setups()["single"], 20 * time.Second, false, func(_ *testing.T, s *redistest.Setup) {
 			s.Servers[0].Pause()
 			time.Sleep(6 * time.Second)
 			s.Servers[0].Resume()
 		}},
-		"flushed":   {redistest.Setups()["single"], false, func(_ *testing.T, s *redistest.Setup) { s.Flush() }},
-		"restarted": {redistest.Setups()["single"], false, func(_ *testing.T, s *redistest.Setup) { s.Servers[0].Kill(); s.Servers[0].Start() }},
-		"failed over": {redistest.Replicated, true, func(t *testing.T, s *redistest.Setup) {
+		"flushed":   {redistest.Setups()["single"], 0, false, func(_ *testing.T, s *redistest.Setup) { s.Flush() }},
+		"restarted": {redistest.Setups()["single"], 0, false, func(_ *testing.T, s *redistest.Setup) { s.Servers[0].Kill(); s.Servers[0].Start() }},
+		"failed over": {redistest.Replicated, 0, true, func(t *testing.T, s *redistest.Setup) {
 			t.Helper()
 			s.Servers[1].Pause() // the replica misses what comes now
 			time.Sleep(300 * time.Millisecond)
 			s.Servers[0].Kill()
 			s.Servers[1].Resume()
 			s.Failover(t)
-			s.Servers[0].Start() // as the replica: one must have each write
+			s.Return(t) // one replica must have each write
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			setup := tt.start(t)
-			a, b := pair(t, setup, 0)
+			a, b := pairWith(t, setup, shared.Options{Lease: tt.lease, Answer: time.Second})
 			var all books
 			ctx, stop := context.WithCancel(t.Context())
 			var working sync.WaitGroup
@@ -433,7 +438,7 @@ func TestFleetForgetfulRedis(t *testing.T) {
 func TestFleetRate(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
-	a, b := pair(t, setup, time.Second)
+	a, b := pair(t, setup, 0)
 	r := delivery.Rate{Sends: 10, Per: time.Hour}
 	take := func(m *machine) int {
 		n, _, err := m.Take(t.Context(), "wa", r, 5)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -39,10 +40,10 @@ func startFleet(tb testing.TB, o Options, with shared.Options) *machine {
 
 func startFleetLogging(tb testing.TB, o Options, with shared.Options, log *slog.Logger) *machine {
 	tb.Helper()
-	with.URL = o.Redis
+	with.URL, with.Answer = o.Redis, cmp.Or(with.Answer, 20*time.Second) // which outlasts a pause of the whole test machine
 	f, err := openFleet(o, with, log)
 	check(tb, err)
-	f.every = settleEvery / 5
+	f.every, f.lastWords = settleEvery/5, 20*time.Second
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { f.Run(ctx) })
@@ -70,9 +71,9 @@ func (m *machine) awaitReady(tb testing.TB) {
 // eventually waits for something that other goroutines and processes do.
 func eventually(tb testing.TB, what string, is func() bool) {
 	tb.Helper()
-	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			tb.Fatalf("%s: not within 20 s", what)
+			tb.Fatalf("%s: not within a minute", what)
 		}
 	}
 }

@@ -48,9 +48,6 @@ func (d fleetDraft) Rendered(ctx context.Context, n delivery.Note, file []byte, 
 	f := d.fleet
 	defer f.offering.add(n.ID)()
 	o := offer{fleet: f, up: f.shared.Up()}
-	if !o.up {
-		f.unseen.Store(true)
-	}
 	err := d.render(ctx, n, file, chains, func(tx *txn, n kept, now time.Time) error {
 		return o.addJobs(tx, n, chains, now)
 	})
@@ -59,6 +56,8 @@ func (d fleetDraft) Rendered(ctx context.Context, n delivery.Note, file []byte, 
 	}
 	if len(o.what.Jobs) > 0 && o.up {
 		o.publish(ctx, file)
+	} else {
+		f.unseen.Store(true)
 	}
 	return o.leases, nil
 }

@@ -41,7 +41,7 @@ func TestFleetMemory(t *testing.T) {
 		recalls(t, a, "a", "")
 		p.a.knows(t, "a", "")
 		oneWins(t, a, b)
-		check(t, a.Put(t.Context(), delivery.Entry{Key: "ends", Value: []byte("soon"), For: 2 * time.Second}))
+		check(t, a.Put(t.Context(), delivery.Entry{Key: "ends", Value: []byte("soon"), For: 5 * time.Second}))
 		recalls(t, b, "ends", "soon")
 		for _, m := range []delivery.Memory{a, b} {
 			eventually(t, "its time is over", func() bool {
@@ -111,7 +111,7 @@ func TestFleetMemoryApart(t *testing.T) {
 func TestFleetMemoryOfAFullRedis(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
-	a, b := pair(t, setup, time.Second)
+	a, b := pair(t, setup, 0)
 	remember(t, a.Memory("crm"), "a", "one")
 	b.knows(t, "a", "one")
 	setup.Servers[0].Do("CONFIG SET maxmemory 1")
@@ -249,7 +249,7 @@ func TestFleetMemoryIsSealed(t *testing.T) {
 func TestFleetMemoryLeavesNoBytes(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t, "appendonly yes")
-	a, b := pair(t, setup, time.Second)
+	a, b := pair(t, setup, 0)
 	const mailbox = "+4930555003"
 	code, _, err := delivery.NewChats(a.Memory("crm")).Code(t.Context(), mailbox)
 	check(t, err)

@@ -16,7 +16,7 @@ import (
 func TestFleetHearsBeforeItTells(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
-	a, b := pair(t, setup, time.Second)
+	a, b := pair(t, setup, 0)
 	l := keep(t, a, newNote("101", "201"), chainTo("crm"))[0]
 	check(t, a.Release(t.Context(), l))
 	a.crash(t)
@@ -43,9 +43,9 @@ func TestFleetHearsBeforeItTells(t *testing.T) {
 func TestFleetFullRedis(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
-	a, _ := pair(t, setup, time.Second)
+	a, _ := pair(t, setup, 0)
 	setup.Servers[0].Do("CONFIG SET maxmemory 1")
-	time.Sleep(2 * settleEvery) // a beat sees it
+	eventually(t, "a beat sees it", a.shared.Full)
 	l := keep(t, a, newNote("101", "201"), chainTo("crm"))[0]
 	if l.Epoch != 0 {
 		t.Fatalf("lease %+v", l)
@@ -64,7 +64,7 @@ func TestFleetFullRedis(t *testing.T) {
 func TestStrayIsNotBegun(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
-	a := startFleet(t, Options{Path: t.TempDir(), Redis: setup.URL}, shared.Options{})
+	a := startFleet(t, Options{Path: t.TempDir(), Redis: setup.URL}, shared.Options{Answer: time.Second})
 	a.awaitReady(t)
 	check(t, a.Release(t.Context(), keep(t, a, newNote("101", "201"), chainTo("crm"))[0]))
 	granted, err := a.shared.Claim(t.Context(), 1)

@@ -175,8 +175,8 @@ func TestFleetReportWithoutRedis(t *testing.T) {
 	for name, crash := range map[string]bool{"running": false, "crashed": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			setup := redistest.Single(t, "appendonly yes", "appendfsync always")
-			a, b := pair(t, setup, time.Second)
+			setup := redistest.Single(t, "appendonly yes")
+			a, b := pair(t, setup, 0)
 			settled, refused := sentBy(t, a, b, waiting(time.Hour)), sentBy(t, a, b, waiting(time.Hour))
 			back, own := sentBy(t, a, b, done()), sentBy(t, a, a, waiting(time.Hour))
 			becomes(t, a, back.Note.ID, delivery.JobDelivered, 0)
@@ -191,7 +191,7 @@ func TestFleetReportWithoutRedis(t *testing.T) {
 			if crash {
 				o := Options{Path: b.path, Redis: setup.URL}
 				b.crash(t)
-				b = startFleet(t, o, shared.Options{Lease: time.Second})
+				b = startFleet(t, o, shared.Options{})
 			}
 			setup.Servers[0].Start()
 			becomes(t, a, settled.Note.ID, delivery.JobDelivered, 0)
@@ -217,8 +217,8 @@ func TestFleetReportOfASoloNote(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			early := name == "heard meanwhile"
 			t.Parallel()
-			setup := redistest.Single(t, "appendonly yes", "appendfsync always")
-			a, b := pair(t, setup, time.Second)
+			setup := redistest.Single(t, "appendonly yes")
+			a, b := pair(t, setup, 0)
 			setup.Servers[0].Kill()
 			eventually(t, "its absence is noticed", func() bool { return !a.shared.Up() && !b.shared.Up() })
 			refused, read := sentBy(t, a, a, done()), sentBy(t, a, a, done())
@@ -247,7 +247,7 @@ func TestFleetReportOfASoloNote(t *testing.T) {
 			if early {
 				back()
 			} else {
-				a = startFleet(t, Options{Path: path, Redis: setup.URL}, shared.Options{Lease: time.Second})
+				a = startFleet(t, Options{Path: path, Redis: setup.URL}, shared.Options{})
 			}
 			next := claimOne(t, a)
 			if next.Job != refused.Job || next.Step != 1 || next.Unknown {
@@ -267,7 +267,7 @@ func TestFleetReportOfASoloNote(t *testing.T) {
 func TestFleetForgetsReports(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
-	a, b := pair(t, setup, time.Second)
+	a, b := pair(t, setup, 0)
 	waits := sentBy(t, a, b, waiting(time.Hour))
 	settled, back := sentBy(t, a, b, waiting(time.Hour)), sentBy(t, a, b, done())
 	tell(t, a, "wa", settled.Job, delivery.WasDelivered, settles)
@@ -320,7 +320,7 @@ func TestFleetWaitedInDeath(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			setup := redistest.Single(t)
-			a, b := pair(t, setup, time.Second)
+			a, b := pair(t, setup, 3*time.Second)
 			l := sentBy(t, a, b, waiting(0))
 			if over := claimOne(t, b); !over.Waited {
 				t.Fatalf("claimed %+v", over)
@@ -328,7 +328,7 @@ func TestFleetWaitedInDeath(t *testing.T) {
 			path := b.path
 			b.crash(t)
 			if restarts {
-				startFleet(t, Options{Path: path, Redis: setup.URL}, shared.Options{Lease: time.Second})
+				startFleet(t, Options{Path: path, Redis: setup.URL}, shared.Options{Lease: 3 * time.Second})
 			}
 			over := claimOne(t, a)
 			if !over.Waited || over.Unknown || over.Attempt != 1 {
@@ -347,7 +347,7 @@ func TestFleetWaitedInDeath(t *testing.T) {
 func TestFleetKnowsNoJob(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
-	a, b := pair(t, setup, time.Second)
+	a, b := pair(t, setup, 0)
 	r := delivery.Report{Job: delivery.NewID(), What: delivery.WasRead}
 	if _, err := b.Report(t.Context(), "wa", r, settles); err != nil { // it may be a's
 		t.Errorf("no job that Redis knows: %v", err)

@@ -72,13 +72,17 @@ func TestFleetThread(t *testing.T) {
 	onDuos(t, func(t *testing.T, p duo) {
 		a, b := p.a, p.b
 		watched := b.Watch(t.Context(), "101")
+		eventually(t, "both listen to the news", func() bool {
+			text, _ := p.setup.Servers[0].Do("CLIENT LIST TYPE pubsub").(string)
+			return strings.Count(text, "\n") >= 2
+		})
 		first := a.put(t, "101", chainTo("hook"))
 		select {
 		case id := <-watched:
 			if id != first.ID {
 				t.Errorf("b is told of %s", id)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(20 * time.Second):
 			t.Error("b is not told of a's note")
 		}
 		time.Sleep(time.Millisecond) // ids of one millisecond have no order
@@ -114,6 +118,13 @@ func TestFleetThread(t *testing.T) {
 			if thread[1].PlayedAt.IsZero() || !thread[1].ReadAt.IsZero() || !thread[0].PlayedAt.IsZero() {
 				t.Errorf("after the mark: %+v", thread)
 			}
+		}
+		for n := range 2 { // not just by what a shows when it begins
+			a.put(t, "103")
+			eventually(t, "b sees a note that has no target", func() bool {
+				thread, err := b.Thread(t.Context(), "103", "", 10)
+				return err == nil && len(thread) == n+1
+			})
 		}
 		p.setup.Servers[0].Kill()
 		eventually(t, "b notices", func() bool { return !b.shared.Up() })

@@ -147,8 +147,8 @@ func testMark(t *testing.T, c composition) {
 	if got := names(l); got != "recording, recorded, rendered, read, played" {
 		t.Errorf("events %s", got)
 	}
-	if len(seen) != 2 {
-		t.Errorf("watchers heard %d times, want 2", len(seen))
+	if n := len(seen); n < 2 || (n > 2 && !c.fleet) { // a fleet's own news may come back
+		t.Errorf("watchers heard %d times, want 2", n)
 	}
 	if err := s.Mark(ctx, "102", n.ID, delivery.MarkRead); !errors.Is(err, delivery.ErrNotFound) {
 		t.Errorf("another mailbox: %v", err)

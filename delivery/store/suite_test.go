@@ -46,7 +46,7 @@ func (c composition) openWith(tb testing.TB, o Options) keeper {
 func (c composition) timed(t *testing.T, test func(t *testing.T, soon time.Duration)) {
 	t.Helper()
 	if c.fleet {
-		test(t, time.Second)
+		test(t, 3*time.Second)
 		return
 	}
 	synctest.Test(t, func(t *testing.T) { test(t, 5*time.Second) })

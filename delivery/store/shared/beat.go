@@ -12,7 +12,7 @@ const knownFormat = 1
 
 // beat registers this machine in every shard and sees how they stand.
 func (s *Shared) beat(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, ioTimeout+waitTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.o.Answer*3/2)
 	defer cancel()
 	replies := s.client.all(ctx, everywhere(s.scripts.beat, s.o.Machine, s.owner, s.o.Patience.Milliseconds(), oneIf(s.beaten)))
 	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {

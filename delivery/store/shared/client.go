@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -13,6 +14,7 @@ import (
 type client struct {
 	redis.UniversalClient
 	replicas int
+	wait     time.Duration // for replicas; below what Redis may take to answer
 }
 
 // command is something to do in a shard: a script, or a plain command.
@@ -91,7 +93,7 @@ func (c *client) trip(ctx context.Context, node *redis.Client, cmds []command, w
 	}
 	var copies *redis.Cmd
 	if writes && c.replicas > 0 {
-		copies = pipe.Do(ctx, "WAIT", c.replicas, waitTimeout.Milliseconds())
+		copies = pipe.Do(ctx, "WAIT", c.replicas, c.wait.Milliseconds())
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	for i, n := range which {

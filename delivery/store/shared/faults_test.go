@@ -19,7 +19,7 @@ func fact(kind Kind, j Job) Fact { return Fact{Kind: kind, Job: j} }
 func TestStallLeavesOneEntry(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
-	a := enter(t, Options{URL: setup.URL, Machine: "a", Lease: 20 * time.Second}, &memoryLedger{})
+	a := enter(t, Options{URL: setup.URL, Machine: "a", Lease: 20 * time.Second, Answer: 2 * time.Second}, &memoryLedger{})
 	a.awaitOpen(t)
 	setup.Servers[0].Pause()
 	began := time.Now()
@@ -29,14 +29,17 @@ func TestStallLeavesOneEntry(t *testing.T) {
 	quick := time.Now()
 	_, err = a.Publish(t.Context(), publication("m", "1", 1), true, true)
 	expect(t, err, ErrAway)
-	if took := time.Since(quick); took >= ioTimeout {
+	if took := time.Since(quick); took >= a.o.Answer {
 		t.Errorf("what is known to be away took %v", took)
 	}
 	time.Sleep(6*time.Second - time.Since(began))
 	setup.Servers[0].Resume()
 	eventually(t, "the end of the stall is noticed", a.Up)
-	jobs, err := a.Publish(t.Context(), publication("m", "1", 1), true, true)
-	check(t, err)
+	var jobs []Job
+	eventually(t, "it can be published", func() bool { // a beat of before may still fail
+		jobs, err = a.Publish(t.Context(), publication("m", "1", 1), true, true)
+		return err == nil
+	})
 	if j := jobs[0]; !j.Leased || j.Attempt != 1 || j.Unknown != 0 || !a.Held(j.ID, j.Epoch) {
 		t.Errorf("after the stall: %+v", j)
 	}
@@ -48,7 +51,7 @@ func TestStallLeavesOneEntry(t *testing.T) {
 func TestLostClaim(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
-	a := enter(t, Options{URL: setup.URL, Machine: "a"}, &memoryLedger{})
+	a := enter(t, Options{URL: setup.URL, Machine: "a", Answer: time.Second}, &memoryLedger{})
 	a.awaitOpen(t)
 	a.publish(t, "m", "1", false)
 	setup.Servers[0].Pause()
@@ -155,7 +158,7 @@ func expectEachState(t *testing.T, a, b *machine) {
 func TestMissingMachine(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
-	options := Options{URL: setup.URL, Machine: "a", Lease: time.Second, Patience: 2 * time.Second}
+	options := Options{URL: setup.URL, Machine: "a", Lease: time.Second, Patience: 6 * time.Second}
 	a := enter(t, options, &memoryLedger{})
 	a.awaitOpen(t)
 	b := join(t, setup.URL, "b")
@@ -232,11 +235,13 @@ func TestFailoverLosesWrites(t *testing.T) {
 	check(t, err)
 	a.ledger.know(pending(lost))
 	setup.Servers[1].Do(fmt.Sprintf("REPLICAOF 127.0.0.1 %d", 1)) // a replica again, of nobody
+	before := map[*machine]int{a: a.ledger.told(), b: b.ledger.told()}
 	setup.Servers[0].Kill()
 	setup.Servers[1].Do("REPLICAOF NO ONE")
 	setup.Failover(t)
-	a.awaitOpen(t)
-	b.awaitOpen(t)
+	for m, told := range before {
+		eventually(t, "it tells again", func() bool { return m.ledger.told() > told && m.Ready() })
+	}
 	ls := append(a.claim(t, 16), b.claim(t, 16)...)
 	if len(ls) != 1 || ls[0].Note != "m2-2" || ls[0].Unknown != 0 {
 		t.Errorf("claimed %+v", ls)
@@ -246,14 +251,17 @@ func TestFailoverLosesWrites(t *testing.T) {
 func TestTooFewReplicas(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Replicated(t)
-	a := join(t, setup.URL, "a")
+	a := enter(t, Options{URL: setup.URL, Machine: "a", Answer: time.Second}, &memoryLedger{})
+	a.awaitOpen(t)
 	setup.Servers[1].Pause()
 	_, err := a.Publish(t.Context(), publication("m", "1", 1), false, true)
 	expect(t, err, ErrUncertain)
 	setup.Servers[1].Resume()
-	eventually(t, "the replica is back", a.Ready)
-	jobs, err := a.Publish(t.Context(), publication("m", "1", 1), true, true)
-	check(t, err)
+	var jobs []Job
+	eventually(t, "the replica is back", func() bool {
+		jobs, err = a.Publish(t.Context(), publication("m", "1", 1), true, true)
+		return err == nil
+	})
 	if !jobs[0].Leased || jobs[0].Attempt != 1 {
 		t.Errorf("published again: %+v", jobs[0])
 	}
@@ -305,7 +313,7 @@ func TestRefusedServers(t *testing.T) {
 func TestLeaseRunsOut(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
-	options := Options{URL: setup.URL, Machine: "a", Lease: 3 * time.Second}
+	options := Options{URL: setup.URL, Machine: "a", Lease: 8 * time.Second}
 	a := enter(t, options, &memoryLedger{})
 	a.awaitOpen(t)
 	b := join(t, setup.URL, "b")
@@ -391,8 +399,8 @@ func TestClusterNodeDown(t *testing.T) {
 // are renewed, and after a restart it is told what it may have forgotten.
 func TestFullKeepsLeases(t *testing.T) {
 	t.Parallel()
-	setup := redistest.Single(t, "appendonly yes", "appendfsync always")
-	a := enter(t, Options{URL: setup.URL, Machine: "a", Lease: 3 * time.Second, Patience: 6 * time.Second}, &memoryLedger{})
+	setup := redistest.Single(t, "appendonly yes")
+	a := enter(t, Options{URL: setup.URL, Machine: "a", Lease: 8 * time.Second, Patience: 20 * time.Second}, &memoryLedger{})
 	a.awaitOpen(t)
 	held, waits := a.publish(t, "m", "1", true), publication("m2", "2", 1)
 	_, err := a.Publish(t.Context(), waits, false, false)
@@ -400,7 +408,7 @@ func TestFullKeepsLeases(t *testing.T) {
 	a.ledger.know(fact(IsSending, held))
 	a.ledger.know(pending(waits))
 	setup.Servers[0].Do("CONFIG SET maxmemory 1")
-	time.Sleep(4500 * time.Millisecond)
+	time.Sleep(12 * time.Second)
 	if !a.Held(held.ID, held.Epoch) {
 		t.Error("the lease ran out")
 	}
@@ -412,30 +420,6 @@ func TestFullKeepsLeases(t *testing.T) {
 	if l := a.claimOne(t); l.Note != "m2-2" || l.Unknown != 0 {
 		t.Errorf("claimed %+v", l)
 	}
-}
-
-// TestSlowTeller: a machine that is there and has much to tell is waited for
-// longer than one that is away.
-func TestSlowTeller(t *testing.T) {
-	t.Parallel()
-	setup := redistest.Single(t)
-	options := Options{URL: setup.URL, Lease: time.Second, Patience: 2 * time.Second}
-	options.Machine = "a"
-	a := enter(t, options, &memoryLedger{})
-	options.Machine = "b"
-	b := enter(t, options, &memoryLedger{})
-	a.awaitOpen(t)
-	eventually(t, "they meet", func() bool { return a.knows("b") && b.knows("a") })
-	release := b.holdBack()
-	setup.Flush()
-	eventually(t, "a has told", func() bool { return a.untold() == 0 && a.Up() && !a.Ready() })
-	time.Sleep(2 * options.Patience)
-	if a.Ready() {
-		t.Error("the gate opened without a machine that is telling")
-	}
-	release()
-	a.awaitOpen(t)
-	b.awaitOpen(t)
 }
 
 // TestClone: two machines that run on copies of one store have one id. The one

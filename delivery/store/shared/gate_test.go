@@ -49,6 +49,30 @@ func TestClosedGateKeepsLeases(t *testing.T) {
 	}
 }
 
+// TestSlowTeller: a machine that is there and has much to tell is waited for
+// longer than one that is away.
+func TestSlowTeller(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	options := Options{URL: setup.URL, Lease: time.Second, Patience: 8 * time.Second}
+	options.Machine = "a"
+	a := enter(t, options, &memoryLedger{})
+	options.Machine = "b"
+	b := enter(t, options, &memoryLedger{})
+	a.awaitOpen(t)
+	eventually(t, "they meet", func() bool { return a.knows("b") && b.knows("a") })
+	release := b.holdBack()
+	setup.Flush()
+	eventually(t, "a has told", func() bool { return a.untold() == 0 && a.Up() && !a.Ready() })
+	time.Sleep(options.Patience + 2*beatEvery)
+	if a.Ready() {
+		t.Error("the gate opened without a machine that is telling")
+	}
+	release()
+	a.awaitOpen(t)
+	b.awaitOpen(t)
+}
+
 // TestLateOpening: a signature's answer that comes after the gate has closed
 // again opens nothing.
 func TestLateOpening(t *testing.T) {

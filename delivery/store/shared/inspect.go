@@ -24,9 +24,9 @@ func Inspect(ctx context.Context, url string) (mend []string, err error) {
 		return nil, err
 	}
 	redis.SetLogger(quiet{})
-	c := &client{UniversalClient: target.dial()}
+	c := &client{UniversalClient: target.dial(answerWithin)}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	ctx, cancel := context.WithTimeout(ctx, 5*ioTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 5*answerWithin)
 	defer cancel()
 	if err := c.knows(ctx); err != nil {
 		return nil, err

@@ -119,8 +119,8 @@ func TestForgottenLease(t *testing.T) {
 			s.Servers[0].Do(fmt.Sprintf("HSET %sjob:m-1-job0 state queued epoch 0 attempt 0 memory other", key))
 			s.Servers[0].Do(fmt.Sprintf("ZADD %sdue 1 m-1-job0", key))
 			s.Servers[0].Do(fmt.Sprintf("ZREM %sleases m-1-job0", key))
-			s.Servers[0].Do(fmt.Sprintf("SET %sgate other", key))
 			s.Servers[0].Do(fmt.Sprintf("HSET %sclosed memory other", key))
+			s.Servers[0].Do(fmt.Sprintf("SET %sgate other", key))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -214,7 +214,7 @@ func TestToldLease(t *testing.T) {
 func TestHandedOutOnce(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
-	a := enter(t, Options{URL: setup.URL, Machine: "a", Lease: time.Minute, Patience: 2 * time.Minute}, &memoryLedger{})
+	a := enter(t, Options{URL: setup.URL, Machine: "a", Lease: time.Minute, Patience: 2 * time.Minute, Answer: time.Second}, &memoryLedger{})
 	a.awaitOpen(t)
 	a.publish(t, "m1", "1", false)
 	setup.Servers[0].Pause()

@@ -14,6 +14,7 @@ type Options struct {
 	Wake     chan struct{} // gets a value when jobs may have become due; holds one; nil for one that Shared.Wake returns
 	Lease    time.Duration // how long a lease lasts unrenewed; 0 for 10 s
 	Patience time.Duration // how long a closed gate waits for a missing machine; 0 for 30 s
+	Answer   time.Duration // how long Redis may take to answer; 0 for 1 s
 }
 
 // MaxSteps is how many targets a chain may have that is shared: one bit each in
@@ -30,9 +31,7 @@ const (
 	renewParts = 3 // renewals in a lease's time
 	heldMargin = 5 // a lease in its last fifth is not started
 
-	dialTimeout = 500 * time.Millisecond
-	ioTimeout   = time.Second
-	waitTimeout = 500 * time.Millisecond // for replicas; below ioTimeout
+	answerWithin = time.Second // of a running Redis
 
 	recallBatch = 200 // facts in one round trip
 	eraseBatch  = 100 // notes in one script call
@@ -48,6 +47,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Patience == 0 {
 		o.Patience = 30 * time.Second
+	}
+	if o.Answer == 0 {
+		o.Answer = answerWithin
 	}
 	return o
 }

@@ -70,7 +70,7 @@ func Open(o Options, ledger Ledger, log *slog.Logger) (*Shared, error) {
 	o = o.withDefaults()
 	s := &Shared{
 		o: o, wake: o.Wake, owner: o.Machine + "/" + rand.Text(), scripts: all, ledger: ledger, log: log,
-		client: &client{target.dial(), target.replicas},
+		client: &client{target.dial(o.Answer), target.replicas, o.Answer / 2},
 		peers:  map[string]bool{}, kick: make(chan struct{}, 1),
 	}
 	for i := range s.state {

@@ -1,6 +1,7 @@
 package shared
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -99,9 +100,13 @@ func join(tb testing.TB, url, name string) *machine {
 	return m
 }
 
+// stalls is an Answer that outlasts a pause of the whole test machine.
+const stalls = 20 * time.Second
+
 // open prepares a machine that is not run.
 func open(tb testing.TB, o Options, ledger Ledger) *Shared {
 	tb.Helper()
+	o.Answer = cmp.Or(o.Answer, stalls)
 	s, err := Open(o, ledger, slog.New(slog.NewTextHandler(tb.Output(), nil)))
 	check(tb, err)
 	return s

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -142,12 +143,12 @@ func withPort(host, port string) (string, error) {
 
 // dial makes the client; nothing is connected yet. What go-redis would do on
 // its own account is off: it would repeat a write whose answer was lost.
-func (t Target) dial() redis.UniversalClient {
+func (t Target) dial(answer time.Duration) redis.UniversalClient {
 	o := &redis.UniversalOptions{
 		Addrs: t.hosts, Username: t.user, Password: t.password, DB: t.db, MasterName: t.master, IsClusterMode: t.cluster,
 		Protocol: 2, DisableIdentity: true,
 		MaxRetries: -1, MaxRedirects: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
-		DialTimeout: dialTimeout, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout, PoolTimeout: ioTimeout,
+		DialTimeout: answer / 2, ReadTimeout: answer, WriteTimeout: answer, PoolTimeout: answer,
 		PoolSize: 32, PipelinePoolSize: -1,
 	}
 	if t.secure {

@@ -15,9 +15,12 @@ func (s *Setup) Failover(tb testing.TB) {
 	s.Promoted(tb)
 }
 
-// Promoted waits until the replica has the master's place, and Sentinel says so.
+// Promoted has the replica take the place of a master that is silent, and waits
+// until Sentinel says so.
 func (s *Setup) Promoted(tb testing.TB) {
 	tb.Helper()
+	s.bear(downAfter)
+	defer s.bear(downNever)
 	s.Servers[1].Wait("INFO replication", Has("role:master"))
 	port := fmt.Sprint(s.Servers[1].Port)
 	s.sentinel.Wait("SENTINEL GET-MASTER-ADDR-BY-NAME main", func(v any) bool {
@@ -41,11 +44,7 @@ func (s *Setup) Return(tb testing.TB) {
 	s.Servers[0], s.Servers[1] = master, old
 }
 
-// Patience sets how long a master may be silent before its replica takes over;
-// 0 for as long as at first.
-func (s *Setup) Patience(d time.Duration) {
-	if d == 0 {
-		d = downAfter
-	}
+// bear sets how long a master may be silent before its replica takes over.
+func (s *Setup) bear(d time.Duration) {
 	s.sentinel.Do(fmt.Sprintf("SENTINEL SET main down-after-milliseconds %d", d.Milliseconds()))
 }

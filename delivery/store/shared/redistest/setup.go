@@ -8,8 +8,12 @@ import (
 	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
-// downAfter is how long Sentinel waits for a master that is silent.
-const downAfter = 500 * time.Millisecond
+// How long Sentinel waits for a master that is silent: one that a test wants
+// replaced, and one that merely stands still with the machine.
+const (
+	downAfter = 500 * time.Millisecond
+	downNever = time.Minute
+)
 
 // Setup is what a URL leads to.
 type Setup struct {
@@ -44,7 +48,7 @@ func Replicated(tb testing.TB) *Setup {
 	replica.Wait("INFO replication", Has("master_link_status:up"))
 	sentinel := start(tb,
 		fmt.Sprintf("sentinel monitor main 127.0.0.1 %d 1", master.Port),
-		fmt.Sprintf("sentinel down-after-milliseconds main %d", downAfter.Milliseconds()),
+		fmt.Sprintf("sentinel down-after-milliseconds main %d", downNever.Milliseconds()),
 		"sentinel failover-timeout main 3000",
 	)
 	sentinel.Wait("SENTINEL REPLICAS main", func(v any) bool { list, _ := v.([]any); return len(list) == 1 })
@@ -61,7 +65,7 @@ func Cluster(tb testing.TB) *Setup {
 	const nodes, slots = 3, 16384
 	s := &Setup{}
 	for i := range nodes {
-		node := start(tb, "cluster-enabled yes", "cluster-node-timeout 2000", fmt.Sprintf("cluster-port %d", peertest.Ports(tb, 1)))
+		node := start(tb, "cluster-enabled yes", "cluster-node-timeout 15000", fmt.Sprintf("cluster-port %d", peertest.Ports(tb, 1)))
 		s.Servers = append(s.Servers, node)
 		node.Do(fmt.Sprintf("CLUSTER ADDSLOTSRANGE %d %d", i*slots/nodes, (i+1)*slots/nodes-1))
 		node.Do(fmt.Sprintf("CLUSTER SET-CONFIG-EPOCH %d", i+1))
