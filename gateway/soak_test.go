@@ -253,7 +253,7 @@ func (s *soak) deposeRedis(t *testing.T) {
 	t.Helper()
 	s.mended()
 	s.setup.Servers[0].Pause()
-	s.after(time.Second, 2*time.Second, true, func() {
+	s.after(0, time.Second, true, func() { // Sentinel takes some seconds more
 		s.setup.Promoted(t)
 		s.setup.Servers[0].Resume()
 		s.after(0, time.Second, true, func() { s.setup.Return(t) })
