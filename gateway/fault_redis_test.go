@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/store/shared"
 	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
 )
 
@@ -79,6 +81,60 @@ func TestRedisStandsStill(t *testing.T) {
 	l.settle(t, path)
 }
 
+// Nobody reaches Redis for longer than a lease lasts, while a note is being sent,
+// and whoever sent it is the last to reach it again. Its lease is left to it: the
+// note comes once.
+func TestRedisIsAwayForLong(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Single(t)
+	l := newLedger(t)
+	chat := newChat(t, l.hook)
+	to := strings.TrimPrefix(redis.URL, "redis://")
+	first, second := newStrait(t, to), newStrait(t, to)
+	a, path := startMember(t, chat.URL, "redis://"+first.Addr().String(), "")
+	b, _ := startMember(t, chat.URL, "redis://"+second.Addr().String(), "")
+	asked, answer := make(chan struct{}), make(chan struct{})
+	chat.once(func(_ http.ResponseWriter, r *http.Request) {
+		chat.take(r)
+		close(asked)
+		<-answer
+	})
+	l.leave(t, a.address("udp"))
+	<-asked
+	l.await(t)
+	first.sever()
+	second.sever()
+	time.Sleep(12 * time.Second)
+	close(answer)
+	var job string
+	until(t, "its home knows that it is delivered", func() bool {
+		all := lives(t, path)
+		if len(all) != 1 || stateOf(all[0]) != delivery.JobDelivered {
+			return false
+		}
+		job = all[0].Jobs[0].ID
+		return true
+	})
+	second.mend()
+	b.awaitGate(t)
+	time.Sleep(2 * time.Second)
+	first.mend()
+	until(t, "Redis knows that it is delivered", func() bool {
+		for shard := range shared.Count {
+			state, err := redis.Servers[0].Try(fmt.Sprintf("HGET afterbeep:{%02d}:job:%s state", shard, job))
+			if err == nil && state == string(shared.Delivered) {
+				return true
+			}
+		}
+		return false
+	})
+	l.hook.none(t, time.Second)
+	l.settle(t, path)
+	if len(l.arrived) != 1 {
+		t.Errorf("the note came %d times", len(l.arrived))
+	}
+}
+
 // A machine that Redis no longer hears, or that no longer hears Redis, loses
 // its lease: another one delivers the note, and what the first one says of its
 // attempt afterwards is void.
@@ -144,15 +200,17 @@ const (
 )
 
 // strait lies before a server. Closed one way it lets nothing pass there; what
-// came meanwhile passes when it opens, as TCP would have it.
+// came meanwhile passes when it opens, as TCP would have it. Severed it has no
+// connections.
 type strait struct {
 	net.Listener
 	to    string
 	flows sync.WaitGroup
 
-	mu     sync.Mutex
-	closed [2]chan struct{} // nil while open; closed when it opens
-	conns  []net.Conn
+	mu      sync.Mutex
+	closed  [2]chan struct{} // nil while open; closed when it opens
+	severed bool
+	conns   []net.Conn
 }
 
 func newStrait(t *testing.T, to string) *strait {
@@ -168,11 +226,7 @@ func newStrait(t *testing.T, to string) *strait {
 		for _, w := range []way{toRedis, fromRedis} {
 			s.open(w)
 		}
-		s.mu.Lock()
-		for _, c := range s.conns {
-			_ = c.Close()
-		}
-		s.mu.Unlock()
+		s.sever()
 		s.flows.Wait()
 	})
 	return s
@@ -191,7 +245,12 @@ func (s *strait) serve() {
 		}
 		s.mu.Lock()
 		s.conns = append(s.conns, near, far)
+		severed := s.severed
 		s.mu.Unlock()
+		if severed {
+			_, _ = near.Close(), far.Close()
+			continue
+		}
 		s.flows.Go(func() { s.flow(far, near, toRedis) })
 		s.flows.Go(func() { s.flow(near, far, fromRedis) })
 	}
@@ -227,4 +286,20 @@ func (s *strait) open(w way) {
 		close(s.closed[w])
 		s.closed[w] = nil
 	}
+}
+
+func (s *strait) sever() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.severed = true
+	for _, c := range s.conns {
+		_ = c.Close()
+	}
+	s.conns = nil
+}
+
+func (s *strait) mend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.severed = false
 }

@@ -31,7 +31,10 @@ func faults() []fault {
 		{9, "disk full when a delivery is to be kept", []string{"gateway.TestDiskFullAtTheReceipt", "store.TestBallastKeepsADelivery", "store.TestFullDatabase"}},
 		{10, "fsync error", []string{"store.TestFailedSync"}},
 		{11, "file system turns read-only", []string{"gateway.TestDiskTurnsReadOnly"}},
-		{12, "Redis down", []string{"gateway.TestRedisIsDown", "gateway.TestMachinesShareTheirNotes", "store.TestFleetWithoutRedis"}},
+		{12, "Redis down", []string{
+			"gateway.TestRedisIsDown", "gateway.TestRedisIsAwayForLong", "gateway.TestMachinesShareTheirNotes",
+			"store.TestFleetWithoutRedis", "shared.TestAwayDoesNotCount",
+		}},
 		{13, "Redis stalled", []string{"gateway.TestRedisStandsStill", "gateway.TestSoak", "store.TestFleetForgetfulRedis", "shared.TestStallLeavesOneEntry", "shared.TestLostClaim"}},
 		{14, "failover that loses writes", []string{"gateway.TestSoak", "store.TestFleetForgetfulRedis", "shared.TestFailoverLosesWrites", "shared.TestTooFewReplicas"}},
 		{15, "Redis flushed, restarted or full", []string{

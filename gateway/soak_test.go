@@ -239,12 +239,13 @@ func (s *soak) killRedis(t *testing.T) {
 	s.after(time.Second, 3*time.Second, true, func() { s.setup.Promoted(t); s.setup.Return(t) })
 }
 
-// stallRedis has the master stand still; no failover comes of it.
+// stallRedis has the master stand still, for longer than a lease lasts at times;
+// no failover comes of it.
 func (s *soak) stallRedis(t *testing.T) {
 	t.Helper()
 	s.mended()
 	s.setup.Servers[0].Pause()
-	s.after(3*time.Second, 6*time.Second, true, s.setup.Servers[0].Resume)
+	s.after(3*time.Second, 12*time.Second, true, s.setup.Servers[0].Resume)
 }
 
 // deposeRedis has the master stand still until the replica has its place; then

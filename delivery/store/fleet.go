@@ -122,6 +122,7 @@ func (f *Fleet) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-time.After(f.every):
+		case <-f.shared.Back():
 		}
 	}
 	inTouch.Wait()

@@ -11,22 +11,26 @@ import (
 const knownFormat = 1
 
 // beat registers this machine in every shard and sees how they stand.
-func (s *Shared) beat(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Answer*3/2)
+func (s *Shared) beat(within context.Context) {
+	ctx, cancel := context.WithTimeout(within, s.o.Answer*3/2)
 	defer cancel()
-	replies := s.client.all(ctx, everywhere(s.scripts.beat, s.o.Machine, s.owner, s.o.Patience.Milliseconds(), oneIf(s.beaten)))
+	replies := s.client.all(ctx, everywhere(s.scripts.beat, s.o.Machine, s.owner, s.o.Patience.Milliseconds(), oneIf(s.beaten), s.o.Lease.Milliseconds()))
 	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
 		return // the end, not an answer
 	}
-	met, opened, closed := map[string]bool{}, false, false
+	met, opened, closed, back := map[string]bool{}, false, false, false
 	before, wasFull := s.whyDown(), s.Full()
 	s.mu.Lock()
 	for i, r := range replies {
-		gave := s.state[i].gives()
+		gave, away := s.state[i].gives(), s.state[i].why != nil
 		s.state[i].take(r, met)
 		gives := s.state[i].gives()
 		opened = opened || (gives && !gave)
 		closed = closed || !gives
+		if away && s.state[i].why == nil {
+			back = true
+			s.state[i].askAgain(s.o.Lease)
+		}
 	}
 	s.mu.Unlock()
 	after := s.whyDown()
@@ -49,6 +53,10 @@ func (s *Shared) beat(ctx context.Context) {
 	s.sign(ctx, s.closed())
 	if opened {
 		poke(s.wake)
+	}
+	if back {
+		s.renewAll(within) // before they run out
+		poke(s.back)
 	}
 }
 

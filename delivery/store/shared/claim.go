@@ -82,6 +82,14 @@ func (s *Shared) lost(shard int, m moment) {
 	}
 }
 
+// askAgain has leases whose answer was lost asked for from now on: the server may
+// get to the request only now that it is back.
+func (st *state) askAgain(ttl time.Duration) {
+	if !st.lost.IsZero() {
+		st.lost = time.Now().Add(ttl)
+	}
+}
+
 // mayBeLost says whether an answer with leases may have been lost in the shard.
 func (s *Shared) mayBeLost(shard int) bool {
 	s.mu.Lock()

@@ -47,7 +47,9 @@
 //
 // A lease's epoch is above all that may have been forgotten of its job: what is
 // said late with a forgotten lease ends none that followed it. Each lease is
-// handed out once, whatever answers are lost or come twice.
+// handed out once, whatever answers are lost or come twice. The time in which no
+// machine is served does not count to leases: who holds one could not renew it,
+// nor say that its note arrived.
 //
 // # Reports
 //

@@ -302,3 +302,50 @@ func TestForgottenStep(t *testing.T) {
 		t.Errorf("%+v, %v", told, err)
 	}
 }
+
+// TestAwayDoesNotCount: a lease runs out while some machine is served, not while
+// none is.
+func TestAwayDoesNotCount(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		away  time.Duration // nobody was served
+		over  time.Duration // the lease would be since
+		lasts bool
+	}{
+		"served":         {0, time.Hour, false},
+		"a moment":       {time.Second, time.Hour, false},
+		"an hour of two": {time.Hour, 2 * time.Hour, false},
+		"all the time":   {2 * time.Hour, time.Hour, true},
+	} {
+		for _, beat := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, beat first %v", name, beat), func(t *testing.T) {
+				t.Parallel()
+				setup := redistest.Single(t)
+				a := &machine{Shared: open(t, Options{URL: setup.URL, Machine: "a", Lease: time.Minute, Patience: time.Hour}, &memoryLedger{})}
+				defer func() { check(t, a.Close()) }()
+				for a.beat(t.Context()); !a.Ready(); a.beat(t.Context()) { // as told: it does not run
+					a.recall(t.Context(), a.untold())
+				}
+				j, key := a.publish(t, "m", "1", true), prefix(ShardOf("m"))
+				a.leases.drop(j.ID, j.Epoch)
+				now := time.Now().UnixMilli()
+				setup.Servers[0].Do(fmt.Sprintf("ZADD %smachines %d a", key, now-tc.away.Milliseconds()))
+				setup.Servers[0].Do(fmt.Sprintf("ZADD %sleases %d %s", key, now-tc.over.Milliseconds(), j.ID))
+				if beat {
+					a.beat(t.Context())
+				}
+				if ls := a.claim(t, 1); (len(ls) == 0) != tc.lasts {
+					t.Errorf("claimed %+v", ls)
+				}
+				if !tc.lasts {
+					return
+				}
+				due, err := a.NextDue(t.Context())
+				check(t, err)
+				if left := time.Until(due); left <= 0 || left > time.Minute {
+					t.Errorf("it lasts for %v", left)
+				}
+			})
+		}
+	}
+}

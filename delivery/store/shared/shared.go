@@ -34,6 +34,7 @@ type Shared struct {
 	recalling atomic.Bool
 	kick      chan struct{} // holds a value when a beat should not wait
 	wake      chan struct{}
+	back      chan struct{} // holds a value when Redis has come back
 }
 
 // state is how a shard stood at the last beat.
@@ -71,7 +72,7 @@ func Open(o Options, ledger Ledger, log *slog.Logger) (*Shared, error) {
 	s := &Shared{
 		o: o, wake: o.Wake, owner: o.Machine + "/" + rand.Text(), scripts: all, ledger: ledger, log: log,
 		client: &client{target.dial(o.Answer), target.replicas, o.Answer / 2},
-		peers:  map[string]bool{}, kick: make(chan struct{}, 1),
+		peers:  map[string]bool{}, kick: make(chan struct{}, 1), back: make(chan struct{}, 1),
 	}
 	for i := range s.state {
 		s.state[i].why = errNotYet
@@ -176,6 +177,10 @@ func (s *Shared) usable(shard int) error {
 // Wake returns a channel that gets a value when jobs may have become due: a
 // gate opened, or a thread was freed.
 func (s *Shared) Wake() <-chan struct{} { return s.wake }
+
+// Back returns a channel that gets a value when Redis can be used that could not
+// before: what it was not told waits.
+func (s *Shared) Back() <-chan struct{} { return s.back }
 
 // poke puts a value into a channel that holds at most one.
 func poke(c chan<- struct{}) {

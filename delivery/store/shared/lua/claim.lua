@@ -1,14 +1,17 @@
 -- claim leases jobs whose time has come: by turns the newest that was never
 -- tried and the one that has been due for longest. Leases that ran out are
--- taken back before, but not behind a closed gate, where who holds them could
--- not renew them: nobody knows what became of their attempts.
+-- taken back before, but not where who holds them could not renew them: behind
+-- a closed gate, and after nobody was served. What became of their attempts
+-- nobody knows.
 -- ARGV: machine, owner, limit, ttl in ms, lost (1: an earlier answer to this
 -- owner was lost, and the leases in it are given again), turn (1: the newest
 -- goes first, 2: the oldest).
 -- Answers: GATE, or for each lease the job and its note's body.
 local machine, owner, limit, ttl, lost, turn = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], tonumber(ARGV[6])
-local over = redis.call('ZRANGE', P .. 'leases', '-inf', now, 'BYSCORE', 'LIMIT', 0, 100)
-for _, id in ipairs(#over > 0 and gate() and over or {}) do
+local function over() return redis.call('ZRANGE', P .. 'leases', '-inf', now, 'BYSCORE', 'LIMIT', 0, 100) end
+local ended = over()
+if #ended > 0 and putOff(ttl) then ended = over() end
+for _, id in ipairs(#ended > 0 and gate() and ended or {}) do
   local j = read(id)
   local waited = waiting(j) -- nothing was sent
   if j.done ~= '1' and refused(j, j.step) then

@@ -312,6 +312,24 @@ local function attempt(j, owner, ttl, remembered)
   redis.call('ZADD', P .. 'leases', j['until'], j.id)
 end
 
+-- putOff makes up to leases for the time in which nobody was served: who holds
+-- one could not renew it then. Every machine beats each second; of a longer time
+-- without a beat, all but two seconds do not count. True when there were leases:
+-- they last longer then, but no longer than ttl from now.
+local function putOff(ttl)
+  local last = redis.call('ZRANGE', P .. 'machines', 0, 0, 'REV', 'WITHSCORES')[2]
+  local away = last and now - last - 2000 or 0
+  if away <= 0 then return false end
+  evenFull()
+  local leases = redis.call('ZRANGE', P .. 'leases', 0, -1, 'WITHSCORES')
+  for i = 1, #leases, 2 do
+    local over = math.max(leases[i + 1], math.min(leases[i + 1] + away, now + ttl))
+    redis.call('ZADD', P .. 'leases', over, leases[i])
+    redis.call('HSET', P .. 'job:' .. leases[i], 'until', over)
+  end
+  return #leases > 0
+end
+
 -- tell lets a job's home know of a change that another machine made.
 local function tell(j, by, name, event)
   if (j.home or '') == '' or j.home == by then return end
