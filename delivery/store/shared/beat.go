@@ -14,7 +14,11 @@ const knownFormat = 1
 func (s *Shared) beat(within context.Context) {
 	ctx, cancel := context.WithTimeout(within, s.o.Answer*3/2)
 	defer cancel()
-	replies := s.client.all(ctx, everywhere(s.scripts.beat, s.o.Machine, s.owner, s.o.Patience.Milliseconds(), oneIf(s.beaten), s.o.Lease.Milliseconds()))
+	beats := everywhere(s.scripts.beat, s.o.Machine, s.owner, s.o.Patience.Milliseconds(), oneIf(s.beaten), s.o.Lease.Milliseconds())
+	for i := range beats {
+		beats[i].args = append(slices.Clip(beats[i].args), oneIf(s.usable(i) == nil))
+	}
+	replies := s.client.all(ctx, beats)
 	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
 		return // the end, not an answer
 	}
@@ -66,8 +70,11 @@ func (st *state) gives() bool { return st.why == nil && st.open }
 // take keeps the answer of a beat.
 func (st *state) take(r reply, met map[string]bool) {
 	st.why = r.err
-	if errors.Is(r.err, ErrUncertain) {
-		st.why = errSilent // nothing is sent there: certain enough
+	switch { // nothing is sent there: certain enough
+	case errors.Is(r.err, errNotReplicated):
+		st.why = errLonely
+	case errors.Is(r.err, ErrUncertain):
+		st.why = errSilent
 	}
 	if st.why != nil {
 		return

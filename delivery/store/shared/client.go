@@ -95,17 +95,28 @@ func (c *client) trip(ctx context.Context, node *redis.Client, cmds []command, w
 	if writes && c.replicas > 0 {
 		copies = pipe.Do(ctx, "WAIT", c.replicas, c.wait.Milliseconds())
 	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
+	_, failed := pipe.Exec(ctx)
 	for i, n := range which {
 		value, err := sent[i].Result()
-		if errors.Is(err, redis.Nil) {
+		switch {
+		case errors.Is(err, redis.Nil):
 			value, err = nil, nil
+		case err == nil && value == nil: // a refusal where the connection began is no command's own
+			err = c.notConnected(failed)
 		}
 		if err == nil && copies != nil {
 			err = c.replicated(copies)
 		}
 		replies[n] = reply{value, err}
 	}
+}
+
+// notConnected is why there was no connection to send anything over.
+func (c *client) notConnected(why error) error {
+	if errors.Is(why, redis.Nil) {
+		return fmt.Errorf("%w: no Sentinel knows a master of the name in store.redis", ErrAway)
+	}
+	return fmt.Errorf("%w: %w", ErrAway, why)
 }
 
 // replicated turns WAIT's answer into an error.

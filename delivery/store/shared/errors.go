@@ -31,6 +31,7 @@ var (
 	errNotYet        = fmt.Errorf("%w: not connected yet", ErrAway)
 	errClone         = fmt.Errorf("%w: another machine runs with a copy of this one's store; give one of them an empty store.path", ErrAway)
 	errSilent        = fmt.Errorf("%w: it did not answer in time", ErrAway)
+	errLonely        = fmt.Errorf("%w: too few replicas keep up with it (replicas=N of store.redis)", ErrAway)
 	errNewer         = fmt.Errorf("%w: a newer version of this program keeps its data there; run that version", ErrAway)
 	errEvicts        = fmt.Errorf("%w: it drops keys when its memory is full; set maxmemory-policy noeviction", ErrAway)
 )

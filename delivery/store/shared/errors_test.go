@@ -7,10 +7,13 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
 )
 
 // said is an error reply of a server.
@@ -38,6 +41,37 @@ func TestErrorsAreClassed(t *testing.T) {
 		if !errors.Is(got, tc.want) || !errors.Is(got, tc.err) || errors.Is(got, ErrAway) == errors.Is(got, ErrUncertain) {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+}
+
+// TestRefusedAtTheDoor: a server that refuses a connection has taken nothing, and
+// the error says why.
+func TestRefusedAtTheDoor(t *testing.T) {
+	t.Parallel()
+	single, replicated := redistest.Single(t), redistest.Replicated(t)
+	single.Servers[0].Do("ACL SETUSER gateway on >hunter2 ~* &* +@all")
+	replicated.Guard(t, "hunter2")
+	at := strings.TrimPrefix(single.URL, "redis://")
+	for name, tc := range map[string]struct{ url, why string }{
+		"no such user":        {"redis://other:hunter2@" + at, "WRONGPASS"},
+		"a password":          {"redis://gateway:hunter3@" + at, "WRONGPASS"},
+		"a database":          {"redis://gateway:hunter2@" + at + "/99", "DB index is out of range"},
+		"Sentinel's":          {replicated.URL + "&sentinel_password=hunter3", "WRONGPASS"},
+		"Sentinel's, missing": {replicated.URL, "NOAUTH"},
+		"the master's name":   {strings.Replace(replicated.URL, "/main", "/other", 1) + "&sentinel_password=hunter2", "no Sentinel knows"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, Options{URL: tc.url, Machine: "a"}, &memoryLedger{})
+			defer func() { check(t, s.Close()) }()
+			_, err := s.client.do(t.Context(), command{script: s.scripts.nextDue})
+			expect(t, err, ErrAway)
+			if err := s.Reach(t.Context()); err == nil || !strings.Contains(err.Error(), tc.why) || strings.Contains(err.Error(), "hunter") {
+				t.Errorf("error %v, want %q", err, tc.why)
+			}
+		})
+	}
+	for _, url := range []string{"redis://gateway:hunter2@" + at, replicated.URL + "&sentinel_password=hunter2"} {
+		enter(t, Options{URL: url, Machine: "a"}, &memoryLedger{}).awaitOpen(t)
 	}
 }
 

@@ -21,10 +21,13 @@ type Target struct {
 	password string
 	db       int
 	master   string // the master's name, of Sentinel
+	sentinel login  // its own
 	cluster  bool
 	secure   bool
 	replicas int
 }
+
+type login struct{ user, password string }
 
 // schemes are the kinds of URL and the port of a host that names none.
 func schemes() map[string]string {
@@ -42,7 +45,9 @@ func schemes() map[string]string {
 //	redis+cluster://[user:password@]host[:6379][,host…]
 //
 // rediss, rediss+sentinel and rediss+cluster speak TLS. ?replicas=N is how many
-// replicas must have a write before it counts. No error prints the URL.
+// replicas must have a write before it counts; a Sentinel's own password follows
+// as sentinel_password=PASSWORD, and sentinel_user=USER where it has users. No
+// error prints the URL.
 func ParseURL(raw string) (Target, error) {
 	before, hosts, after := cutHosts(raw)
 	u, err := url.Parse(before + "hosts" + after) // package url knows one host
@@ -111,20 +116,28 @@ func (t *Target) path(path string, sentinel bool) error {
 	return nil
 }
 
+const settings = "replicas=N, and after redis+sentinel:// sentinel_password=PASSWORD and sentinel_user=USER"
+
 func (t *Target) query(raw string) error {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return errors.New("what follows the ? cannot be read: expected replicas=N")
+		return errors.New("what follows the ? cannot be read: expected " + settings + " (escape &, %, + and ; in a password)")
 	}
 	for name, value := range values {
-		n, err := strconv.ParseUint(value[0], 10, 8)
 		switch {
-		case name != "replicas":
-			return fmt.Errorf("unknown setting %q after the ?: expected replicas=N", name)
-		case err != nil:
-			return fmt.Errorf("replicas=%q: expected a number up to 255", value[0])
+		case name == "sentinel_password" && t.master != "":
+			t.sentinel.password = value[0]
+		case name == "sentinel_user" && t.master != "":
+			t.sentinel.user = value[0]
+		case name == "replicas":
+			n, err := strconv.ParseUint(value[0], 10, 8)
+			if err != nil {
+				return fmt.Errorf("replicas=%q: expected a number up to 255", value[0])
+			}
+			t.replicas = int(n)
+		default:
+			return fmt.Errorf("unknown setting %q after the ?: expected %s", name, settings)
 		}
-		t.replicas = int(n)
 	}
 	return nil
 }
@@ -146,6 +159,7 @@ func withPort(host, port string) (string, error) {
 func (t Target) dial(answer time.Duration) redis.UniversalClient {
 	o := &redis.UniversalOptions{
 		Addrs: t.hosts, Username: t.user, Password: t.password, DB: t.db, MasterName: t.master, IsClusterMode: t.cluster,
+		SentinelUsername: t.sentinel.user, SentinelPassword: t.sentinel.password,
 		Protocol: 2, DisableIdentity: true,
 		MaxRetries: -1, MaxRedirects: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
 		DialTimeout: answer / 2, ReadTimeout: answer, WriteTimeout: answer, PoolTimeout: answer,

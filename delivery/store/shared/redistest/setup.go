@@ -59,6 +59,12 @@ func Replicated(tb testing.TB) *Setup {
 	}
 }
 
+// Guard has the Sentinel want a password from now on.
+func (s *Setup) Guard(tb testing.TB, password string) {
+	tb.Helper()
+	s.sentinel.Do("ACL SETUSER default resetpass >" + password)
+}
+
 // Cluster is three masters without replicas.
 func Cluster(tb testing.TB) *Setup {
 	tb.Helper()
