@@ -19,6 +19,7 @@
 //	left:OWNER               a process that stopped in order: its late beats do not count
 //	job:ID                   hash of a job with what was said of it (said:STEP:WHAT), or its tombstone for 10 days
 //	note:ID audio:ID         hash of a note (body, mailbox, home, jobs, read, played), its audio
+//	served                   when a machine was last served that had heard the answer before
 //	due fresh leases         sorted sets: heads of threads by their time, those never tried, leases by their end
 //	head:THREAD thread:THREAD    the one job of a thread that may be sent, and those behind it
 //	inbox:MAILBOX            the notes of a mailbox, by id

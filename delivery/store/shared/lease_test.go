@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -329,7 +330,7 @@ func TestAwayDoesNotCount(t *testing.T) {
 				j, key := a.publish(t, "m", "1", true), prefix(ShardOf("m"))
 				a.leases.drop(j.ID, j.Epoch)
 				now := time.Now().UnixMilli()
-				setup.Servers[0].Do(fmt.Sprintf("ZADD %smachines %d a", key, now-tc.away.Milliseconds()))
+				setup.Servers[0].Do(fmt.Sprintf("SET %sserved %d", key, now-tc.away.Milliseconds()))
 				setup.Servers[0].Do(fmt.Sprintf("ZADD %sleases %d %s", key, now-tc.over.Milliseconds(), j.ID))
 				if beat {
 					a.beat(t.Context())
@@ -347,5 +348,43 @@ func TestAwayDoesNotCount(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestDeafDoesNotCount: nor while it has too few replicas, and no machine is sure
+// of what it is told.
+func TestDeafDoesNotCount(t *testing.T) {
+	t.Parallel()
+	const lease = 8 * time.Second
+	setup := redistest.Replicated(t)
+	a := &machine{Shared: open(t, Options{URL: setup.URL, Machine: "a", Lease: lease}, &memoryLedger{})}
+	defer func() { check(t, a.Close()) }()
+	for a.beat(t.Context()); !a.Ready(); a.beat(t.Context()) { // as told: it does not run
+		a.recall(t.Context(), a.untold())
+	}
+	b := enter(t, Options{URL: setup.URL, Machine: "b", Lease: lease, Answer: time.Second}, &memoryLedger{})
+	b.awaitOpen(t)
+	j := a.publish(t, "m", "1", true)
+	setup.Servers[1].Pause()
+	eventually(t, "b notices", func() bool { return !b.Up() })
+	if why := b.whyDown(); !strings.Contains(why.Error(), "too few replicas") {
+		t.Errorf("why: %v", why)
+	}
+	time.Sleep(lease + time.Second)
+	setup.Servers[1].Resume()
+	b.awaitOpen(t)
+	eventually(t, "b can claim", func() bool { // and is refused for as long as a has not come back
+		ls, err := b.Claim(t.Context(), 1)
+		for _, l := range ls {
+			t.Fatalf("claimed %+v", l)
+		}
+		return err == nil
+	})
+	a.renewAll(t.Context())
+	if !a.Held(j.ID, j.Epoch) {
+		t.Error("the lease is not held")
+	}
+	if got := a.finish(t, j, "done"); got.State != Delivered || got.Unknown != 0 {
+		t.Errorf("finished: %+v", got)
 	}
 }

@@ -4,10 +4,10 @@
 -- A second process of the same machine is another machine with a copy of its
 -- store: the store's lock lets no other be. The first stays out from then on.
 -- ARGV: machine, owner, patience in ms, met (1: this owner has beaten before), ttl
--- of leases in ms.
+-- of leases in ms, heard (1: this owner heard the answer to its last beat).
 -- Answers: CLONE, or era, open, format, version of the erasures, full, then the
 -- machines, those that are missing included: they are waited for again.
-local machine, owner, patience, met, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local machine, owner, patience, met, ttl, heard = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 if redis.call('EXISTS', P .. 'left:' .. owner) == 1 then return {} end -- a beat that comes after the leaving
 evenFull()
 local runs = redis.call('HGET', P .. 'owners', machine)
@@ -16,7 +16,7 @@ if runs ~= owner then
   redis.call('HSET', P .. 'owners', machine, owner)
   redis.call('SADD', P .. 'homes', machine)
 end
-putOff(ttl)
+if heard == '1' then putOff(ttl) end
 redis.call('ZADD', P .. 'machines', now, machine)
 redis.call('SETNX', P .. 'format', 1)
 local m = memory()

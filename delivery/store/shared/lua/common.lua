@@ -313,14 +313,14 @@ local function attempt(j, owner, ttl, remembered)
 end
 
 -- putOff makes up to leases for the time in which nobody was served: who holds
--- one could not renew it then. Every machine beats each second; of a longer time
--- without a beat, all but two seconds do not count. True when there were leases:
--- they last longer then, but no longer than ttl from now.
+-- one could not renew it then. Machines beat each second; of a longer time without
+-- a beat of one that heard the one before, all but two seconds do not count. True
+-- when leases last longer now, but no longer than ttl.
 local function putOff(ttl)
-  local last = redis.call('ZRANGE', P .. 'machines', 0, 0, 'REV', 'WITHSCORES')[2]
-  local away = last and now - last - 2000 or 0
-  if away <= 0 then return false end
+  local away = now - tonumber(redis.call('GET', P .. 'served') or now) - 2000
   evenFull()
+  redis.call('SET', P .. 'served', now)
+  if away <= 0 then return false end
   local leases = redis.call('ZRANGE', P .. 'leases', 0, -1, 'WITHSCORES')
   for i = 1, #leases, 2 do
     local over = math.max(leases[i + 1], math.min(leases[i + 1] + away, now + ttl))
