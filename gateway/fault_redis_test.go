@@ -93,11 +93,13 @@ func TestRedisIsAwayForLong(t *testing.T) {
 	first, second := newStrait(t, to), newStrait(t, to)
 	a, path := startMember(t, chat.URL, "redis://"+first.Addr().String(), "")
 	b, _ := startMember(t, chat.URL, "redis://"+second.Addr().String(), "")
-	asked, answer := make(chan struct{}), make(chan struct{})
+	asked, ends := make(chan struct{}), make(chan struct{})
+	answer := sync.OnceFunc(func() { close(ends) })
+	defer answer()
 	chat.once(func(_ http.ResponseWriter, r *http.Request) {
 		chat.take(r)
 		close(asked)
-		<-answer
+		<-ends
 	})
 	l.leave(t, a.address("udp"))
 	<-asked
@@ -105,7 +107,7 @@ func TestRedisIsAwayForLong(t *testing.T) {
 	first.sever()
 	second.sever()
 	time.Sleep(12 * time.Second)
-	close(answer)
+	answer()
 	var job string
 	until(t, "its home knows that it is delivered", func() bool {
 		all := lives(t, path)

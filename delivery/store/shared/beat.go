@@ -55,12 +55,12 @@ func (s *Shared) beat(within context.Context) {
 	s.beaten = s.beaten || after == nil
 	s.meet(ctx, met, closed)
 	s.sign(ctx, s.closed())
+	if back {
+		s.renewAll(within) // before others claim
+		poke(s.back)
+	}
 	if opened {
 		poke(s.wake)
-	}
-	if back {
-		s.renewAll(within) // before they run out
-		poke(s.back)
 	}
 }
 

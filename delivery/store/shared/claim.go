@@ -82,10 +82,11 @@ func (s *Shared) lost(shard int, m moment) {
 	}
 }
 
-// askAgain has leases whose answer was lost asked for from now on: the server may
-// get to the request only now that it is back.
+// askAgain has leases whose answer was lost asked for from now on: a server that
+// stood still gets to the request now. One that may have forgotten the end of a
+// lease is not asked, as after a suspension.
 func (st *state) askAgain(ttl time.Duration) {
-	if !st.lost.IsZero() {
+	if !st.lost.IsZero() && st.told == st.era {
 		st.lost = time.Now().Add(ttl)
 	}
 }

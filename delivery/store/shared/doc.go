@@ -13,7 +13,7 @@
 // choose theirs.
 //
 //	format                   1; a program that finds a higher one stays away
-//	gate closed              the memory that leases are given from; when it was found to differ
+//	gate closed              the memory that leases are given from; when it was found to differ, and for how many ms since then machines were served
 //	machines roll said missing   who beats; who must assert, who has, who never did
 //	owners homes             the process of each machine: another one is a copy of its store; all machines that ever beat
 //	left:OWNER               a process that stopped in order: its late beats do not count
@@ -48,9 +48,11 @@
 //
 // A lease's epoch is above all that may have been forgotten of its job: what is
 // said late with a forgotten lease ends none that followed it. Each lease is
-// handed out once, whatever answers are lost or come twice. The time in which no
-// machine is served does not count to leases: who holds one could not renew it,
-// nor say that its note arrived.
+// handed out once, whatever answers are lost or come twice.
+//
+// Time in which no machine is served, but for the first two seconds, counts
+// neither to leases nor to the 30 s: who holds a lease could not renew it, nor
+// say that its note arrived.
 //
 // # Reports
 //

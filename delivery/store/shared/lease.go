@@ -153,13 +153,15 @@ func (s *Shared) HandedOut(job string, epoch int) bool {
 	return h.epoch == epoch && epoch != 0 && !h.stray
 }
 
-// Leases are those that this process holds: ID, Shard and Epoch of each.
+// Leases are those that this process has not ended: ID, Shard and Epoch of each.
 func (s *Shared) Leases() []Job {
 	s.leases.mu.Lock()
 	defer s.leases.mu.Unlock()
 	var all []Job
 	for job, h := range s.leases.byJob {
-		all = append(all, Job{ID: job, Shard: h.shard, Epoch: h.epoch})
+		if h.ended.IsZero() {
+			all = append(all, Job{ID: job, Shard: h.shard, Epoch: h.epoch})
+		}
 	}
 	return all
 }

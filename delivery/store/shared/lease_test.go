@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -68,6 +67,10 @@ func TestToldInHope(t *testing.T) {
 	j.Epoch = 2
 	if !s.leases.adopt(j, m, s.o.Lease) || !s.Held("j", 2) || !s.HandedOut("j", 2) || s.HandedOut("j", 1) {
 		t.Error("the next lease is not handed out")
+	}
+	s.leases.drop("j", 2)
+	if all := s.Leases(); len(all) != 0 {
+		t.Errorf("after its end, known %+v", all)
 	}
 }
 
@@ -301,90 +304,5 @@ func TestForgottenStep(t *testing.T) {
 	a.awaitOpen(t)
 	if told, err := a.Find(t.Context(), j.ID); err != nil || told.State != Delivered || told.Step != 1 {
 		t.Errorf("%+v, %v", told, err)
-	}
-}
-
-// TestAwayDoesNotCount: a lease runs out while some machine is served, not while
-// none is.
-func TestAwayDoesNotCount(t *testing.T) {
-	t.Parallel()
-	for name, tc := range map[string]struct {
-		away  time.Duration // nobody was served
-		over  time.Duration // the lease would be since
-		lasts bool
-	}{
-		"served":         {0, time.Hour, false},
-		"a moment":       {time.Second, time.Hour, false},
-		"an hour of two": {time.Hour, 2 * time.Hour, false},
-		"all the time":   {2 * time.Hour, time.Hour, true},
-	} {
-		for _, beat := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, beat first %v", name, beat), func(t *testing.T) {
-				t.Parallel()
-				setup := redistest.Single(t)
-				a := &machine{Shared: open(t, Options{URL: setup.URL, Machine: "a", Lease: time.Minute, Patience: time.Hour}, &memoryLedger{})}
-				defer func() { check(t, a.Close()) }()
-				for a.beat(t.Context()); !a.Ready(); a.beat(t.Context()) { // as told: it does not run
-					a.recall(t.Context(), a.untold())
-				}
-				j, key := a.publish(t, "m", "1", true), prefix(ShardOf("m"))
-				a.leases.drop(j.ID, j.Epoch)
-				now := time.Now().UnixMilli()
-				setup.Servers[0].Do(fmt.Sprintf("SET %sserved %d", key, now-tc.away.Milliseconds()))
-				setup.Servers[0].Do(fmt.Sprintf("ZADD %sleases %d %s", key, now-tc.over.Milliseconds(), j.ID))
-				if beat {
-					a.beat(t.Context())
-				}
-				if ls := a.claim(t, 1); (len(ls) == 0) != tc.lasts {
-					t.Errorf("claimed %+v", ls)
-				}
-				if !tc.lasts {
-					return
-				}
-				due, err := a.NextDue(t.Context())
-				check(t, err)
-				if left := time.Until(due); left <= 0 || left > time.Minute {
-					t.Errorf("it lasts for %v", left)
-				}
-			})
-		}
-	}
-}
-
-// TestDeafDoesNotCount: nor while it has too few replicas, and no machine is sure
-// of what it is told.
-func TestDeafDoesNotCount(t *testing.T) {
-	t.Parallel()
-	const lease = 8 * time.Second
-	setup := redistest.Replicated(t)
-	a := &machine{Shared: open(t, Options{URL: setup.URL, Machine: "a", Lease: lease}, &memoryLedger{})}
-	defer func() { check(t, a.Close()) }()
-	for a.beat(t.Context()); !a.Ready(); a.beat(t.Context()) { // as told: it does not run
-		a.recall(t.Context(), a.untold())
-	}
-	b := enter(t, Options{URL: setup.URL, Machine: "b", Lease: lease, Answer: time.Second}, &memoryLedger{})
-	b.awaitOpen(t)
-	j := a.publish(t, "m", "1", true)
-	setup.Servers[1].Pause()
-	eventually(t, "b notices", func() bool { return !b.Up() })
-	if why := b.whyDown(); !strings.Contains(why.Error(), "too few replicas") {
-		t.Errorf("why: %v", why)
-	}
-	time.Sleep(lease + time.Second)
-	setup.Servers[1].Resume()
-	b.awaitOpen(t)
-	eventually(t, "b can claim", func() bool { // and is refused for as long as a has not come back
-		ls, err := b.Claim(t.Context(), 1)
-		for _, l := range ls {
-			t.Fatalf("claimed %+v", l)
-		}
-		return err == nil
-	})
-	a.renewAll(t.Context())
-	if !a.Held(j.ID, j.Epoch) {
-		t.Error("the lease is not held")
-	}
-	if got := a.finish(t, j, "done"); got.State != Delivered || got.Unknown != 0 {
-		t.Errorf("finished: %+v", got)
 	}
 }

@@ -16,7 +16,7 @@ if runs ~= owner then
   redis.call('HSET', P .. 'owners', machine, owner)
   redis.call('SADD', P .. 'homes', machine)
 end
-if heard == '1' then putOff(ttl) end
+local counts = heard == '1' and served(ttl)
 redis.call('ZADD', P .. 'machines', now, machine)
 redis.call('SETNX', P .. 'format', 1)
 local m = memory()
@@ -25,13 +25,13 @@ if open then
   redis.call('ZREMRANGEBYSCORE', P .. 'machines', '-inf', now - 60000)
 elseif redis.call('HGET', P .. 'closed', 'memory') ~= m or tonumber(redis.call('HGET', P .. 'closed', 'at')) > now then -- or a clock that was set back
   redis.call('DEL', P .. 'gate', P .. 'roll', P .. 'said')
-  redis.call('HSET', P .. 'closed', 'memory', m, 'at', now)
-elseif now - redis.call('HGET', P .. 'closed', 'at') >= patience and redis.call('SISMEMBER', P .. 'said', machine) == 1 then
+  redis.call('HSET', P .. 'closed', 'memory', m, 'at', now, 'for', 0)
+elseif counts and redis.call('HINCRBY', P .. 'closed', 'for', counts) >= patience and redis.call('SISMEMBER', P .. 'said', machine) == 1 then
   local missing, telling = redis.call('SDIFF', P .. 'roll', P .. 'said'), false
   for _, other in ipairs(missing) do
     telling = telling or tonumber(redis.call('ZSCORE', P .. 'machines', other) or 0) > now - patience / 2
   end
-  if not telling or now - redis.call('HGET', P .. 'closed', 'at') >= 20 * patience then
+  if not telling or tonumber(redis.call('HGET', P .. 'closed', 'for')) >= 20 * patience then
     if #missing > 0 then
       redis.call('SADD', P .. 'missing', unpack(missing))
       redis.call('EXPIRE', P .. 'missing', KEEP)

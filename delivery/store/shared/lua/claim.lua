@@ -10,7 +10,7 @@
 local machine, owner, limit, ttl, lost, turn = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], tonumber(ARGV[6])
 local function over() return redis.call('ZRANGE', P .. 'leases', '-inf', now, 'BYSCORE', 'LIMIT', 0, 100) end
 local ended = over()
-if #ended > 0 and putOff(ttl) then ended = over() end
+if #ended > 0 and select(2, served(ttl)) then ended = over() end
 for _, id in ipairs(#ended > 0 and gate() and ended or {}) do
   local j = read(id)
   local waited = waiting(j) -- nothing was sent

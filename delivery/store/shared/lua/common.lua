@@ -312,22 +312,32 @@ local function attempt(j, owner, ttl, remembered)
   redis.call('ZADD', P .. 'leases', j['until'], j.id)
 end
 
--- putOff makes up to leases for the time in which nobody was served: who holds
--- one could not renew it then. Machines beat each second; of a longer time without
--- a beat of one that heard the one before, all but two seconds do not count. True
--- when leases last longer now, but no longer than ttl.
-local function putOff(ttl)
-  local away = now - tonumber(redis.call('GET', P .. 'served') or now) - 2000
+-- served keeps that a machine is served, and has the time before not count in
+-- which none was: nobody could renew a lease then, beat, or tell what it knows.
+-- Machines beat each second: two seconds without one count at most. It moves by
+-- the rest, or back with a clock that was set back, when leases end, though not
+-- to last longer than ttl, and when machines have beaten.
+-- Returns the ms that count, and whether anything has moved.
+local function served(ttl)
+  local last = tonumber(redis.call('GET', P .. 'served') or now)
+  local counts = math.max(0, math.min(now - last, 2000))
+  local away = now - last - counts
   evenFull()
   redis.call('SET', P .. 'served', now)
-  if away <= 0 then return false end
+  if away == 0 then return counts, false end
   local leases = redis.call('ZRANGE', P .. 'leases', 0, -1, 'WITHSCORES')
   for i = 1, #leases, 2 do
-    local over = math.max(leases[i + 1], math.min(leases[i + 1] + away, now + ttl))
-    redis.call('ZADD', P .. 'leases', over, leases[i])
-    redis.call('HSET', P .. 'job:' .. leases[i], 'until', over)
+    local over = math.min(leases[i + 1] + away, now + ttl)
+    if away < 0 or over > tonumber(leases[i + 1]) then
+      redis.call('ZADD', P .. 'leases', over, leases[i])
+      redis.call('HSET', P .. 'job:' .. leases[i], 'until', over)
+    end
   end
-  return #leases > 0
+  local machines = redis.call('ZRANGE', P .. 'machines', 0, -1, 'WITHSCORES')
+  for i = 1, #machines, 2 do
+    redis.call('ZADD', P .. 'machines', math.min(machines[i + 1] + away, now), machines[i])
+  end
+  return counts, true
 end
 
 -- tell lets a job's home know of a change that another machine made.

@@ -1,0 +1,186 @@
+package shared
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
+)
+
+// still is a machine that beats when it is told to.
+func still(t *testing.T, o Options) *machine {
+	t.Helper()
+	m := &machine{Shared: open(t, o, &memoryLedger{})}
+	t.Cleanup(func() { check(t, m.Close()) })
+	return m
+}
+
+// tellAndOpen has a machine tell what it knows until leases are given out.
+func (m *machine) tellAndOpen(t *testing.T) {
+	t.Helper()
+	eventually(t, "the gates open", func() bool {
+		m.beat(t.Context())
+		m.recall(t.Context(), m.untold())
+		return m.Ready()
+	})
+}
+
+// TestAwayDoesNotCount: a lease runs out while some machine is served, not while
+// none is.
+func TestAwayDoesNotCount(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		away  time.Duration // nobody was served
+		over  time.Duration // the lease would be since
+		lasts bool
+	}{
+		"served":         {0, time.Hour, false},
+		"a moment":       {time.Second, time.Hour, false},
+		"an hour of two": {time.Hour, 2 * time.Hour, false},
+		"all the time":   {2 * time.Hour, time.Hour, true},
+	} {
+		for _, beat := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, beat first %v", name, beat), func(t *testing.T) {
+				t.Parallel()
+				setup := redistest.Single(t)
+				a := still(t, Options{URL: setup.URL, Machine: "a", Lease: time.Minute, Patience: time.Hour})
+				a.tellAndOpen(t)
+				j, key := a.publish(t, "m", "1", true), prefix(ShardOf("m"))
+				a.leases.drop(j.ID, j.Epoch)
+				now := time.Now().UnixMilli()
+				setup.Servers[0].Do(fmt.Sprintf("SET %sserved %d", key, now-tc.away.Milliseconds()))
+				setup.Servers[0].Do(fmt.Sprintf("ZADD %sleases %d %s", key, now-tc.over.Milliseconds(), j.ID))
+				if beat {
+					a.beat(t.Context())
+				}
+				if ls := a.claim(t, 1); (len(ls) == 0) != tc.lasts {
+					t.Errorf("claimed %+v", ls)
+				}
+				if !tc.lasts {
+					return
+				}
+				due, err := a.NextDue(t.Context())
+				check(t, err)
+				if left := time.Until(due); left <= 0 || left > time.Minute {
+					t.Errorf("it lasts for %v", left)
+				}
+			})
+		}
+	}
+}
+
+// TestDeafDoesNotCount: nor while it has too few replicas, and no machine is sure
+// of what it is told.
+func TestDeafDoesNotCount(t *testing.T) {
+	t.Parallel()
+	const lease = 8 * time.Second
+	setup := redistest.Replicated(t)
+	a := still(t, Options{URL: setup.URL, Machine: "a", Lease: lease})
+	a.tellAndOpen(t)
+	b := enter(t, Options{URL: setup.URL, Machine: "b", Lease: lease, Answer: time.Second}, &memoryLedger{})
+	b.awaitOpen(t)
+	j := a.publish(t, "m", "1", true)
+	setup.Servers[1].Pause()
+	eventually(t, "b notices", func() bool { return !b.Up() })
+	if why := b.whyDown(); !strings.Contains(why.Error(), "too few replicas") {
+		t.Errorf("why: %v", why)
+	}
+	time.Sleep(lease + time.Second)
+	setup.Servers[1].Resume()
+	b.awaitOpen(t)
+	eventually(t, "b can claim", func() bool { // and is refused for as long as a has not come back
+		ls, err := b.Claim(t.Context(), 1)
+		for _, l := range ls {
+			t.Fatalf("claimed %+v", l)
+		}
+		return err == nil
+	})
+	a.renewAll(t.Context())
+	if !a.Held(j.ID, j.Epoch) {
+		t.Error("the lease is not held")
+	}
+	if got := a.finish(t, j, "done"); got.State != Delivered || got.Unknown != 0 {
+		t.Errorf("finished: %+v", got)
+	}
+}
+
+// TestAwayCountsOnce: the same absence puts a lease off once.
+func TestAwayCountsOnce(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a := still(t, Options{URL: setup.URL, Machine: "a"})
+	a.tellAndOpen(t)
+	j, key := a.publish(t, "m", "1", true), prefix(ShardOf("m"))
+	setup.Servers[0].Do(fmt.Sprintf("SET %sserved %d", key, time.Now().Add(-time.Hour).UnixMilli()))
+	for try, want := range []int{0, 1} {
+		setup.Servers[0].Do(fmt.Sprintf("ZADD %sleases 1 %s", key, j.ID))
+		if try == 0 { // the absence makes up for a minute
+			setup.Servers[0].Do(fmt.Sprintf("ZADD %sleases %d %s", key, time.Now().Add(-time.Minute).UnixMilli(), j.ID))
+		}
+		if got := len(a.claim(t, 1)); got != want {
+			t.Errorf("claim %d got %d leases", try+1, got)
+		}
+	}
+}
+
+// TestAwayIsNotPatience: a gate that waits for a machine does not open for the
+// time in which none was served, and whoever beat before still counts as beating.
+func TestAwayIsNotPatience(t *testing.T) {
+	t.Parallel()
+	const patience = time.Minute
+	setup := redistest.Single(t)
+	server := setup.Servers[0]
+	a := still(t, Options{URL: setup.URL, Machine: "a", Patience: patience})
+	b := still(t, Options{URL: setup.URL, Machine: "b", Patience: patience})
+	b.beat(t.Context())
+	a.beat(t.Context())
+	a.recall(t.Context(), a.untold()) // b has yet to tell
+	ago := func(d time.Duration) int64 { return time.Now().Add(-d).UnixMilli() }
+	away := func(served time.Duration) {
+		for i := range shards {
+			server.Do(fmt.Sprintf("SET %sserved %d", prefix(i), ago(served)))
+		}
+		a.beat(t.Context())
+	}
+	for i := range shards {
+		server.Do(fmt.Sprintf("HSET %sclosed at %d", prefix(i), ago(time.Hour)))
+		server.Do(fmt.Sprintf("ZADD %smachines %d b", prefix(i), ago(time.Hour+time.Second)))
+	}
+	away(time.Hour)
+	if n := server.Do(fmt.Sprintf("ZCOUNT %smachines %d +inf", prefix(0), ago(patience/2))); n != int64(2) {
+		t.Errorf("%v machines beat", n)
+	}
+	for i := range shards { // b is away indeed
+		server.Do(fmt.Sprintf("ZADD %smachines %d b", prefix(i), ago(3*time.Hour)))
+	}
+	away(time.Hour)
+	if a.opened(0) {
+		t.Error("the gate opened for an hour in which nobody was served")
+	}
+	for range int(patience / (2 * time.Second)) {
+		away(2 * time.Second)
+	}
+	if !a.opened(0) {
+		t.Error("the gate never opens")
+	}
+}
+
+// TestLeaseAndClock: a lease is no longer for a server's clock that was set back.
+func TestLeaseAndClock(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a := still(t, Options{URL: setup.URL, Machine: "a", Lease: time.Minute, Patience: time.Hour})
+	a.tellAndOpen(t)
+	j, key := a.publish(t, "m", "1", true), prefix(ShardOf("m"))
+	now := time.Now()
+	setup.Servers[0].Do(fmt.Sprintf("SET %sserved %d", key, now.Add(time.Hour).UnixMilli()))
+	setup.Servers[0].Do(fmt.Sprintf("ZADD %sleases %d %s", key, now.Add(time.Hour+time.Minute).UnixMilli(), j.ID))
+	a.beat(t.Context())
+	due, err := a.NextDue(t.Context())
+	check(t, err)
+	if left := time.Until(due); left <= 0 || left > 61*time.Second {
+		t.Errorf("it lasts for %v", left)
+	}
+}
