@@ -92,9 +92,12 @@ func (t *txn) unsend(l delivery.Lease) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.exec("DELETE FROM event WHERE job = ? AND epoch = ? AND name = 'sending'", l.Job, l.Epoch)
+	_, err = t.exec(unsent, l.Job, l.Epoch)
 	return err
 }
+
+// unsent drops the line of an attempt at a shared job that was not made.
+const unsent = "DELETE FROM event WHERE job = ? AND epoch = ? AND epoch > 0 AND name = 'sending'"
 
 // underWay reads the attempt of a lease; delivery.ErrFenced when it has an
 // outcome already.

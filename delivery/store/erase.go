@@ -108,6 +108,8 @@ func (s *Store) eraseBatch(ctx context.Context, batch []string, e *delivery.Eras
 	return nil
 }
 
+const eraseMemory = "DELETE FROM memory WHERE mailbox = ? AND mailbox <> ''"
+
 // eraseMailbox removes the link, what channels remember and the attempts at
 // other machines' notes, and keeps that the mailbox was erased, under a name
 // that does not tell which it was.
@@ -116,7 +118,7 @@ func (s *Store) eraseMailbox(ctx context.Context, mailbox, alias, upto string, a
 		if _, err := tx.exec("DELETE FROM link WHERE mailbox = ?", mailbox); err != nil {
 			return nil, err
 		}
-		if _, err := tx.exec("DELETE FROM memory WHERE mailbox = ?", alias); err != nil {
+		if _, err := tx.exec(eraseMemory, alias); err != nil {
 			return nil, err
 		}
 		for _, table := range []string{"attempt", "relay"} { // of other machines' notes

@@ -14,10 +14,12 @@ type Standing struct {
 	Unpublished int  // jobs that Redis is still to be told of
 }
 
+const countUntold = "SELECT count(*) FROM job INDEXED BY job_untold WHERE shared = 1 AND state IN ('queued', 'sending')"
+
 // Standing says how this machine stands with the others.
 func (f *Fleet) Standing(ctx context.Context) (s Standing, err error) {
 	s.Up, s.Gate, s.Machines = f.shared.Up(), f.shared.Ready(), max(1, int(f.peers.Load()))
-	err = f.readers.QueryRowContext(ctx, "SELECT count(*) FROM job WHERE shared = 1 AND state IN ('queued', 'sending')").Scan(&s.Unpublished)
+	err = f.readers.QueryRowContext(ctx, countUntold).Scan(&s.Unpublished)
 	return s, err
 }
 

@@ -210,7 +210,7 @@ func (f *Fleet) hearAttempt(tx *txn, n kept, j shared.Job, m shared.Message) err
 		return err
 	case known && m.Name == string(delivery.Unknown):
 	case line == nil:
-		_, err = tx.exec("DELETE FROM event WHERE job = ? AND epoch = ? AND name = 'sending'", m.Job, m.Epoch)
+		_, err = tx.exec(unsent, m.Job, m.Epoch)
 	default:
 		err = tx.addEvent(m.Note, m.Job, m.Name, line, m.Epoch)
 	}

@@ -16,6 +16,13 @@ func TestQueriesUseTheirIndexes(t *testing.T) {
 		{pageQuery(delivery.Filter{Mailbox: "101"}), "note_mailbox (mailbox=? AND id>?"},
 		{selectNewest, "COVERING INDEX note_mailbox"},
 		{"SELECT id FROM job" + sendingHere, "job_state (state=?)"},
+		{unsent, "event_epoch (job=? AND epoch=?"},
+		{"SELECT 1 " + oldAttempts, "attempt_settled (settled=? AND began_at<?)"},
+		{"SELECT 1 " + oldRelays, "MULTI-INDEX OR"},
+		{"DELETE " + oldRelays, "MULTI-INDEX OR"},
+		{eraseMemory, "memory_mailbox (mailbox=?)"},
+		{anyHere, "job_behind"},
+		{countUntold, "job_untold"},
 		{promoteThread, "SEARCH job USING INDEX job_thread (thread=?)"},
 	} {
 		args := make([]any, strings.Count(q.query, "?"))

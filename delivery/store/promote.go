@@ -17,6 +17,10 @@ func (f *Fleet) promote(ctx context.Context) error {
 	if !f.shared.Up() || f.shared.Full() {
 		return nil
 	}
+	var some bool
+	if err := f.readers.QueryRowContext(ctx, anyHere).Scan(&some); err != nil || !some {
+		return err
+	}
 	for last := ""; ; {
 		rows, err := f.readers.QueryContext(ctx, `SELECT note, thread FROM job
 			WHERE state = 'queued' AND state <> 'delivered' AND note > ? AND shared = 0 AND substr(thread, 1, ?) <> ? ORDER BY note LIMIT ?`,
@@ -38,6 +42,10 @@ func (f *Fleet) promote(ctx context.Context) error {
 		}
 	}
 }
+
+// anyHere asks whether a job waits here, by indexes that shared jobs are not in.
+const anyHere = `SELECT EXISTS (SELECT 1 FROM job WHERE state = 'queued' AND head = 1)
+	OR EXISTS (SELECT 1 FROM job WHERE state = 'queued' AND head = 0 AND shared = 0)`
 
 // promote makes the jobs of a thread those of all machines, unless one of them
 // is being sent or has more targets than can be shared.

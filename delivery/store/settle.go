@@ -82,13 +82,19 @@ func (s *settling) take() (attempts []attempt, jobs []shared.Job) {
 	return attempts, jobs
 }
 
+// What is too old to be told, from before ?1. The terms are as the indexes have
+// them.
+const (
+	oldAttempts = "FROM attempt WHERE settled = 1 AND began_at < ?1"
+	oldRelays   = "FROM relay WHERE (told = 0 AND heard_at < ?1) OR (told = 1 AND heard_at < ?1) OR (told >= 2 AND heard_at < ?1)"
+)
+
 // keepSettled writes down what Redis knows, and forgets attempts that are too
 // old to be told.
 func (f *Fleet) keepSettled(ctx context.Context) error {
-	const old, oldRelay = "FROM attempt WHERE settled = 1 AND began_at < ?", "FROM relay WHERE heard_at < ?"
 	before := micros(f.Now().Add(-keepLedger))
 	var some bool
-	if err := f.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 "+old+") OR EXISTS (SELECT 1 "+oldRelay+")", before, before).Scan(&some); err != nil {
+	if err := f.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 "+oldAttempts+") OR EXISTS (SELECT 1 "+oldRelays+")", before).Scan(&some); err != nil {
 		return err
 	}
 	attempts, jobs := f.settling.take()
@@ -110,10 +116,13 @@ func (f *Fleet) keepSettled(ctx context.Context) error {
 				return nil, err
 			}
 		}
-		if _, err := tx.exec("DELETE "+oldRelay, before); err != nil {
+		if !some {
+			return nil, nil
+		}
+		if _, err := tx.exec("DELETE "+oldRelays, before); err != nil {
 			return nil, err
 		}
-		return tx.exec("DELETE "+old, before)
+		return tx.exec("DELETE "+oldAttempts, before)
 	})
 	return err
 }
