@@ -27,7 +27,7 @@ func TestSuite(t *testing.T) {
 			setup := start(t)
 			a, b := join(t, setup.URL, "a"), join(t, setup.URL, "b")
 			for name, test := range map[string]func(duo){
-				"life": testLife, "publish twice": testPublishTwice, "thread": testThread, "turns": testTurns,
+				"life": testLife, "publish twice": testPublishTwice, "late job": testLateJob, "thread": testThread, "turns": testTurns,
 				"chain": testChain, "give back": testGiveBack, "redrive": testRedrive, "delivered wins": testDeliveredWins,
 				"inbox": testInbox, "erase": testErase, "links": testLinks, "take": testTake, "watch": testWatch,
 			} {
@@ -104,6 +104,28 @@ func testPublishTwice(t duo) {
 		if j.State != Delivered || j.Leased || len(b.claim(t, 10)) != 0 {
 			t.Errorf("after delivery: %+v", j)
 		}
+	}
+}
+
+// testLateJob: a job that joins a note later is erased with it, and nothing waits
+// behind it any more.
+func testLateJob(t duo) {
+	a, b := t.a, t.b
+	a.publish(t, "late", "01", false)
+	_, err := a.Publish(t.Context(), publication("late", "01", 2), true, false)
+	check(t, err)
+	_, err = a.Erase(t.Context(), "late", "late-01")
+	check(t, err)
+	a.depth(t, 0, 0, 0)
+	next := publication("late", "02", 2)
+	_, err = a.Publish(t.Context(), next, false, false)
+	check(t, err)
+	ls := b.claim(t, 10)
+	for _, l := range ls {
+		b.finish(t, l.Job, "done")
+	}
+	if len(ls) != 2 {
+		t.Errorf("claimed %+v", ls)
 	}
 }
 

@@ -30,8 +30,13 @@ if redis.call('EXISTS', N) == 0 then
   redis.call('HSET', N, 'body', body, 'mailbox', mailbox, 'home', machine, 'jobs', table.concat(ids, ' '))
   redis.call('ZADD', P .. 'inbox:' .. mailbox, 0, note)
   redis.call('PUBLISH', P .. 'news', mailbox .. ' ' .. note)
-elseif #ids > 0 and redis.call('HGET', N, 'jobs') == '' then -- it was there to be seen only
-  redis.call('HSET', N, 'jobs', table.concat(ids, ' '))
+else -- it may have been there to be seen only, or with fewer jobs
+  local known = redis.call('HGET', N, 'jobs') or ''
+  local jobs = known
+  for _, id in ipairs(ids) do
+    if not (' ' .. jobs .. ' '):find(' ' .. id .. ' ', 1, true) then jobs = jobs == '' and id or jobs .. ' ' .. id end
+  end
+  if jobs ~= known then redis.call('HSET', N, 'jobs', jobs) end
 end
 
 local open = tonumber(ttl) > 0 and gate()
