@@ -119,7 +119,7 @@ func TestRedisIsAwayForLong(t *testing.T) {
 	})
 	second.mend()
 	b.awaitGate(t)
-	time.Sleep(2 * time.Second)
+	time.Sleep(time.Second)
 	first.mend()
 	until(t, "Redis knows that it is delivered", func() bool {
 		for shard := range shared.Count {

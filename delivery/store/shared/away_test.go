@@ -2,6 +2,7 @@ package shared
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -55,8 +56,10 @@ func TestAwayDoesNotCount(t *testing.T) {
 				if beat {
 					a.beat(t.Context())
 				}
-				if ls := a.claim(t, 1); (len(ls) == 0) != tc.lasts {
-					t.Errorf("claimed %+v", ls)
+				a.claim(t, 1)
+				state := setup.Servers[0].Do(fmt.Sprintf("HGET %sjob:%s unknown", key, j.ID))
+				if lasts := state == "0"; lasts != tc.lasts {
+					t.Errorf("it lasts: %v", lasts)
 				}
 				if !tc.lasts {
 					return
@@ -83,10 +86,10 @@ func TestDeafDoesNotCount(t *testing.T) {
 	b.awaitOpen(t)
 	j := a.publish(t, "m", "1", true)
 	setup.Servers[1].Pause()
-	eventually(t, "b notices", func() bool { return !b.Up() })
-	if why := b.whyDown(); !strings.Contains(why.Error(), "too few replicas") {
-		t.Errorf("why: %v", why)
-	}
+	eventually(t, "b says why", func() bool {
+		why := b.whyDown()
+		return why != nil && strings.Contains(why.Error(), "too few replicas")
+	})
 	time.Sleep(lease + time.Second)
 	setup.Servers[1].Resume()
 	b.awaitOpen(t)
@@ -115,13 +118,11 @@ func TestAwayCountsOnce(t *testing.T) {
 	j, key := a.publish(t, "m", "1", true), prefix(ShardOf("m"))
 	setup.Servers[0].Do(fmt.Sprintf("SET %sserved %d", key, time.Now().Add(-time.Hour).UnixMilli()))
 	for try, want := range []int{0, 1} {
-		setup.Servers[0].Do(fmt.Sprintf("ZADD %sleases 1 %s", key, j.ID))
-		if try == 0 { // the absence makes up for a minute
-			setup.Servers[0].Do(fmt.Sprintf("ZADD %sleases %d %s", key, time.Now().Add(-time.Minute).UnixMilli(), j.ID))
-		}
+		setup.Servers[0].Do(fmt.Sprintf("ZADD %sleases %d %s", key, time.Now().Add(-time.Minute).UnixMilli(), j.ID))
 		if got := len(a.claim(t, 1)); got != want {
 			t.Errorf("claim %d got %d leases", try+1, got)
 		}
+		setup.Servers[0].Do(fmt.Sprintf("DEL %sback", key))
 	}
 }
 
@@ -167,20 +168,64 @@ func TestAwayIsNotPatience(t *testing.T) {
 	}
 }
 
-// TestLeaseAndClock: a lease is no longer for a server's clock that was set back.
-func TestLeaseAndClock(t *testing.T) {
+// TestServerSetBack: when a server's clock is set back, or one that is behind takes
+// over, leases end and jobs fall due as before.
+func TestServerSetBack(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)
 	a := still(t, Options{URL: setup.URL, Machine: "a", Lease: time.Minute, Patience: time.Hour})
 	a.tellAndOpen(t)
-	j, key := a.publish(t, "m", "1", true), prefix(ShardOf("m"))
-	now := time.Now()
-	setup.Servers[0].Do(fmt.Sprintf("SET %sserved %d", key, now.Add(time.Hour).UnixMilli()))
-	setup.Servers[0].Do(fmt.Sprintf("ZADD %sleases %d %s", key, now.Add(time.Hour+time.Minute).UnixMilli(), j.ID))
-	a.beat(t.Context())
-	due, err := a.NextDue(t.Context())
+	a.publish(t, "m", "1", true)
+	later := publication("m", "2", 1)
+	later.Jobs[0].Thread, later.Jobs[0].Next = "another", time.Now().Add(2*time.Minute)
+	_, err := a.Publish(t.Context(), later, false, false)
 	check(t, err)
-	if left := time.Until(due); left <= 0 || left > 61*time.Second {
-		t.Errorf("it lasts for %v", left)
+	a.beat(t.Context())
+	clock := fmt.Sprintf("%sahead", prefix(ShardOf("m")))
+	setup.Servers[0].Do(fmt.Sprintf("SET %s %d", clock, -time.Hour.Milliseconds())) // as if it was
+	soon := publication("m", "3", 1)
+	soon.Jobs[0].Thread = "a third"
+	jobs, err := a.Publish(t.Context(), soon, false, true)
+	check(t, err)
+	if !jobs[0].Leased || len(a.claim(t, 16)) != 0 {
+		t.Errorf("published %+v, or claimed what is being sent", jobs[0])
 	}
+	for range 2 {
+		due, err := a.NextDue(t.Context())
+		check(t, err)
+		all, err := a.Jobs(t.Context(), "m", later.ID)
+		check(t, err)
+		for what, within := range map[string][2]time.Duration{"lease": {time.Until(due), time.Minute}, "job": {time.Until(all[0].Next), 2 * time.Minute}} {
+			if left, most := within[0], within[1]; left > most || left < most-stalls {
+				t.Errorf("the next %s is due in %v, want %v", what, left, most)
+			}
+		}
+		a.beat(t.Context())
+	}
+	if ahead, err := strconv.Atoi(fmt.Sprint(setup.Servers[0].Do("GET " + clock))); err != nil || ahead < -int(stalls.Milliseconds()) {
+		t.Errorf("the clock goes on from %d ms, %v", ahead, err)
+	}
+}
+
+// TestLateReport: a job that waits for a report is not moved on where nobody was
+// served until a moment ago: whoever heard the report could not tell it.
+func TestLateReport(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a := still(t, Options{URL: setup.URL, Machine: "a", Patience: time.Hour})
+	b := still(t, Options{URL: setup.URL, Machine: "b", Patience: time.Hour})
+	a.tellAndOpen(t)
+	j, key := a.publish(t, "m", "1", true), prefix(ShardOf("m"))
+	_, _, err := a.Finish(t.Context(), j, Result{Outcome: "waiting", Waits: ForReport, Wait: time.Minute})
+	check(t, err)
+	hourAgo := time.Now().Add(-time.Hour).UnixMilli()
+	setup.Servers[0].Do(fmt.Sprintf("SET %sserved %d", key, hourAgo))
+	setup.Servers[0].Do(fmt.Sprintf("ZADD %sdue %d %s", key, hourAgo, j.ID))
+	b.beat(t.Context())
+	if ls := b.claim(t, 1); len(ls) != 0 {
+		t.Fatalf("claimed %+v", ls)
+	}
+	_, err = a.Report(t.Context(), j, Said{What: "delivered", Settles: true})
+	check(t, err)
+	a.depth(t, 0, 0, 0)
 }

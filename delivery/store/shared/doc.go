@@ -1,6 +1,6 @@
 // Package shared keeps in Redis what many machines must share: the schedule of
-// jobs, leases with fencing, note bodies and audio until no other machine
-// needs them, inbox threads, links, what channels remember and rate limits.
+// jobs, leases with fencing, note bodies and audio for as long as their home
+// keeps them, inbox threads, links, what channels remember and rate limits.
 // Bodies, chains, events, memories and audio are opaque bytes, sealed by the
 // caller. All of it can be built again from the machines: the one that took a
 // call, the note's home, keeps the truth on its disk.
@@ -19,7 +19,8 @@
 //	left:OWNER               a process that stopped in order: its late beats do not count
 //	job:ID                   hash of a job with what was said of it (said:STEP:WHAT), or its tombstone for 10 days
 //	note:ID audio:ID         hash of a note (body, mailbox, home, jobs, read, played), its audio
-//	served                   when a machine was last served that had heard the answer before
+//	served back              when a machine was last served that had heard the answer before; that none was, until a moment ago
+//	ahead                    how many ms times are ahead of the server's clock, which was set back
 //	due fresh leases         sorted sets: heads of threads by their time, those never tried, leases by their end
 //	head:THREAD thread:THREAD    the one job of a thread that may be sent, and those behind it
 //	inbox:MAILBOX            the notes of a mailbox, by id
@@ -51,8 +52,10 @@
 // handed out once, whatever answers are lost or come twice.
 //
 // Time in which no machine is served, but for the first two seconds, counts
-// neither to leases nor to the 30 s: who holds a lease could not renew it, nor
-// say that its note arrived.
+// neither to leases nor to the 30 s, nor as time in which a machine did not beat:
+// who holds a lease could not renew it, nor say that its note arrived. Jobs fall
+// due in that time; those that a report may end are put off by a lease's time. A
+// server's clock that is set forth counts as such a time.
 //
 // # Reports
 //
@@ -68,7 +71,7 @@
 // # Scripts
 //
 // lua/common.lua comes before each of the others, which do one thing each and
-// say so on top. Every time is the server's own. One script call is all or
+// say so on top. Every time is the server's own, and never goes back. One script call is all or
 // nothing; its error is one of two kinds: ErrAway, nothing was changed, or
 // ErrUncertain, the answer was lost. Nothing is sent again behind the caller's
 // back: what is uncertain is asked again, and each script may be.

@@ -38,7 +38,11 @@ func TestStallLeavesOneEntry(t *testing.T) {
 	time.Sleep(6*time.Second - time.Since(began))
 	setup.Servers[0].Resume()
 	eventually(t, "the end of the stall is noticed", a.Up)
-	<-a.Back()
+	select {
+	case <-a.Back():
+	case <-time.After(patience):
+		t.Error("nobody is told that it is back")
+	}
 	var jobs []Job
 	eventually(t, "it can be published", func() bool { // a beat of before may still fail
 		jobs, err = a.Publish(t.Context(), publication("m", "1", 1), true, true)

@@ -116,12 +116,12 @@ func (t *Target) path(path string, sentinel bool) error {
 	return nil
 }
 
-const settings = "replicas=N, and after redis+sentinel:// sentinel_password=PASSWORD and sentinel_user=USER"
+const settings = "replicas=N, and for redis+sentinel:// sentinel_password=PASSWORD and sentinel_user=USER, with an & between them (escape &, #, + and % in a password)"
 
 func (t *Target) query(raw string) error {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return errors.New("what follows the ? cannot be read: expected " + settings + " (escape &, %, + and ; in a password)")
+		return errors.New("what follows the ? cannot be read: expected " + settings)
 	}
 	for name, value := range values {
 		switch {
@@ -135,8 +135,8 @@ func (t *Target) query(raw string) error {
 				return fmt.Errorf("replicas=%q: expected a number up to 255", value[0])
 			}
 			t.replicas = int(n)
-		default:
-			return fmt.Errorf("unknown setting %q after the ?: expected %s", name, settings)
+		default: // the name may be the rest of a password
+			return errors.New("an unknown setting follows the ?: expected " + settings)
 		}
 	}
 	return nil

@@ -36,11 +36,12 @@ func TestParseURLSaysWhatIsExpected(t *testing.T) {
 		"redis://h/zero":                      "expected a number",
 		"redis://h?replicas=many":             "expected a number",
 		"redis://h?timeout=1":                 "expected replicas=N",
-		"redis://h?sentinel_password=hunter2": "after redis+sentinel://",
-		"redis+sentinel://h":                  "redis+sentinel://host:26379/MASTERNAME",
-		"redis+cluster://h/1":                 "one database",
-		"redis://u:hunter2/x?@h:6379":         "expected",
-		"redis://u:hunter2%zz@h:6379/0":       "expected one like",
+		"redis://h?sentinel_password=hunter2": "for redis+sentinel://",
+		"redis+sentinel://h/m?sentinel_password=a&hunter2": "escape &",
+		"redis+sentinel://h":            "redis+sentinel://host:26379/MASTERNAME",
+		"redis+cluster://h/1":           "one database",
+		"redis://u:hunter2/x?@h:6379":   "expected",
+		"redis://u:hunter2%zz@h:6379/0": "expected one like",
 	} {
 		_, err := ParseURL(raw)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {

@@ -23,6 +23,7 @@ local m = memory()
 local open = redis.call('GET', P .. 'gate') == m
 if open then
   redis.call('ZREMRANGEBYSCORE', P .. 'machines', '-inf', now - 60000)
+  redis.call('HDEL', P .. 'closed', 'for')
 elseif redis.call('HGET', P .. 'closed', 'memory') ~= m or tonumber(redis.call('HGET', P .. 'closed', 'at')) > now then -- or a clock that was set back
   redis.call('DEL', P .. 'gate', P .. 'roll', P .. 'said')
   redis.call('HSET', P .. 'closed', 'memory', m, 'at', now, 'for', 0)

@@ -8,10 +8,12 @@
 -- goes first, 2: the oldest).
 -- Answers: GATE, or for each lease the job and its note's body.
 local machine, owner, limit, ttl, lost, turn = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], tonumber(ARGV[6])
+local function due() return redis.call('ZCOUNT', P .. 'due', '-inf', now) > 0 end
 local function over() return redis.call('ZRANGE', P .. 'leases', '-inf', now, 'BYSCORE', 'LIMIT', 0, 100) end
-local ended = over()
-if #ended > 0 and select(2, served(ttl)) then ended = over() end
-for _, id in ipairs(#ended > 0 and gate() and ended or {}) do
+if lost == '0' and not due() and #over() == 0 then return {} end
+local open = gate()
+if open then served(ttl) end
+for _, id in ipairs(open and over() or {}) do
   local j = read(id)
   local waited = waiting(j) -- nothing was sent
   if j.done ~= '1' and refused(j, j.step) then
@@ -28,7 +30,7 @@ local function give(j)
   answers[#answers + 1] = { standing(j, true), body or '' }
 end
 
-if lost == '1' and gate() then
+if lost == '1' and open then
   for _, id in ipairs(redis.call('ZRANGE', P .. 'leases', 0, -1)) do
     local j = read(id)
     if j.owner == owner then
@@ -39,9 +41,8 @@ if lost == '1' and gate() then
   end
 end
 
-if redis.call('ZCOUNT', P .. 'due', '-inf', now) == 0 then return answers end
-local open = gate()
-if not open then return #answers > 0 and answers or 'GATE' end
+if not due() then return answers end
+if not open then return 'GATE' end
 
 local turns = {
   redis.call('ZRANGE', P .. 'fresh', now, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, limit),
@@ -56,13 +57,13 @@ while given < limit and (turns[1][at[1]] or turns[2][at[2]]) do
     taken[id] = true
     turn = 3 - turn
     local j = read(id)
-    if redis.call('HEXISTS', P .. 'note:' .. (j.note or ''), 'body') == 1 then
+    if redis.call('HEXISTS', P .. 'note:' .. (j.note or ''), 'body') == 0 then
+      unschedule(j) -- until its home publishes the note again
+    elseif not hesitate(j, ttl) then
       attempt(j, owner, ttl, open)
       tell(j, machine, 'sending')
       give(j)
       given = given + 1
-    else
-      unschedule(j) -- until its home publishes the note again
     end
   end
 end

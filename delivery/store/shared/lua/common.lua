@@ -2,11 +2,18 @@
 --
 -- KEYS[1] is the shard's prefix. Each key that a script touches begins with
 -- it, so that all of them lie in one slot. Times are the server's own, in
--- milliseconds since 1970; 0 is never.
+-- milliseconds since 1970; 0 is never. They do not go back: a clock that was set
+-- back, or that of a replica which was behind, is ahead of itself from then on.
 
 local P = KEYS[1]
 local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local kept = redis.call('MGET', P .. 'served', P .. 'ahead')
+local last, ahead = tonumber(kept[1] or 0), tonumber(kept[2] or 0)
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + ahead
+if now < last then
+  ahead = ahead + last - now
+  now = last
+end
 
 local KEEP = 864000 -- how long the tombstone of a job lives, in seconds
 local counted = { queued = true, sending = true, dead = true }
@@ -117,6 +124,11 @@ end
 -- doubted is a job's unknown bits with that of its present step.
 local function doubted(j)
   return bit.bor(j.unknown, bit.lshift(1, j.step))
+end
+
+-- inDoubt says that an attempt at a job's present step may have arrived.
+local function inDoubt(j)
+  return bit.band(j.unknown or 0, bit.lshift(1, j.step)) ~= 0
 end
 
 -- waiting says that a job waits to be asked for (waits = 1) or for a report (3):
@@ -314,21 +326,21 @@ end
 
 -- served keeps that a machine is served, and has the time before not count in
 -- which none was: nobody could renew a lease then, beat, or tell what it knows.
--- Machines beat each second: two seconds without one count at most. It moves by
--- the rest, or back with a clock that was set back, when leases end, though not
--- to last longer than ttl, and when machines have beaten.
--- Returns the ms that count, and whether anything has moved.
+-- Machines beat each second: two seconds without one count at most. By the rest
+-- leases end later, though they last no longer than ttl, and machines have beaten
+-- later; and for as long as a lease lasts those who are back can tell what they
+-- know. To be called once. Returns the ms that count.
 local function served(ttl)
-  local last = tonumber(redis.call('GET', P .. 'served') or now)
-  local counts = math.max(0, math.min(now - last, 2000))
-  local away = now - last - counts
+  local counts = last > 0 and math.min(now - last, 2000) or 0
+  local away = last > 0 and now - last - counts or 0
   evenFull()
-  redis.call('SET', P .. 'served', now)
-  if away == 0 then return counts, false end
+  redis.call('MSET', P .. 'served', now, P .. 'ahead', ahead)
+  if away == 0 then return counts end
+  redis.call('SET', P .. 'back', 1, 'PX', ttl)
   local leases = redis.call('ZRANGE', P .. 'leases', 0, -1, 'WITHSCORES')
   for i = 1, #leases, 2 do
     local over = math.min(leases[i + 1] + away, now + ttl)
-    if away < 0 or over > tonumber(leases[i + 1]) then
+    if over > tonumber(leases[i + 1]) then
       redis.call('ZADD', P .. 'leases', over, leases[i])
       redis.call('HSET', P .. 'job:' .. leases[i], 'until', over)
     end
@@ -337,7 +349,17 @@ local function served(ttl)
   for i = 1, #machines, 2 do
     redis.call('ZADD', P .. 'machines', math.min(machines[i + 1] + away, now), machines[i])
   end
-  return counts, true
+  return counts
+end
+
+-- hesitate puts a job off that a report would end or move on, where nobody was
+-- served until a moment ago: whoever heard the report could not tell it. True when
+-- so.
+local function hesitate(j, ttl)
+  if not (waiting(j) or inDoubt(j)) or redis.call('EXISTS', P .. 'back') == 0 then return false end
+  set(j, { next = now + ttl })
+  schedule(j)
+  return true
 end
 
 -- tell lets a job's home know of a change that another machine made.

@@ -36,8 +36,7 @@ if settles == '1' and j.state ~= 'delivered' then
 elseif what == 'refused' and j.state == 'sending' and j.at == step and refused(j, step) then
   set(j, { at = '', done = '' }) -- that it was accepted settles nothing any more
 elseif what == 'refused' and step == j.step and refused(j, step) then
-  local doubt = bit.band(j.unknown or 0, bit.lshift(1, step)) ~= 0
-  if j.state == 'queued' and (waiting(j) or doubt) then early = onward(j) end -- what is delivered its home takes back
+  if j.state == 'queued' and (waiting(j) or inDoubt(j)) then early = onward(j) end -- what is delivered its home takes back
 elseif what == 'asked' and step == j.step then
   if j.state == 'queued' and j.waits == '1' then
     set(j, { waits = 2, next = now, first = now })
