@@ -69,13 +69,15 @@ type filterPacketConn struct {
 	drops     *drops
 
 	turnAway func(datagram []byte, from netip.AddrPort, t *Trunk) bool // answers what is not let in; nil lets everything in
+
+	shiftLength int // what only tests set otherwise
 }
 
 // newFilterPacketConn wraps conn and widens its buffers.
 func newFilterPacketConn(conn *net.UDPConn, trunks trunkSet, d *drops) *filterPacketConn {
 	_ = conn.SetReadBuffer(socketBuffer) // the system's default works too, for smaller bursts
 	_ = conn.SetWriteBuffer(socketBuffer)
-	return &filterPacketConn{PacketConn: conn, datagrams: newDatagrams(conn), trunks: trunks, drops: d}
+	return &filterPacketConn{PacketConn: conn, datagrams: newDatagrams(conn), trunks: trunks, drops: d, shiftLength: shiftLength}
 }
 
 // ReadFrom returns the next datagram of a trunk. Dropping one costs no

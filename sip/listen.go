@@ -114,7 +114,8 @@ func (s *Server) bindUDP(l ListenAddress) error {
 	l.Addr = addrPortOf(conn.LocalAddr())
 	s.stack.knows(filtered)
 	s.sockets = append(s.sockets, socket{
-		ListenAddress: l, packets: filtered, serve: func() error { return s.stack.transport.ServeUDP(filtered) }, close: filtered.Close,
+		ListenAddress: l, packets: filtered, close: filtered.Close,
+		serve: func() error { return filtered.serve(s.stack.transport.ServeUDP) },
 	})
 	return nil
 }
