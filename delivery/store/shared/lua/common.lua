@@ -352,12 +352,13 @@ local function served(ttl)
   return counts
 end
 
--- hesitate puts a job off that a report would end or move on, where nobody was
--- served until a moment ago: whoever heard the report could not tell it. True when
--- so.
+-- hesitate puts a job off, once, that a report would end or move on, where nobody
+-- was served until a moment ago: whoever heard the report could not tell it. True
+-- when so.
 local function hesitate(j, ttl)
-  if not (waiting(j) or inDoubt(j)) or redis.call('EXISTS', P .. 'back') == 0 then return false end
-  set(j, { next = now + ttl })
+  local turn = j.step .. ':' .. j.attempt .. ':' .. (j.waits or 0)
+  if j.late == turn or not (waiting(j) or inDoubt(j)) or redis.call('EXISTS', P .. 'back') == 0 then return false end
+  set(j, { next = now + ttl, late = turn })
   schedule(j)
   return true
 end
