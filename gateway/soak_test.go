@@ -65,8 +65,8 @@ var blows = []struct {
 
 // While gateways and Redis are killed, stalled and emptied again and again, no
 // note that was promised is lost, and none comes twice but where its answer was
-// lost, or the word that it was delivered was late. AFTERBEEP_SOAK_KILLS says how many blows, AFTERBEEP_SOAK_SEED repeats
-// their order.
+// lost, or the word that it was delivered was late. AFTERBEEP_SOAK_KILLS says how
+// many blows, AFTERBEEP_SOAK_SEED repeats their order.
 func TestSoak(t *testing.T) {
 	number := os.Getenv("AFTERBEEP_SOAK_KILLS")
 	if number == "" && os.Getenv("CI") == "" {

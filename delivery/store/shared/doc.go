@@ -13,7 +13,7 @@
 // choose theirs.
 //
 //	format                   1; a program that finds a higher one stays away
-//	gate closed              the memory that leases are given from; when it was found to differ, and for how many ms since then machines were served
+//	gate closed              the memory that leases are given from; when it was found to differ, and the ms in which machines were served since
 //	machines roll said missing   who beats; who must assert, who has, who never did
 //	owners homes             the process of each machine: another one is a copy of its store; all machines that ever beat
 //	left:OWNER               a process that stopped in order: its late beats do not count
@@ -71,10 +71,10 @@
 // # Scripts
 //
 // lua/common.lua comes before each of the others, which do one thing each and
-// say so on top. Every time is the server's own, and never goes back. One script call is all or
-// nothing; its error is one of two kinds: ErrAway, nothing was changed, or
-// ErrUncertain, the answer was lost. Nothing is sent again behind the caller's
-// back: what is uncertain is asked again, and each script may be.
+// say so on top. Every time is the server's own, and never goes back. One script
+// call is all or nothing; its error is one of two kinds: ErrAway, nothing was
+// changed, or ErrUncertain, the answer was lost. Nothing is sent again behind the
+// caller's back: what is uncertain is asked again, and each script may be.
 //
 // With Options.URL's replicas=N a write counts when N replicas have it (WAIT on
 // the same connection), else it is uncertain.

@@ -41,10 +41,19 @@ func TestClosedGateKeepsLeases(t *testing.T) {
 	}
 	release()
 	eventually(t, "its holder has told", func() bool { return a.Ready() && b.Ready() })
-	if !b.Held(j.ID, j.Epoch) || len(a.claim(t, 16)) != 0 {
+	if len(a.claim(t, 16)) != 0 {
+		t.Error("claimed what is being sent")
+	}
+	b.delivers(t, j)
+}
+
+// delivers ends an attempt whose lease was kept: nobody doubts it.
+func (m *machine) delivers(t *testing.T, j Job) {
+	t.Helper()
+	if !m.Held(j.ID, j.Epoch) {
 		t.Error("the lease is not held")
 	}
-	if got := b.finish(t, j, "done"); got.State != Delivered || got.Unknown != 0 {
+	if got := m.finish(t, j, "done"); got.State != Delivered || got.Unknown != 0 {
 		t.Errorf("finished: %+v", got)
 	}
 }
