@@ -67,7 +67,7 @@ func benchSend(b *testing.B, c composition) {
 		}
 	}
 	b.Run("turns", func(b *testing.B) {
-		const rounds = 10
+		const rounds = 50
 		sends, took := make([]int64, len(queues)), make([]time.Duration, len(queues))
 		for range rounds {
 			for i, s := range stores {

@@ -169,10 +169,21 @@ func (t *txn) freeThread(job string) (bool, error) {
 	return t.lead(thread)
 }
 
+// behind and ofThread pick jobs that are under way in the words of the indexes
+// job_head and job_behind, without which sqlite would not use them: those that
+// are no head, and all of the thread ?1.
+const (
+	behind   = "head = 0 AND state IN ('queued', 'sending')"
+	ofThread = "(thread = ?1 AND head = 1 OR thread = ?1 AND " + behind + ")"
+)
+
+// leadThread lets the oldest waiting job of a thread go.
+const leadThread = `UPDATE job SET head = 1 WHERE seq = (
+	SELECT seq FROM job WHERE thread = ? AND ` + behind + ` AND state = 'queued' AND shared = 0 ORDER BY note, seq LIMIT 1)`
+
 // lead lets the oldest waiting job of a thread go.
 func (t *txn) lead(thread []byte) (bool, error) {
-	changed, err := t.exec(`UPDATE job SET head = 1 WHERE seq = (
-		SELECT seq FROM job WHERE state = 'queued' AND head = 0 AND shared = 0 AND thread = ? ORDER BY note, seq LIMIT 1)`, thread)
+	changed, err := t.exec(leadThread, thread)
 	return changed > 0, err
 }
 

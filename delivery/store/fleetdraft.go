@@ -1,13 +1,13 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -104,20 +104,24 @@ func (o *offer) addJobs(tx *txn, n kept, chains []delivery.Chain, now time.Time)
 		return err
 	}
 	for _, c := range chains {
-		id, head, err := tx.addJob(n, c, now)
+		j, err := tx.prepareJob(n, c)
 		if err != nil {
 			return err
 		}
-		share, lead, err := tx.mayShare(id, o.up)
+		var lead bool
+		if j.shared, lead, err = tx.mayShare(j, o.up); err != nil {
+			return err
+		}
+		head, err := tx.queue(j, now)
 		switch {
 		case err != nil:
 			return err
-		case share:
-			if err := o.share(tx, n, c, id, lead, now); err != nil {
+		case j.shared:
+			if err := o.share(tx, n, j, lead, now); err != nil {
 				return err
 			}
 		case head:
-			lease, err := tx.attempt(id, now)
+			lease, err := tx.attempt(j.id, now)
 			if err != nil {
 				return err
 			}
@@ -129,30 +133,26 @@ func (o *offer) addJobs(tx *txn, n kept, chains []delivery.Chain, now time.Time)
 
 // mayShare says whether a new job goes to all machines, and whether it heads
 // its thread as far as this machine knows.
-func (t *txn) mayShare(id string, up bool) (share, lead bool, err error) {
-	var own, others, steps int
-	var thread []byte
-	err = t.row("SELECT steps, thread FROM job WHERE id = ?", id).Scan(&steps, &thread)
-	if err != nil || steps > shared.MaxSteps || strings.HasPrefix(string(thread), operatorThread) {
-		return false, false, err
+func (t *txn) mayShare(j newJob, up bool) (share, lead bool, err error) {
+	if j.steps > shared.MaxSteps || bytes.HasPrefix(j.thread, []byte(operatorThread)) {
+		return false, false, nil
 	}
-	err = t.row(`SELECT count(*) FILTER (WHERE shared = 0), count(*) FILTER (WHERE shared > 0) FROM job
-		WHERE thread = ? AND state IN ('queued', 'sending') AND id <> ?`, thread, id).Scan(&own, &others)
+	var own, others int
+	err = t.row(countThread, j.thread).Scan(&own, &others)
 	return others > 0 || (up && own == 0), others == 0 && up, err
 }
 
-// share makes a new job one of all machines, and writes its first lease when it
+// countThread counts the jobs of a thread: this machine's own, and those of all
+// machines.
+const countThread = "SELECT count(*) FILTER (WHERE shared = 0), count(*) FILTER (WHERE shared > 0) FROM job WHERE " + ofThread
+
+// share offers a new job to all machines, and writes its first lease when it
 // leads its thread.
-func (o *offer) share(tx *txn, n kept, c delivery.Chain, id string, lead bool, now time.Time) error {
+func (o *offer) share(tx *txn, n kept, own newJob, lead bool, now time.Time) error {
 	j := shared.Job{
-		ID: id, Note: n.ID, Shard: shared.ShardOf(o.what.Mailbox), Pos: len(o.what.Jobs), Home: o.fleet.machine, Steps: len(c),
-		State: shared.Queued,
+		ID: own.id, Note: n.ID, Thread: hex.EncodeToString(own.thread), Chain: own.chain, Steps: own.steps,
+		Shard: shared.ShardOf(o.what.Mailbox), Pos: len(o.what.Jobs), Home: o.fleet.machine, State: shared.Queued,
 	}
-	var thread []byte
-	if err := tx.row("UPDATE job SET shared = 1, head = 0 WHERE id = ? RETURNING thread, chain", id).Scan(&thread, &j.Chain); err != nil {
-		return err
-	}
-	j.Thread = hex.EncodeToString(thread)
 	o.what.Jobs = append(o.what.Jobs, j)
 	if !lead || !o.up {
 		return nil
@@ -225,11 +225,14 @@ func (o *offer) keepHere(ctx context.Context) bool {
 	return true
 }
 
+const keepAlone = `UPDATE job SET shared = 0, head = 1, epoch = 0 WHERE id = ?1 AND NOT EXISTS (
+	SELECT 1 FROM job AS other WHERE other.id <> ?1 AND (other.thread = job.thread AND other.head = 1
+	OR other.thread = job.thread AND other.head = 0 AND other.state IN ('queued', 'sending')))`
+
 // keepHere makes the job of a lease this machine's own, unless another of its
 // thread joined it meanwhile; then the attempt is undone.
 func (t *txn) keepHere(l delivery.Lease) (bool, error) {
-	changed, err := t.exec(`UPDATE job SET shared = 0, head = 1, epoch = 0 WHERE id = ? AND NOT EXISTS (
-		SELECT 1 FROM job AS other WHERE other.thread = job.thread AND other.id <> job.id AND other.state IN ('queued', 'sending'))`, l.Job)
+	changed, err := t.exec(keepAlone, l.Job)
 	if err != nil {
 		return false, err
 	}

@@ -21,9 +21,12 @@ func TestQueriesUseTheirIndexes(t *testing.T) {
 		{"SELECT 1 " + oldRelays, "MULTI-INDEX OR"},
 		{"DELETE " + oldRelays, "MULTI-INDEX OR"},
 		{eraseMemory, "memory_mailbox (mailbox=?)"},
-		{anyHere, "job_behind"},
+		{anyHere, "COVERING INDEX job_due"},
 		{countUntold, "job_untold"},
-		{promoteThread, "SEARCH job USING INDEX job_thread (thread=?)"},
+		{promoteThread, "MULTI-INDEX OR"},
+		{countThread, "MULTI-INDEX OR"},
+		{keepAlone, "MULTI-INDEX OR"},
+		{leadThread, "job_behind (thread=?)"},
 	} {
 		args := make([]any, strings.Count(q.query, "?"))
 		rows, err := s.readers.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+q.query, args...)

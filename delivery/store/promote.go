@@ -43,9 +43,9 @@ func (f *Fleet) promote(ctx context.Context) error {
 	}
 }
 
-// anyHere asks whether a job waits here, by indexes that shared jobs are not in.
-const anyHere = `SELECT EXISTS (SELECT 1 FROM job WHERE state = 'queued' AND head = 1)
-	OR EXISTS (SELECT 1 FROM job WHERE state = 'queued' AND head = 0 AND shared = 0)`
+// anyHere asks whether a job waits here whose thread is not just being sent. It
+// heads that thread, and so is in an index that shared jobs are not in.
+const anyHere = "SELECT EXISTS (SELECT 1 FROM job WHERE state = 'queued' AND head = 1)"
 
 // promote makes the jobs of a thread those of all machines, unless one of them
 // is being sent or has more targets than can be shared.
@@ -54,8 +54,5 @@ func (t *txn) promote(thread []byte) error {
 	return err
 }
 
-// promoteThread names both states, as the index on threads has them.
-const promoteThread = `UPDATE job SET shared = 1, head = 0
-	WHERE thread = ?1 AND state IN ('queued', 'sending') AND state = 'queued' AND shared = 0 AND NOT EXISTS (
-	SELECT 1 FROM job AS other WHERE other.thread = ?1 AND other.shared = 0 AND other.state IN ('queued', 'sending')
-	AND (other.state = 'sending' OR other.steps > ?2))`
+const promoteThread = "UPDATE job SET shared = 1, head = 0 WHERE " + ofThread + ` AND state = 'queued' AND shared = 0 AND NOT EXISTS (
+	SELECT 1 FROM job WHERE ` + ofThread + " AND shared = 0 AND (state = 'sending' OR steps > ?2))"

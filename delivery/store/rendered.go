@@ -138,18 +138,37 @@ func (t *txn) addJobs(n kept, chains []delivery.Chain, now time.Time) (leases []
 
 // addJob queues a chain of the note and says whether it heads its thread.
 func (t *txn) addJob(n kept, c delivery.Chain, now time.Time) (id string, head bool, err error) {
-	chain, err := n.box.sealJSON("chain", c)
+	j, err := t.prepareJob(n, c)
 	if err != nil {
 		return "", false, err
 	}
-	id = delivery.NewID()
-	thread := t.vault.threadOf(n.Note, c[0], id)
-	// The time of trying begins now, not with the turn in the thread: behind a
-	// head that cannot be delivered the week of a second note is the same.
-	err = t.row(`INSERT INTO job (id, note, thread, chain, steps, state, first_at, next_at, head)
-		VALUES (?1, ?2, ?3, ?4, ?5, 'queued', ?6, ?6, NOT EXISTS (SELECT 1 FROM job WHERE thread = ?3 AND head = 1))
-		RETURNING head`, id, n.ID, thread, chain, len(c), micros(now)).Scan(&head)
-	return id, head, err
+	head, err = t.queue(j, now)
+	return j.id, head, err
+}
+
+// newJob is a chain of a note on its way into the queue.
+type newJob struct {
+	id, note      string
+	thread, chain []byte
+	steps         int
+	shared        bool // meant for all machines
+}
+
+func (t *txn) prepareJob(n kept, c delivery.Chain) (j newJob, err error) {
+	j = newJob{id: delivery.NewID(), note: n.ID, steps: len(c)}
+	j.thread = t.vault.threadOf(n.Note, c[0], j.id)
+	j.chain, err = n.box.sealJSON("chain", c)
+	return j, err
+}
+
+// queue adds a job and says whether it heads its thread here. The time of
+// trying begins now, not with the turn in the thread: behind a head that cannot
+// be delivered the week of a second note is the same.
+func (t *txn) queue(j newJob, now time.Time) (head bool, err error) {
+	err = t.row(`INSERT INTO job (id, note, thread, chain, steps, shared, state, first_at, next_at, head)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'queued', ?7, ?7, ?6 = 0 AND NOT EXISTS (SELECT 1 FROM job WHERE thread = ?3 AND head = 1))
+		RETURNING head`, j.id, j.note, j.thread, j.chain, j.steps, j.shared, micros(now)).Scan(&head)
+	return head, err
 }
 
 // Open implements delivery.Notes. The file is what was kept, or an error says

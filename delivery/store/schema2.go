@@ -63,12 +63,11 @@ ALTER TABLE job2 RENAME TO job;
 CREATE INDEX job_note ON job (note);
 CREATE INDEX job_state ON job (state, note) WHERE state <> 'delivered';
 CREATE UNIQUE INDEX job_head ON job (thread) WHERE head = 1;
-CREATE INDEX job_behind ON job (thread, note) WHERE state = 'queued' AND head = 0 AND shared = 0;
+CREATE INDEX job_behind ON job (thread, note) WHERE head = 0 AND state IN ('queued', 'sending'); -- with job_head, all of a thread: each job is in one of them
 CREATE INDEX job_due ON job (next_at) WHERE state = 'queued' AND head = 1;
 CREATE INDEX job_fresh ON job (next_at) WHERE state = 'queued' AND head = 1 AND attempt = 0;
 CREATE INDEX job_shared ON job (note) WHERE shared > 0 AND state <> 'delivered';
 CREATE INDEX job_untold ON job (note) WHERE shared = 1 AND state IN ('queued', 'sending');
-CREATE INDEX job_thread ON job (thread) WHERE state IN ('queued', 'sending');
 
 CREATE TABLE event2 (
 	seq   INTEGER PRIMARY KEY,
