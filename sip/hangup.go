@@ -146,7 +146,13 @@ func (s *stack) ask(ctx context.Context, ways []*sipmsg.Request, limit time.Dura
 }
 
 // bye answers a BYE (RFC 3261 section 15.1.2).
-func (s *Server) bye(in *incoming) { in.respond(s.hungUp(in)) }
+func (s *Server) bye(in *incoming) {
+	if code := s.hungUp(in); code == 200 {
+		in.respond(code)
+	} else {
+		in.respondOnce(code)
+	}
+}
 
 // hungUp does what a BYE asks, when it arrives, and tells how to answer it,
 // when it is served.

@@ -89,6 +89,14 @@ func (in *incoming) respond(code int, headers ...sipmsg.Header) {
 	_ = in.tx.Respond(response(in.Request, code, headers...))
 }
 
+// respondOnce answers a request that changed nothing, and keeps nothing of it: a
+// copy is a request of its own (RFC 3261 section 8.2.7). Its source may be
+// forged, and sipgo would hold what lies in a transaction for 32 s.
+func (in *incoming) respondOnce(code int, headers ...sipmsg.Header) {
+	in.tx.Terminate()
+	_ = in.tx.Connection().WriteMsg(response(in.Request, code, headers...))
+}
+
 // reject answers it with what ends it.
 func (in *incoming) reject(r *rejection) { in.respond(r.code, r.headers...) }
 

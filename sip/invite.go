@@ -102,7 +102,7 @@ func (s *Server) cancel(in *incoming) {
 		in.respond(200)
 		return
 	}
-	in.respond(481)
+	in.respondOnce(481)
 }
 
 // ack takes the ACK of a 2xx. That of any other response changes nothing.
@@ -126,7 +126,7 @@ func (s *Server) objection(in *incoming) *rejection {
 // info takes what is sent within a call, DTMF mostly (RFC 6086).
 func (s *Server) info(in *incoming) {
 	if r := s.objection(in); r != nil {
-		in.reject(r)
+		s.refuseOnce(in, r)
 		return
 	}
 	in.respond(200)
@@ -143,10 +143,10 @@ func (s *Server) options(in *incoming) {
 		check = s.objection
 	}
 	if r := check(in); r != nil {
-		in.reject(r)
+		s.refuseOnce(in, r)
 		return
 	}
-	in.respond(200, append([]sipmsg.Header{s.allow, supported}, acceptHeaders...)...)
+	in.respondOnce(200, append([]sipmsg.Header{s.allow, supported}, acceptHeaders...)...)
 }
 
 // unavailable is what a dispatcher is told while a call would be refused: it asks
@@ -167,4 +167,4 @@ func cannotTake() *rejection {
 }
 
 // refer is refused: a call is taken, never made for somebody else.
-func (s *Server) refer(in *incoming) { in.respond(403) }
+func (s *Server) refer(in *incoming) { in.respondOnce(403) }

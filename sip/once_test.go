@@ -57,6 +57,39 @@ func TestRefusedOnce(t *testing.T) {
 	}
 }
 
+// What belongs to no call leaves no transaction: a request with the branch of an
+// earlier one is answered as it says itself.
+func TestOutsideCallsNothingIsKept(t *testing.T) {
+	t.Parallel()
+	ts := serveTest(t, nil, nil)
+	for name, tt := range map[string]struct {
+		method, toTag, code string
+		extra               []string
+	}{
+		"a sign of life":            {method: "OPTIONS", code: "200"},
+		"one within no call":        {method: "OPTIONS", toTag: "none", code: "481"},
+		"a BYE":                     {method: "BYE", toTag: "none", code: "481"},
+		"an INFO":                   {method: "INFO", toTag: "none", code: "481"},
+		"a PRACK":                   {method: "PRACK", toTag: "none", code: "481", extra: []string{"RAck: 1 1 INVITE"}},
+		"an UPDATE":                 {method: "UPDATE", toTag: "none", code: "481"},
+		"a CANCEL":                  {method: "CANCEL", code: "481"},
+		"a REFER":                   {method: "REFER", code: "403", extra: []string{"Refer-To: <sip:other@127.0.0.1>"}},
+		"a SUBSCRIBE":               {method: "SUBSCRIBE", code: "489", extra: []string{"Event: presence"}},
+		"a method nobody has heard": {method: "SING", code: "501"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newRawPeer(t, ts, "127.0.0.1").newCall()
+			c.toTag, c.extra, c.body = tt.toTag, tt.extra, ""
+			for range 2 {
+				c.send(tt.method)
+				c.peer.expect("SIP/2.0 "+tt.code, fmt.Sprintf("%d %s", c.seq, tt.method))
+				c.seq++
+			}
+		})
+	}
+}
+
 // answeredOnce sends a request and reads its refusal; false where the machine is so
 // slow that it may be resent, see refuseOnce.
 func (c *rawCall) answeredOnce(method, code string) (m message, quick bool) {

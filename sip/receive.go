@@ -140,18 +140,16 @@ func (s *Server) incoming(req *sipmsg.Request, tx *sipmsg.ServerTx) (*incoming, 
 	return in, in.trunk != nil
 }
 
-// refuseOnce answers a request of which it is not known yet who sent it. The
-// response is not resent, for the source may be forged (RFC 3261 section
-// 26.3.2.4), and a copy of the request is a request of its own (section 8.2.7).
-// Whoever has heard a 100 Trying sends no copy of its INVITE: where one may be
+// refuseOnce refuses a request of which it is not known yet who sent it, or that
+// belongs to nothing. The response is not resent, for the source may be forged
+// (RFC 3261 section 26.3.2.4). Whoever has heard a 100 Trying sends no copy of its INVITE: where one may be
 // out, the response is resent.
 func (s *Server) refuseOnce(in *incoming, r *rejection) {
 	if in.IsInvite() && time.Since(in.began) > trying/2 {
 		in.reject(r)
 		return
 	}
-	in.tx.Terminate()
-	_ = in.tx.Connection().WriteMsg(response(in.Request, r.code, r.headers...))
+	in.respondOnce(r.code, r.headers...)
 }
 
 // forget ends an INVITE that did not become a call, before it is refused.

@@ -104,7 +104,7 @@ func (d *dialog) ringAgain(r *provisional) {
 func (s *Server) prack(in *incoming) {
 	d, _ := s.find(in)
 	if d == nil {
-		in.respond(481)
+		in.respondOnce(481)
 		return
 	}
 	r, answer, code := d.pracked(in)

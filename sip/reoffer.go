@@ -15,7 +15,7 @@ const retrySoon = 2 * time.Second
 func (s *Server) reoffer(in *incoming) {
 	d, _ := s.find(in)
 	if d == nil {
-		in.respond(481)
+		s.refuseOnce(in, &rejection{code: 481})
 		return
 	}
 	if in.IsInvite() && d.repeat(in.CSeq().SeqNo) {

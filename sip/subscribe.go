@@ -108,7 +108,7 @@ func (s *Server) subscribe(in *incoming) {
 		r = s.subscribeAgain(in, asked)
 	}
 	if r != nil {
-		in.reject(r)
+		s.refuseOnce(in, r)
 	}
 }
 
