@@ -177,6 +177,25 @@ func testErase(t *testing.T, c composition) {
 
 // A call that is in progress is said, and its note comes; it waits for nothing
 // that was erased.
+// Two chains of a note may head and follow in one thread: when the note goes,
+// the next note has its turn.
+func TestErasedChainsFreeTheirThread(t *testing.T) {
+	s := openStore(t, Options{Path: t.TempDir()})
+	defer closeStore(t, s)
+	first := keep(t, s, newNote("101", "201"), chainTo("crm", "inbox"), chainTo("crm", "wa:1"))
+	if len(first) != 1 {
+		t.Fatalf("%d leases", len(first))
+	}
+	finish(t, s, first[0], delivery.Result{Outcome: delivery.Retry, Wait: time.Hour})
+	next := newNote("101", "201")
+	keep(t, s, next, chainTo("crm"))
+	_, err := write(t.Context(), s, func(tx *txn) (any, error) { return nil, tx.forget(first[0].Note.ID) })
+	check(t, err)
+	if got := claim(t, s, 10); len(got) != 1 || got[0].Note.ID != next.ID {
+		t.Errorf("claimed %+v", got)
+	}
+}
+
 func TestEraseDuringACall(t *testing.T) { everywhere(t, testEraseDuringACall) }
 
 func testEraseDuringACall(t *testing.T, c composition) {

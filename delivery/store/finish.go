@@ -169,15 +169,14 @@ func (t *txn) freeThread(job string) (bool, error) {
 	return t.lead(thread)
 }
 
-// behind and ofThread pick jobs that are under way in the words of the indexes
-// job_head and job_behind, without which sqlite would not use them: those that
-// are no head, and all of the thread ?1.
+// behind and ofThread pick jobs that are queued or being sent: those that head
+// no thread, and all of the thread ?1. They are in the words of the indexes
+// job_head and job_behind, or sqlite would not use them.
 const (
 	behind   = "head = 0 AND state IN ('queued', 'sending')"
 	ofThread = "(thread = ?1 AND head = 1 OR thread = ?1 AND " + behind + ")"
 )
 
-// leadThread lets the oldest waiting job of a thread go.
 const leadThread = `UPDATE job SET head = 1 WHERE seq = (
 	SELECT seq FROM job WHERE thread = ? AND ` + behind + ` AND state = 'queued' AND shared = 0 ORDER BY note, seq LIMIT 1)`
 

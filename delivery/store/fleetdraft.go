@@ -225,6 +225,7 @@ func (o *offer) keepHere(ctx context.Context) bool {
 	return true
 }
 
+// keepAlone looks for others as ofThread does.
 const keepAlone = `UPDATE job SET shared = 0, head = 1, epoch = 0 WHERE id = ?1 AND NOT EXISTS (
 	SELECT 1 FROM job AS other WHERE other.id <> ?1 AND (other.thread = job.thread AND other.head = 1
 	OR other.thread = job.thread AND other.head = 0 AND other.state IN ('queued', 'sending')))`

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,6 +24,7 @@ func TestQueriesUseTheirIndexes(t *testing.T) {
 		{eraseMemory, "memory_mailbox (mailbox=?)"},
 		{anyHere, "COVERING INDEX job_due"},
 		{countUntold, "job_untold"},
+		{takeBack, "job_shared"},
 		{promoteThread, "MULTI-INDEX OR"},
 		{countThread, "MULTI-INDEX OR"},
 		{keepAlone, "MULTI-INDEX OR"},
@@ -35,7 +37,7 @@ func TestQueriesUseTheirIndexes(t *testing.T) {
 			return detail, r.Scan(&skip, &skip, &skip, &detail)
 		})
 		check(t, err)
-		if !strings.Contains(strings.Join(plan, "; "), q.index) {
+		if slices.Contains(plan, "SCAN job") || !strings.Contains(strings.Join(plan, "; "), q.index) {
 			t.Errorf("%s\n%q, want %s", q.query, plan, q.index)
 		}
 	}

@@ -87,19 +87,23 @@ func (t *txn) doubt(now time.Time) (jobs int, err error) {
 	return len(sending), nil
 }
 
+// takeBack names the states that do not count in the words of the index
+// job_shared, which is empty where there was no Redis.
+const takeBack = `UPDATE job SET shared = 0, state = 'queued', unknown = unknown | (1 << step), epoch = max(epoch, 1)
+	WHERE shared > 0 AND state <> 'delivered' AND state <> 'dead'`
+
 // takeHome makes the jobs that this store shared with other machines its own
 // again: its configuration names no Redis any more, and nobody else would send
 // them. What Redis knew of them is not known here: each may have arrived.
 func (s *Store) takeHome(ctx context.Context) error {
 	jobs, err := write(ctx, s, func(tx *txn) (int64, error) {
-		jobs, err := tx.exec(`UPDATE job SET shared = 0, state = 'queued', unknown = unknown | (1 << step), epoch = max(epoch, 1)
-			WHERE shared > 0 AND state IN ('queued', 'sending')`)
+		jobs, err := tx.exec(takeBack)
 		if err != nil || jobs == 0 {
 			return 0, err
 		}
 		_, err = tx.exec(`UPDATE job SET head = 1 WHERE seq IN (SELECT seq FROM (
 			SELECT seq, row_number() OVER (PARTITION BY thread ORDER BY note, seq) AS place, max(head) OVER (PARTITION BY thread) AS headed
-			FROM job WHERE state IN ('queued', 'sending')) WHERE place = 1 AND headed = 0)`)
+			FROM job WHERE state <> 'delivered' AND state IN ('queued', 'sending')) WHERE place = 1 AND headed = 0)`)
 		return jobs, err
 	})
 	if jobs > 0 {

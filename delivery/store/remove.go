@@ -41,20 +41,18 @@ func (s *Store) unlink(id string) (files int, bytes int64, err error) {
 
 // forget deletes the rows of a note. What waited behind its jobs has its turn.
 func (t *txn) forget(id string) error {
-	heads, err := t.ids("SELECT id FROM job WHERE note = ? AND head = 1", id)
+	rows, err := t.query("SELECT thread FROM job WHERE note = ? AND head = 1", id)
+	threads, err := collect(rows, err, func(r scanner) (thread []byte, err error) { return thread, r.Scan(&thread) })
 	if err != nil {
 		return err
 	}
-	for _, job := range heads {
-		if _, err := t.exec("UPDATE job SET head = 0, state = 'dead' WHERE id = ?", job); err != nil {
-			return err
-		}
-		if _, err := t.freeThread(job); err != nil {
+	for _, table := range []string{"job", "event", "report", "relay", "attempt"} {
+		if _, err := t.exec("DELETE FROM "+table+" WHERE note = ?", id); err != nil {
 			return err
 		}
 	}
-	for _, table := range []string{"job", "event", "report", "relay", "attempt"} {
-		if _, err := t.exec("DELETE FROM "+table+" WHERE note = ?", id); err != nil {
+	for _, thread := range threads { // not before: two chains of a note may share one
+		if _, err := t.lead(thread); err != nil {
 			return err
 		}
 	}

@@ -154,6 +154,7 @@ type newJob struct {
 	shared        bool // meant for all machines
 }
 
+// prepareJob names and seals a job.
 func (t *txn) prepareJob(n kept, c delivery.Chain) (j newJob, err error) {
 	j = newJob{id: delivery.NewID(), note: n.ID, steps: len(c)}
 	j.thread = t.vault.threadOf(n.Note, c[0], j.id)

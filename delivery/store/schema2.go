@@ -42,7 +42,7 @@ CREATE TABLE job2 (
 	thread   BLOB NOT NULL,
 	chain    BLOB NOT NULL,                 -- JSON array of targets
 	state    TEXT NOT NULL,
-	head     INTEGER NOT NULL DEFAULT 0,    -- 1 for the head of the thread
+	head     INTEGER NOT NULL DEFAULT 0,    -- 1 for the head of the thread, which is queued or sending
 	step     INTEGER NOT NULL DEFAULT 0,
 	attempt  INTEGER NOT NULL DEFAULT 0,    -- at this step
 	unknown  INTEGER NOT NULL DEFAULT 0,    -- one bit a step: an attempt there may have arrived
@@ -63,7 +63,7 @@ ALTER TABLE job2 RENAME TO job;
 CREATE INDEX job_note ON job (note);
 CREATE INDEX job_state ON job (state, note) WHERE state <> 'delivered';
 CREATE UNIQUE INDEX job_head ON job (thread) WHERE head = 1;
-CREATE INDEX job_behind ON job (thread, note) WHERE head = 0 AND state IN ('queued', 'sending'); -- with job_head, all of a thread: each job is in one of them
+CREATE INDEX job_behind ON job (thread, note) WHERE head = 0 AND state IN ('queued', 'sending'); -- with job_head, all of a thread: each job under way is in one of them
 CREATE INDEX job_due ON job (next_at) WHERE state = 'queued' AND head = 1;
 CREATE INDEX job_fresh ON job (next_at) WHERE state = 'queued' AND head = 1 AND attempt = 0;
 CREATE INDEX job_shared ON job (note) WHERE shared > 0 AND state <> 'delivered';
