@@ -24,6 +24,8 @@ func TestQueriesUseTheirIndexes(t *testing.T) {
 		{eraseMemory, "memory_mailbox (mailbox=?)"},
 		{anyHere, "COVERING INDEX job_due"},
 		{countUntold, "job_untold"},
+		{countStates, "COVERING INDEX job_state"},
+		{countStates, "job_head (thread>? AND thread<?)"},
 		{takeBack, "job_shared"},
 		{promoteThread, "MULTI-INDEX OR"},
 		{countThread, "MULTI-INDEX OR"},

@@ -162,17 +162,21 @@ func (s *Store) wakeUp() {
 // sending and dead.
 func (s *Store) Depth(ctx context.Context) (map[string]int, error) {
 	depth := map[string]int{string(delivery.JobQueued): 0, string(delivery.JobSending): 0, string(delivery.JobDead): 0}
-	rows, err := s.readers.QueryContext(ctx,
-		"SELECT state, count(*) FROM job WHERE state <> 'delivered' AND substr(thread, 1, ?) <> ? GROUP BY state",
-		len(operatorThread), []byte(operatorThread))
+	rows, err := s.readers.QueryContext(ctx, countStates, len(operatorThread), []byte(operatorThread))
 	_, err = collect(rows, err, func(r scanner) (any, error) {
 		var (
 			state string
 			n     int
 		)
 		err := r.Scan(&state, &n)
-		depth[state] = n
+		depth[state] += n
 		return nil, err
 	})
 	return depth, err
 }
+
+// countStates counts by indexes alone what is under way, and takes off what
+// tells the operator, each of which heads a thread of its own.
+const countStates = `SELECT state, count(*) FROM job WHERE state <> 'delivered' AND state IN ('queued', 'sending') GROUP BY state
+	UNION ALL SELECT state, -count(*) FROM job WHERE head = 1 AND thread > ?2 AND thread < CAST(?2 || '~' AS BLOB) GROUP BY state
+	UNION ALL SELECT state, count(*) FROM job WHERE state <> 'delivered' AND state = 'dead' AND substr(thread, 1, ?1) <> ?2 GROUP BY state`
