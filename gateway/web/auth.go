@@ -95,7 +95,6 @@ const (
 // login begins a session for who knows the admin token.
 func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(10 * time.Second))
 	if !s.isAdminToken(r.PostFormValue("token")) {
 		s.render(w, r, http.StatusForbidden, s.pages.admin, adminView{Assets: "../" + s.pages.assets, Wrong: true})
 		return

@@ -3,15 +3,11 @@ package web
 import (
 	"net/http"
 	"runtime/debug"
-	"time"
 )
 
-// callbackMost and callbackWithin are how much a chat service may tell at once,
-// in bytes, and in what time. A channel may be stricter.
-const (
-	callbackMost   = 1 << 20
-	callbackWithin = 10 * time.Second
-)
+// callbackMost is how much a chat service may tell at once, in bytes. A channel
+// may be stricter.
+const callbackMost = 1 << 20
 
 // callback hands what a chat service tells to its channel, which proves that it
 // is the service: there is no browser behind it, and no secret in the address.
@@ -21,7 +17,6 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 		s.notFound(w, r)
 		return
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(callbackWithin)) // none where the connection has no deadlines
 	r.Body = http.MaxBytesReader(w, r.Body, callbackMost)
 	out := &statusWriter{ResponseWriter: w}
 	defer s.caught(out, r)

@@ -115,7 +115,7 @@ func TestCallbackThatStalls(t *testing.T) {
 		}
 		began := time.Now()
 		answer, err := io.ReadAll(ours)
-		if took := time.Since(began); took != callbackWithin || !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") {
+		if took := time.Since(began); took != bodyWithin || !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") {
 			t.Errorf("after %v it says %q (%v)", took, answer, err)
 		}
 		if err := s.Shutdown(t.Context()); err != nil {

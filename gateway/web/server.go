@@ -132,7 +132,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 			return nil, fmt.Errorf("the public URL: %w", err)
 		}
 	}
-	s.handler = s.logged(hardened(sameOrigin.Handler(s.routes())))
+	s.handler = s.logged(timely(hardened(sameOrigin.Handler(s.routes())), bodyWithin))
 	s.http = http.Server{
 		Handler:           s.handler,
 		ReadHeaderTimeout: 10 * time.Second,
