@@ -198,21 +198,41 @@ func (s *Shared) Erase(ctx context.Context, mailbox, last string) (int, error) {
 	}
 }
 
-// Retire drops a note's audio, or all of it: its home no longer keeps it.
-// ErrBusy while a job of it has not ended.
-func (s *Shared) Retire(ctx context.Context, mailbox, id string, audioOnly bool) error {
-	what := "note"
-	if audioOnly {
-		what = "audio"
+// Retirement is a note that its home no longer keeps.
+type Retirement struct {
+	ID, Mailbox string
+	AudioOnly   bool // the rest stays
+}
+
+// Retire drops the audio of notes, or all of them, in one round trip, and
+// answers for each: ErrBusy while a job of it has not ended. A note that is not
+// here is no error.
+func (s *Shared) Retire(ctx context.Context, notes []Retirement) []error {
+	errs := make([]error, len(notes))
+	var (
+		cmds []command
+		of   []int // each command's note
+	)
+	for i, n := range notes {
+		shard := ShardOf(n.Mailbox)
+		if errs[i] = s.usable(shard); errs[i] != nil {
+			continue
+		}
+		what := "note"
+		if n.AudioOnly {
+			what = "audio"
+		}
+		cmds, of = append(cmds, command{shard: shard, script: s.scripts.retire, args: []any{n.ID, what}}), append(of, i)
 	}
-	value, err := s.run(ctx, ShardOf(mailbox), s.scripts.retire, id, what)
-	if err == nil {
-		err = refused(value)
+	for i, r := range s.client.all(ctx, cmds) {
+		if r.err == nil {
+			r.err = refused(r.value)
+		}
+		if r.err != nil {
+			errs[of[i]] = fmt.Errorf("retire note %s: %w", notes[of[i]].ID, r.err)
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("retire note %s: %w", id, err)
-	}
-	return nil
+	return errs
 }
 
 // get reads a value. ErrNotFound.
