@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
 )
@@ -55,6 +56,38 @@ func TestFleetExportAfterACopy(t *testing.T) {
 			check(t, err)
 			if len(page) != 1 || page[0].Note.ID != want[1] {
 				t.Errorf("the next page: %+v, want %s", page, want[1])
+			}
+		}
+	})
+}
+
+// A file whose time is over is no longer kept on any machine: an export is whole
+// without it, and no inbox offers it.
+func TestFleetExportWithoutAudio(t *testing.T) {
+	t.Parallel()
+	onDuos(t, func(t *testing.T, p duo) {
+		over := p.a.put(t, "101", chainTo("inbox"))
+		finish(t, p.a, claimOne(t, p.a), done())
+		kept := p.a.put(t, "101", chainTo("inbox"))
+		p.a.change(t, "UPDATE note SET ended_at = ? WHERE id = ?", micros(p.a.Now().Add(-2*time.Hour)), over.ID)
+		took, err := p.a.Retire(t.Context(), func(string) delivery.Retention { return delivery.Retention{Audio: time.Hour} })
+		check(t, err)
+		if took.Audio != 1 {
+			t.Errorf("took %+v", took)
+		}
+		want := map[string]bool{over.ID: true, kept.ID: false}
+		for _, m := range []*machine{p.a, p.b} {
+			for _, n := range m.exported(t, "101") {
+				if absent := n.Audio.Absent == "no longer kept"; absent != want[n.ID] {
+					t.Errorf("the audio of note %s is absent: %q", n.ID, n.Audio.Absent)
+				}
+			}
+			thread, err := m.Thread(t.Context(), "101", "", 10)
+			check(t, err)
+			for _, n := range thread {
+				if n.Media.Gone != want[n.ID] {
+					t.Errorf("the inbox has the audio of note %s as gone: %v", n.ID, n.Media.Gone)
+				}
 			}
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -16,16 +17,26 @@ type Note struct {
 	Body    []byte
 	Read    time.Time // zero while unread; by the server's clock
 	Played  time.Time
+	Audio   bool // its file is here as well
 }
 
-// noteFields are what parseNote reads.
-func noteFields(shard int, id string) command {
-	return command{shard: shard, args: []any{"HMGET", prefix(shard) + "note:" + id, "mailbox", "home", "body", "read", "played"}}
+// noteReads is how many commands readNote is.
+const noteReads = 2
+
+// readNote asks for a note.
+func readNote(shard int, id string) []command {
+	return []command{
+		{shard: shard, args: []any{"HMGET", prefix(shard) + "note:" + id, "mailbox", "home", "body", "read", "played"}},
+		{shard: shard, args: []any{"EXISTS", prefix(shard) + "audio:" + id}},
+	}
 }
 
-// parseNote reads noteFields; false when there is no such note.
-func parseNote(id string, value any) (Note, bool) {
-	values, _ := value.([]any)
+// parseNote reads the answers to readNote; false when there is no such note.
+func parseNote(id string, replies []reply) (n Note, there bool, err error) {
+	if err = cmp.Or(replies[0].err, replies[1].err); err != nil {
+		return n, false, err
+	}
+	values, _ := replies[0].value.([]any)
 	text := make([]string, 5)
 	for i := range min(len(values), len(text)) {
 		text[i], _ = values[i].(string)
@@ -37,7 +48,8 @@ func parseNote(id string, value any) (Note, bool) {
 		}
 		return time.UnixMilli(ms)
 	}
-	return Note{id, text[0], text[1], []byte(text[2]), instant(text[3]), instant(text[4])}, text[0] != ""
+	n = Note{id, text[0], text[1], []byte(text[2]), instant(text[3]), instant(text[4]), replies[1].value == int64(1)}
+	return n, n.Mailbox != "", nil
 }
 
 // Note finds a note by its id alone. ErrNotFound.
@@ -46,16 +58,17 @@ func (s *Shared) Note(ctx context.Context, id string) (Note, error) {
 	if err != nil {
 		return Note{}, err
 	}
-	cmds := make([]command, len(in))
-	for i, shard := range in {
-		cmds[i] = noteFields(shard, id)
+	var cmds []command
+	for _, shard := range in {
+		cmds = append(cmds, readNote(shard, id)...)
 	}
 	away := s.whyDown() // it may lie in a shard that was not asked
-	for _, r := range s.client.all(ctx, cmds) {
-		if n, ok := parseNote(id, r.value); ok {
+	for replies := range slices.Chunk(s.client.all(ctx, cmds), noteReads) {
+		n, there, err := parseNote(id, replies)
+		if there {
 			return n, nil
 		}
-		away = cmp.Or(away, r.err)
+		away = cmp.Or(away, err)
 	}
 	if away != nil {
 		return Note{}, fmt.Errorf("find note %s: %w", id, away)
@@ -111,19 +124,21 @@ func (s *Shared) Thread(ctx context.Context, mailbox, before string, limit int) 
 	if err != nil {
 		return nil, fmt.Errorf("read a thread: %w", err)
 	}
-	ids, _ := value.([]any)
-	cmds := make([]command, len(ids))
-	for i, id := range ids {
-		text, _ := id.(string)
-		cmds[i] = noteFields(shard, text)
+	found, _ := value.([]any)
+	ids := make([]string, len(found))
+	var cmds []command
+	for i := range found {
+		ids[i], _ = found[i].(string)
+		cmds = append(cmds, readNote(shard, ids[i])...)
 	}
+	replies := s.client.all(ctx, cmds)
 	var notes []Note
-	for i, r := range s.client.all(ctx, cmds) {
-		if r.err != nil {
-			return nil, fmt.Errorf("read a thread: %w", r.err)
+	for i, id := range ids {
+		n, there, err := parseNote(id, replies[i*noteReads:][:noteReads])
+		if err != nil {
+			return nil, fmt.Errorf("read a thread: %w", err)
 		}
-		id, _ := ids[i].(string)
-		if n, ok := parseNote(id, r.value); ok { // else it went meanwhile
+		if there { // else it went meanwhile
 			notes = append(notes, n)
 		}
 	}

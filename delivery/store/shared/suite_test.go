@@ -294,7 +294,7 @@ func testInbox(t duo) {
 	expect(t, err, ErrNotFound)
 	n, err := b.Note(t.Context(), "inbox-02")
 	check(t, err)
-	if n.Mailbox != "inbox" || n.Played.IsZero() || !n.Read.IsZero() || n.Home != "a" {
+	if n.Mailbox != "inbox" || n.Played.IsZero() || !n.Read.IsZero() || n.Home != "a" || !n.Audio {
 		t.Errorf("note %+v", n)
 	}
 	if ms := a.drain(t); len(ms) != 1 || ms[0].Name != "played" || ms[0].Note != "inbox-02" {
@@ -308,6 +308,11 @@ func testInbox(t duo) {
 	check(t, a.retire(t, "inbox", "inbox-02", true))
 	_, err = b.Audio(t.Context(), "inbox", "inbox-02")
 	expect(t, err, ErrNotFound)
+	page, err = b.Thread(t.Context(), "inbox", "", 2)
+	check(t, err)
+	if len(page) != 2 || !page[0].Audio || page[1].Audio || page[1].Played.IsZero() {
+		t.Errorf("without the audio of one: %+v", page)
+	}
 	check(t, a.retire(t, "inbox", "inbox-02", false))
 	_, err = a.Publish(t.Context(), publication("inbox", "02", 1), true, false) // it was under way
 	check(t, err)
