@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"io/fs"
 	"net/http"
@@ -222,5 +223,25 @@ func TestZipName(t *testing.T) {
 		if got := zipName(mailbox); got != want {
 			t.Errorf("%q: %q, want %q", mailbox, got, want)
 		}
+	}
+}
+
+// Where machines share the work, the store alone has not all of a mailbox:
+// neither is it exported nor erased without the gateway.
+func TestMailboxOfAFleetNeedsTheGateway(t *testing.T) {
+	t.Parallel()
+	path := memberFile(t, "http://127.0.0.1:1/", "redis://127.0.0.1:1", "")
+	if err := os.Mkdir(filepath.Join(filepath.Dir(path), "data"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "note", "list", "--config", path)
+	file := filepath.Join(t.TempDir(), "export.zip")
+	for _, args := range [][]string{{"export", reception, "--output", file}, {"erase", reception, "--yes"}} {
+		if err := fails(t, append([]string{"note", "--config", path}, args...)...); !strings.Contains(err, "start the gateway first") {
+			t.Errorf("note %s: %s", args[0], err)
+		}
+	}
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the export is there: %v", err)
 	}
 }

@@ -99,6 +99,21 @@ func operate(ctx context.Context, path string, do func(context.Context, control.
 	return operateOn(ctx, cfg.Store, do)
 }
 
+// operateEverywhere is operate on the notes of all machines: where many share the
+// work, the running gateway alone reaches what the others have.
+func operateEverywhere(ctx context.Context, path string, do func(context.Context, control.Operator) error) error {
+	cfg, err := config.LoadWithoutSecrets(path)
+	if err != nil {
+		return err
+	}
+	return operateOn(ctx, cfg.Store, func(ctx context.Context, op control.Operator) error {
+		if _, running := op.(*control.Client); cfg.Store.Fleet && !running {
+			return errors.New("start the gateway first: it alone reaches what Redis and the other machines have of the mailbox")
+		}
+		return do(ctx, op)
+	})
+}
+
 // operateOn asks the gateway that holds the store, or opens the store itself
 // when none runs.
 func operateOn(ctx context.Context, o store.Options, do func(context.Context, control.Operator) error) error {

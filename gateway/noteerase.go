@@ -24,12 +24,13 @@ func noteEraseCommand(path *string) *cobra.Command {
 		Use: "erase MAILBOX", Short: "Erase every note of a mailbox, and print the proof", Args: arguments,
 		Long: "Erase every note of a mailbox: its recordings, files, deliveries, and the link\n" +
 			"to its inbox page. Nothing brings them back; `note export` writes them out\n" +
-			"before. Copies that were delivered stay where they are.",
+			"before. Copies that were delivered stay where they are. Where many machines\n" +
+			"share the work (store.redis), the running gateway erases on all of them.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := sure(cmd, args[0], yes); err != nil {
 				return err
 			}
-			return operate(cmd.Context(), *path, func(ctx context.Context, op control.Operator) error {
+			return operateEverywhere(cmd.Context(), *path, func(ctx context.Context, op control.Operator) error {
 				erased, err := op.Erase(ctx, args[0])
 				if err != nil {
 					return err

@@ -20,11 +20,13 @@ func noteExportCommand(path *string) *cobra.Command {
 	var to string
 	cmd := &cobra.Command{
 		Use: "export MAILBOX", Short: "Write a mailbox's notes and their audio into a zip", Args: arguments,
+		Long: "Write a mailbox's notes and their audio into a zip. Where many machines share\n" +
+			"the work (store.redis), the running gateway writes those of all machines.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if to == "" {
 				to = zipName(args[0])
 			}
-			return operate(cmd.Context(), *path, func(ctx context.Context, op control.Operator) error {
+			return operateEverywhere(cmd.Context(), *path, func(ctx context.Context, op control.Operator) error {
 				return mailboxError(args[0], exportTo(ctx, op, args[0], to, cmd))
 			})
 		},

@@ -49,10 +49,10 @@ type Fleet struct {
 	peers     atomic.Int32   // machines that share the work, as last heard
 	alone     delivery.LocalLimiter
 
-	common  *box        // of what belongs to all machines: links, what channels remember
-	erasing sync.Mutex  // one erasure at a time
-	unseen  atomic.Bool // a note was kept that the others do not see
-	strange sync.Once   // something that cannot be opened was told of
+	common  *box         // of what belongs to all machines: links, what channels remember
+	erasing sync.RWMutex // one erasure at a time, and what is read of all machines is kept here before or after it
+	unseen  atomic.Bool  // a note was kept that the others do not see
+	strange sync.Once    // something that cannot be opened was told of
 }
 
 // OpenFleet opens this machine's store, as Open does, and prepares the shared

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/store/shared"
 )
 
 // eraseWithin is how long Erase waits for the other machines.
@@ -141,16 +142,16 @@ func (f *Fleet) aliases(ctx context.Context) (map[string]string, error) {
 
 // retireShared drops the copies that all machines have of notes, and returns
 // those of which that is done: the others' turn comes when Redis is back, or
-// when their jobs have ended there as well.
+// when their jobs have ended there as well. Redis may have a note without any of
+// its jobs: it was shown.
 func (f *Fleet) retireShared(ctx context.Context, batch []ended) (done []ended) {
-	for _, e := range batch {
-		var known bool
-		err := f.readers.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM job WHERE note = ? AND shared > 0)", e.id).Scan(&known)
-		if err == nil && known {
-			err = f.shared.Retire(ctx, f.vault.aliasOf(e.mailbox), e.id, !e.whole)
-		}
+	notes := make([]shared.Retirement, len(batch))
+	for i, e := range batch {
+		notes[i] = shared.Retirement{ID: e.id, Mailbox: f.vault.aliasOf(e.mailbox), AudioOnly: !e.whole}
+	}
+	for i, err := range f.shared.Retire(ctx, notes) {
 		if err == nil {
-			done = append(done, e)
+			done = append(done, batch[i])
 		}
 	}
 	return done

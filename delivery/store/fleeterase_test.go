@@ -185,6 +185,37 @@ func TestFleetRetire(t *testing.T) {
 	})
 }
 
+// A note that Redis has without any of its jobs, as it went out before the
+// machine had others, is taken out of there when its time is over.
+func TestFleetRetireShown(t *testing.T) {
+	t.Parallel()
+	onDuos(t, func(t *testing.T, p duo) {
+		b, path := p.b, p.a.path
+		check(t, p.a.Close())
+		o := p.options(path)
+		o.Redis = ""
+		s := openStore(t, o)
+		n := newNote("101", "+491705550101")
+		finish(t, s, keep(t, s, n, chainTo("inbox"))[0], done())
+		check(t, s.Close())
+		a := joinFleet(t, p.options(path))
+		eventually(t, "b is shown it", func() bool {
+			thread, err := b.Thread(t.Context(), "101", "", 10)
+			return err == nil && len(thread) == 1
+		})
+		a.change(t, "UPDATE note SET ended_at = ?", micros(a.Now().Add(-2*time.Hour)))
+		for _, keep := range []delivery.Retention{{Audio: time.Hour}, {Metadata: time.Hour}} {
+			_, err := a.Retire(t.Context(), func(string) delivery.Retention { return keep })
+			check(t, err)
+			if _, _, err := b.Open(t.Context(), n.ID); !errors.Is(err, delivery.ErrNotFound) {
+				t.Errorf("kept for %+v, its file: %v", keep, err)
+			}
+		}
+		a.gone(t, n)
+		b.gone(t, n)
+	})
+}
+
 func TestFleetLimiter(t *testing.T) {
 	t.Parallel()
 	setup := redistest.Single(t)

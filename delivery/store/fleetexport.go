@@ -28,8 +28,12 @@ func (e fleetExport) List(ctx context.Context, filter delivery.Filter) ([]delive
 	if err != nil {
 		return nil, err
 	}
+	here := make(map[string]bool, len(list))
+	for _, own := range list {
+		here[own.Note.ID] = true
+	}
 	for _, from := range everywhere {
-		if from.Home == e.machine {
+		if here[from.ID] { // by its rows: a store put back from a copy lacks notes that came in here
 			continue
 		}
 		n, err := e.takeIn(from)

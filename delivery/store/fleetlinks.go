@@ -28,6 +28,8 @@ func (v *vault) openCommon() *box {
 // LinkFor implements delivery.Links. The first link that any machine made is
 // the one of all; while Redis is away, it is this machine's.
 func (f *Fleet) LinkFor(ctx context.Context, mailbox string) (string, error) {
+	f.erasing.RLock()
+	defer f.erasing.RUnlock()
 	token, err := f.keptLink(ctx, mailbox)
 	fresh := errors.Is(err, delivery.ErrNotFound)
 	if err != nil && !fresh {
@@ -112,6 +114,8 @@ func (f *Fleet) LinkOwner(ctx context.Context, token string) (string, error) {
 	if !errors.Is(err, delivery.ErrNotFound) {
 		return mailbox, err
 	}
+	f.erasing.RLock() // a link that is erased meanwhile would stand again
+	defer f.erasing.RUnlock()
 	sealed, err := f.shared.LinkOwner(ctx, hex.EncodeToString(tokenHash(token)))
 	if errors.Is(err, shared.ErrNotFound) {
 		return "", delivery.ErrNotFound

@@ -2,9 +2,12 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
 )
 
 func TestFleetLinks(t *testing.T) {
@@ -57,4 +60,34 @@ func TestFleetLinks(t *testing.T) {
 			return errA == nil && errB == nil && one == "103" && two == "103"
 		})
 	})
+}
+
+// A link that is erased while another machine looks at it, by its token or by
+// its mailbox, does not stand again there.
+func TestFleetLinkErasedMeanwhile(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a, b := pair(t, setup, 0)
+	for mailbox, look := range map[string]func(mailbox, token string) (string, error){
+		"101": func(_, token string) (string, error) { return b.LinkOwner(t.Context(), token) },
+		"102": func(mailbox, _ string) (string, error) { return b.LinkFor(t.Context(), mailbox) },
+	} {
+		token, err := a.LinkFor(t.Context(), mailbox)
+		check(t, err)
+		looked := make(chan error, 1)
+		b.erasing.Lock() // as while it applies the erasure
+		go func() {
+			_, err := look(mailbox, token)
+			looked <- err
+		}()
+		time.Sleep(100 * time.Millisecond)
+		check(t, a.dropLinks(t.Context(), mailbox))
+		b.erasing.Unlock()
+		if err := <-looked; err != nil && !errors.Is(err, delivery.ErrNotFound) {
+			t.Error(err)
+		}
+		if owner, err := b.Store.LinkOwner(t.Context(), token); !errors.Is(err, delivery.ErrNotFound) {
+			t.Errorf("the erased link of %s leads to %q, %v", mailbox, owner, err)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -16,16 +17,26 @@ type Note struct {
 	Body    []byte
 	Read    time.Time // zero while unread; by the server's clock
 	Played  time.Time
+	Audio   bool // its file is here as well
 }
 
-// noteFields are what parseNote reads.
-func noteFields(shard int, id string) command {
-	return command{shard: shard, args: []any{"HMGET", prefix(shard) + "note:" + id, "mailbox", "home", "body", "read", "played"}}
+// noteReads is how many commands readNote is.
+const noteReads = 2
+
+// readNote asks for a note.
+func readNote(shard int, id string) []command {
+	return []command{
+		{shard: shard, args: []any{"HMGET", prefix(shard) + "note:" + id, "mailbox", "home", "body", "read", "played"}},
+		{shard: shard, args: []any{"EXISTS", prefix(shard) + "audio:" + id}},
+	}
 }
 
-// parseNote reads noteFields; false when there is no such note.
-func parseNote(id string, value any) (Note, bool) {
-	values, _ := value.([]any)
+// parseNote reads the answers to readNote; false when there is no such note.
+func parseNote(id string, replies []reply) (n Note, there bool, err error) {
+	if err = cmp.Or(replies[0].err, replies[1].err); err != nil {
+		return n, false, err
+	}
+	values, _ := replies[0].value.([]any)
 	text := make([]string, 5)
 	for i := range min(len(values), len(text)) {
 		text[i], _ = values[i].(string)
@@ -37,7 +48,8 @@ func parseNote(id string, value any) (Note, bool) {
 		}
 		return time.UnixMilli(ms)
 	}
-	return Note{id, text[0], text[1], []byte(text[2]), instant(text[3]), instant(text[4])}, text[0] != ""
+	n = Note{id, text[0], text[1], []byte(text[2]), instant(text[3]), instant(text[4]), replies[1].value == int64(1)}
+	return n, n.Mailbox != "", nil
 }
 
 // Note finds a note by its id alone. ErrNotFound.
@@ -46,16 +58,17 @@ func (s *Shared) Note(ctx context.Context, id string) (Note, error) {
 	if err != nil {
 		return Note{}, err
 	}
-	cmds := make([]command, len(in))
-	for i, shard := range in {
-		cmds[i] = noteFields(shard, id)
+	var cmds []command
+	for _, shard := range in {
+		cmds = append(cmds, readNote(shard, id)...)
 	}
 	away := s.whyDown() // it may lie in a shard that was not asked
-	for _, r := range s.client.all(ctx, cmds) {
-		if n, ok := parseNote(id, r.value); ok {
+	for replies := range slices.Chunk(s.client.all(ctx, cmds), noteReads) {
+		n, there, err := parseNote(id, replies)
+		if there {
 			return n, nil
 		}
-		away = cmp.Or(away, r.err)
+		away = cmp.Or(away, err)
 	}
 	if away != nil {
 		return Note{}, fmt.Errorf("find note %s: %w", id, away)
@@ -111,19 +124,21 @@ func (s *Shared) Thread(ctx context.Context, mailbox, before string, limit int) 
 	if err != nil {
 		return nil, fmt.Errorf("read a thread: %w", err)
 	}
-	ids, _ := value.([]any)
-	cmds := make([]command, len(ids))
-	for i, id := range ids {
-		text, _ := id.(string)
-		cmds[i] = noteFields(shard, text)
+	found, _ := value.([]any)
+	ids := make([]string, len(found))
+	var cmds []command
+	for i := range found {
+		ids[i], _ = found[i].(string)
+		cmds = append(cmds, readNote(shard, ids[i])...)
 	}
+	replies := s.client.all(ctx, cmds)
 	var notes []Note
-	for i, r := range s.client.all(ctx, cmds) {
-		if r.err != nil {
-			return nil, fmt.Errorf("read a thread: %w", r.err)
+	for i, id := range ids {
+		n, there, err := parseNote(id, replies[i*noteReads:][:noteReads])
+		if err != nil {
+			return nil, fmt.Errorf("read a thread: %w", err)
 		}
-		id, _ := ids[i].(string)
-		if n, ok := parseNote(id, r.value); ok { // else it went meanwhile
+		if there { // else it went meanwhile
 			notes = append(notes, n)
 		}
 	}
@@ -198,21 +213,41 @@ func (s *Shared) Erase(ctx context.Context, mailbox, last string) (int, error) {
 	}
 }
 
-// Retire drops a note's audio, or all of it: its home no longer keeps it.
-// ErrBusy while a job of it has not ended.
-func (s *Shared) Retire(ctx context.Context, mailbox, id string, audioOnly bool) error {
-	what := "note"
-	if audioOnly {
-		what = "audio"
+// Retirement is a note that its home no longer keeps.
+type Retirement struct {
+	ID, Mailbox string
+	AudioOnly   bool // the rest stays
+}
+
+// Retire drops the audio of notes, or all of them, in one round trip, and
+// answers for each: ErrBusy while a job of it has not ended. A note that is not
+// here is no error.
+func (s *Shared) Retire(ctx context.Context, notes []Retirement) []error {
+	errs := make([]error, len(notes))
+	var (
+		cmds []command
+		of   []int // each command's note
+	)
+	for i, n := range notes {
+		shard := ShardOf(n.Mailbox)
+		if errs[i] = s.usable(shard); errs[i] != nil {
+			continue
+		}
+		what := "note"
+		if n.AudioOnly {
+			what = "audio"
+		}
+		cmds, of = append(cmds, command{shard: shard, script: s.scripts.retire, args: []any{n.ID, what}}), append(of, i)
 	}
-	value, err := s.run(ctx, ShardOf(mailbox), s.scripts.retire, id, what)
-	if err == nil {
-		err = refused(value)
+	for i, r := range s.client.all(ctx, cmds) {
+		if r.err == nil {
+			r.err = refused(r.value)
+		}
+		if r.err != nil {
+			errs[of[i]] = fmt.Errorf("retire note %s: %w", notes[of[i]].ID, r.err)
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("retire note %s: %w", id, err)
-	}
-	return nil
+	return errs
 }
 
 // get reads a value. ErrNotFound.

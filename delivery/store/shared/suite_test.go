@@ -163,6 +163,12 @@ func (m *machine) finishFirst(tb testing.TB, other *machine, j Job) Job {
 	return l.Job
 }
 
+// retire drops a note of a mailbox, or its audio alone.
+func (m *machine) retire(tb testing.TB, mailbox, id string, audioOnly bool) error {
+	tb.Helper()
+	return m.Retire(tb.Context(), []Retirement{{ID: id, Mailbox: mailbox, AudioOnly: audioOnly}})[0]
+}
+
 func testTurns(t duo) {
 	a, b := t.a, t.b
 	var all []Lease
@@ -201,7 +207,7 @@ func testChain(t duo) {
 		t.Fatalf("at the end of the chain: %+v", j)
 	}
 	a.depth(t, 0, 0, 1)
-	expect(t, a.Retire(t.Context(), "chain", "chain-01", false), nil)
+	expect(t, a.retire(t, "chain", "chain-01", false), nil)
 }
 
 func testGiveBack(t duo) {
@@ -238,7 +244,7 @@ func testRedrive(t duo) {
 	}
 	_, err = b.Redrive(t.Context(), "redrive", "redrive-02")
 	expect(t, err, ErrNotFound)
-	expect(t, b.Retire(t.Context(), "redrive", "redrive-01", false), ErrBusy)
+	expect(t, b.retire(t, "redrive", "redrive-01", false), ErrBusy)
 	b.finish(t, b.claimOne(t).Job, "done")
 }
 
@@ -288,7 +294,7 @@ func testInbox(t duo) {
 	expect(t, err, ErrNotFound)
 	n, err := b.Note(t.Context(), "inbox-02")
 	check(t, err)
-	if n.Mailbox != "inbox" || n.Played.IsZero() || !n.Read.IsZero() || n.Home != "a" {
+	if n.Mailbox != "inbox" || n.Played.IsZero() || !n.Read.IsZero() || n.Home != "a" || !n.Audio {
 		t.Errorf("note %+v", n)
 	}
 	if ms := a.drain(t); len(ms) != 1 || ms[0].Name != "played" || ms[0].Note != "inbox-02" {
@@ -299,10 +305,15 @@ func testInbox(t duo) {
 	if string(audio) != "audio of inbox-02" {
 		t.Errorf("audio %q", audio)
 	}
-	check(t, a.Retire(t.Context(), "inbox", "inbox-02", true))
+	check(t, a.retire(t, "inbox", "inbox-02", true))
 	_, err = b.Audio(t.Context(), "inbox", "inbox-02")
 	expect(t, err, ErrNotFound)
-	check(t, a.Retire(t.Context(), "inbox", "inbox-02", false))
+	page, err = b.Thread(t.Context(), "inbox", "", 2)
+	check(t, err)
+	if len(page) != 2 || !page[0].Audio || page[1].Audio || page[1].Played.IsZero() {
+		t.Errorf("without the audio of one: %+v", page)
+	}
+	check(t, a.retire(t, "inbox", "inbox-02", false))
 	_, err = a.Publish(t.Context(), publication("inbox", "02", 1), true, false) // it was under way
 	check(t, err)
 	_, err = b.Note(t.Context(), "inbox-02")
