@@ -161,12 +161,12 @@ func (s *sms) Send(ctx context.Context, p delivery.Parcel) (delivery.Receipt, er
 	if err != nil {
 		return delivery.Receipt{}, err
 	}
-	hide := s.redact
-	for _, private := range []string{text, link, to, strings.TrimPrefix(to, "+")} {
-		hide.secrets = append(hide.secrets, private, url.QueryEscape(private))
+	var private []string
+	for _, sent := range []string{text, link, to, strings.TrimPrefix(to, "+")} {
+		private = append(private, sent, url.QueryEscape(sent))
 	}
 	meant := s.expect.Match(a.body)
-	a.body = []byte(hide.hide(string(a.body)))
+	a.body = []byte(s.redact.hide(string(a.body), private...))
 	said, err := s.verdict(smsStatuses, a, p.Note)
 	if err == nil && !meant {
 		said.Detail = s.redact.excerpt(a.body, p.Note)

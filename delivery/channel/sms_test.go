@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -118,6 +119,33 @@ func TestSMSExpects(t *testing.T) {
 			t.Errorf("the receipt has the number: %q", receipt.Detail)
 		}
 	}
+}
+
+// A gateway may quote the message: nothing of it is kept, however many are under
+// way.
+func TestSMSQuoted(t *testing.T) {
+	server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write(body)
+	})
+	o := smsOptions(server.URL, "json")
+	o.Fields = map[string]string{"text": "{text}", "to": "{to}"}
+	c := open(t, o)
+	var sends sync.WaitGroup
+	for range 16 {
+		sends.Go(func() {
+			for range 16 {
+				p := parcelOf(sampleNote())
+				p.Address = "+491705550101"
+				receipt, err := c.Send(t.Context(), p)
+				if err == nil || !strings.Contains(receipt.Detail, "text") || strings.Contains(receipt.Detail, "notes.example") || strings.Contains(receipt.Detail, "5550101") {
+					t.Errorf("the receipt has %q, %v", receipt.Detail, err)
+				}
+			}
+		})
+	}
+	sends.Wait()
 }
 
 func TestSMSSettings(t *testing.T) {
