@@ -105,6 +105,11 @@ func (o *SMSOptions) Open(env Env) (delivery.Channel, error) {
 		}
 	}
 	s.client = newClient(o.HTTP, env, newRedactor(to, secrets...))
+	if o.Method == http.MethodGet {
+		once := Transport(o.AllowPrivate)
+		once.DisableKeepAlives = true // where a kept connection breaks off, net/http sends a GET again by itself
+		s.http.Transport = once
+	}
 	return s, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,6 +99,38 @@ func TestSMSToTheMailboxItself(t *testing.T) {
 		_, err := c.Send(t.Context(), p)
 		if failed := (*delivery.SendError)(nil); !errors.As(err, &failed) || failed.Outcome != delivery.Dead || !strings.Contains(failed.Error(), name) {
 			t.Errorf("%v does not say %q", err, name)
+		}
+	}
+}
+
+// A message goes out once by whatever method, on a connection that served before
+// too: where its answer is lost, the next attempt says so.
+func TestSMSOnceByEveryMethod(t *testing.T) {
+	for method, format := range map[string]string{http.MethodPost: "json", http.MethodPut: "form", http.MethodGet: "query"} {
+		var messages atomic.Int32
+		server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			if messages.Add(1) != 2 {
+				return
+			}
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = conn.Close()
+		})
+		o := smsOptions(server.URL, format)
+		o.Method = method
+		c := open(t, o)
+		p := parcelOf(sampleNote())
+		p.Address = "+491705550101"
+		if _, err := c.Send(t.Context(), p); err != nil {
+			t.Errorf("%s: %v", method, err)
+		}
+		_, err := c.Send(t.Context(), p)
+		if failed := (*delivery.SendError)(nil); !errors.As(err, &failed) || failed.Outcome != delivery.Unknown || messages.Load() != 2 {
+			t.Errorf("%s: the gateway has %d messages of two sends, and %v", method, messages.Load(), err)
 		}
 	}
 }
