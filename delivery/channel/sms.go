@@ -173,11 +173,15 @@ func (s *sms) Send(ctx context.Context, p delivery.Parcel) (delivery.Receipt, er
 	meant := s.expect.Match(a.body)
 	a.body = []byte(s.redact.hide(string(a.body), private...))
 	said, err := s.verdict(smsStatuses, a, p.Note)
-	if err == nil && !meant {
-		said.Detail = s.redact.excerpt(a.body, p.Note)
-		err = &delivery.SendError{Outcome: delivery.Dead, Status: a.status, Err: errors.New("the gateway's answer is not what expect says: it did not take the message")}
+	if err != nil || meant {
+		return said, err
 	}
-	return said, err
+	said.Detail = s.redact.excerpt(a.body, p.Note)
+	failed := &delivery.SendError{Outcome: delivery.Dead, Status: a.status, Err: errors.New("the gateway's answer is not what expect says: it did not take the message")}
+	if a.cut {
+		failed.Outcome, failed.Err = delivery.Unknown, errors.New("the gateway's answer broke off before what expect looks for: it may have taken the message")
+	}
+	return said, failed
 }
 
 // request is the message as the gateway wants it.

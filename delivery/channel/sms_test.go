@@ -181,6 +181,32 @@ func TestSMSQuoted(t *testing.T) {
 	sends.Wait()
 }
 
+// An answer that breaks off before what expect looks for leaves it open whether
+// the gateway took the message.
+func TestSMSExpectsWhatBreaksOff(t *testing.T) {
+	for says, want := range map[string]delivery.Outcome{`{"status": "ok"`: delivery.Done, `{"sta`: delivery.Unknown, "": delivery.Unknown} {
+		server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Content-Length", "20")
+			_, _ = io.WriteString(w, says)
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		})
+		o := smsOptions(server.URL, "json")
+		o.Expect = `"status":\s*"ok"`
+		p := parcelOf(sampleNote())
+		p.Address = "+491705550101"
+		_, err := open(t, o).Send(t.Context(), p)
+		got := delivery.Done
+		if failed := (*delivery.SendError)(nil); errors.As(err, &failed) {
+			got = failed.Outcome
+		}
+		if got != want {
+			t.Errorf("after %q: %v, want %s", says, err, want)
+		}
+	}
+}
+
 func TestSMSSettings(t *testing.T) {
 	for name, spoil := range map[string]func(o *SMSOptions){
 		"url":      func(o *SMSOptions) { o.URL = "sms.example" },
