@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,9 +95,12 @@ func (o *SMSOptions) Open(env Env) (delivery.Channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sms{o: *o, address: to, expect: regexp.MustCompile(o.Expect)}
+	s := &sms{o: *o, address: to, expect: regexp.MustCompile(o.Expect), statuses: smsStatuses}
 	if len(s.o.Fields) == 0 {
 		s.o.Fields = map[string]string{"to": "{to}", "text": "{text}"}
+	}
+	if !strings.Contains(strings.Join(mapValues(s.o.Fields), " "), "{id}") { // nothing tells a repeat
+		s.statuses = slices.Concat(doubts, smsStatuses)
 	}
 	secrets := []string{o.User, o.Password, encoded(o.User + ":" + o.Password)}
 	for _, value := range append(mapValues(o.Headers), mapValues(o.Fields)...) {
@@ -116,13 +120,14 @@ func (o *SMSOptions) Open(env Env) (delivery.Channel, error) {
 // sms hands short messages to a gateway.
 type sms struct {
 	*client
-	o       SMSOptions
-	address *url.URL
-	expect  *regexp.Regexp
+	o        SMSOptions
+	address  *url.URL
+	expect   *regexp.Regexp
+	statuses []rule
 }
 
-// smsStatuses says what a gateway's answer means. One that fails may have sent
-// the message; whether it tells a repeat by {id} is its own business.
+// smsStatuses says what a gateway's answer means. Whether one that gets {id}
+// tells a repeat by it is its own business.
 var smsStatuses = []rule{
 	{200, 299, delivery.Done, false, ""},
 	{300, 399, delivery.Dead, false, "redirects are not followed; set url to the address it leads to"},
@@ -172,7 +177,7 @@ func (s *sms) Send(ctx context.Context, p delivery.Parcel) (delivery.Receipt, er
 	}
 	meant := s.expect.Match(a.body)
 	a.body = []byte(s.redact.hide(string(a.body), private...))
-	said, err := s.verdict(smsStatuses, a, p.Note)
+	said, err := s.verdict(s.statuses, a, p.Note)
 	if err != nil || meant {
 		return said, err
 	}

@@ -207,6 +207,38 @@ func TestSMSExpectsWhatBreaksOff(t *testing.T) {
 	}
 }
 
+// A gateway that fails may have sent the message: the next attempt says so, but
+// where {id} lets the gateway tell a repeat, and where it has taken nothing.
+func TestSMSGatewayFails(t *testing.T) {
+	for _, status := range []int{500, 502, 503, 504, 599} {
+		for name, tc := range map[string]struct {
+			fields map[string]string
+			want   delivery.Outcome
+		}{
+			"fields by default": {nil, delivery.Unknown},
+			"no {id}":           {map[string]string{"to": "{to}", "text": "{text}", "id": "id"}, delivery.Unknown},
+			"{id}":              {map[string]string{"to": "{to}", "text": "{text}", "ref": "a-{id}"}, delivery.Retry},
+		} {
+			if status == http.StatusServiceUnavailable {
+				tc.want = delivery.Retry
+			}
+			server := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Retry-After", "90")
+				w.WriteHeader(status)
+			})
+			o := smsOptions(server.URL, "json")
+			o.Fields = tc.fields
+			p := parcelOf(sampleNote())
+			p.Address = "+491705550101"
+			_, err := open(t, o).Send(t.Context(), p)
+			failed := (*delivery.SendError)(nil)
+			if !errors.As(err, &failed) || failed.Outcome != tc.want || failed.After != 90*time.Second || failed.Status != status {
+				t.Errorf("%d with %s: %+v, want %s", status, name, err, tc.want)
+			}
+		}
+	}
+}
+
 func TestSMSSettings(t *testing.T) {
 	for name, spoil := range map[string]func(o *SMSOptions){
 		"url":      func(o *SMSOptions) { o.URL = "sms.example" },
