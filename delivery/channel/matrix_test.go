@@ -54,7 +54,10 @@ func matrixSubject() subject {
 			401: {delivery.Retry, true, 90 * time.Second, "token"},
 			404: {delivery.Retry, true, 90 * time.Second, "homeserver"},
 			413: {delivery.Dead, false, 0, "larger"},
+			500: {delivery.Unknown, false, 90 * time.Second, ""},
+			504: {delivery.Unknown, false, 90 * time.Second, ""},
 		},
+		earlier: map[int]meaning{500: common[500], 504: common[504]},
 	}
 }
 
