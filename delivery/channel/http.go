@@ -204,6 +204,13 @@ type rule struct {
 	hint        string // what to do about it, "" when there is nothing to do
 }
 
+// doubts say what it means that a service fails which may have taken the note
+// all the same; a channel's own rules come after them.
+var doubts = []rule{
+	{503, 503, delivery.Retry, false, ""}, // it was not taken
+	{500, 599, delivery.Unknown, false, ""},
+}
+
 // verdict reads an answer by a channel's table; the first rule that fits
 // counts. Nothing that no rule knows is delivered.
 func (c *client) verdict(rules []rule, a answer, n delivery.Note) (delivery.Receipt, error) {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"regexp"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -64,16 +65,18 @@ func (t matrixTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // carrying marks the failure of the request that carries the note: the only
-// one whose lost answer leaves it open whether the note arrived.
+// one whose lost answer, or failing server, leaves it open whether the note
+// arrived.
 type carryingError struct{ error }
 
 func (c carryingError) Unwrap() error { return c.error }
 
 // failed reads what went wrong: the receipt has what the server said.
 func (m *matrix) failed(err error, n delivery.Note) (delivery.Receipt, *delivery.SendError) {
+	_, carried := errors.AsType[carryingError](err)
 	if ready, ok := errors.AsType[*delivery.SendError](err); ok {
 		result := *ready
-		if _, carried := errors.AsType[carryingError](err); result.Outcome == delivery.Unknown && !carried {
+		if result.Outcome == delivery.Unknown && !carried {
 			result.Outcome = delivery.Retry
 		}
 		return delivery.Receipt{}, &result
@@ -88,6 +91,9 @@ func (m *matrix) failed(err error, n delivery.Note) (delivery.Receipt, *delivery
 	}
 	a := answer{status: status, after: retryAfter(answered.Response.Header.Get("Retry-After"), time.Now())}
 	rules := matrixStatuses
+	if carried {
+		rules = slices.Concat(doubts, rules)
+	}
 	if said := answered.RespError; said != nil {
 		if wait, ok := said.ExtraData["retry_after_ms"].(float64); ok && a.after == 0 {
 			a.after = min(max(0, time.Duration(wait)*time.Millisecond), maxRetryAfter)

@@ -184,7 +184,7 @@ func (m *matrix) attach(ctx context.Context, to matrixPlace, p delivery.Parcel, 
 		return err
 	}
 	var u upload
-	if known == "" || json.Unmarshal([]byte(known), &u) != nil || (u.File != nil) != to.encrypted {
+	if known == "" || json.Unmarshal([]byte(known), &u) != nil || u.URL == "" || (u.File != nil) != to.encrypted {
 		if u, err = to.upload(ctx, p); err != nil {
 			return err
 		}
@@ -222,7 +222,9 @@ func (to matrixPlace) upload(ctx context.Context, p delivery.Parcel) (upload, er
 	if err != nil {
 		return upload{}, to.blame(err)
 	}
-	u.URL = answer.ContentURI.CUString()
+	if u.URL = answer.ContentURI.CUString(); u.URL == "" {
+		return upload{}, &delivery.SendError{Outcome: delivery.Retry, Status: http.StatusOK, Err: errors.New("the homeserver took the file and gave it no address")}
+	}
 	return u, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,7 +54,10 @@ func matrixSubject() subject {
 			401: {delivery.Retry, true, 90 * time.Second, "token"},
 			404: {delivery.Retry, true, 90 * time.Second, "homeserver"},
 			413: {delivery.Dead, false, 0, "larger"},
+			500: {delivery.Unknown, false, 90 * time.Second, ""},
+			504: {delivery.Unknown, false, 90 * time.Second, ""},
 		},
+		earlier: map[int]meaning{500: common[500], 504: common[504]},
 	}
 }
 
@@ -161,6 +165,44 @@ func TestMatrixErrors(t *testing.T) {
 	for code := range matrixErrors {
 		if !regexp.MustCompile(`^M_[A-Z_]+$`).MatchString(code) {
 			t.Errorf("%s is no standard error", code)
+		}
+	}
+}
+
+// A file without an address is no note: neither one that the homeserver took
+// that way nor one that is remembered so.
+func TestMatrixUploadWithoutAddress(t *testing.T) {
+	for _, says := range []string{`{}`, `{"content_uri":""}`, `{"content_uri":"mxc://example.org/"}`} {
+		var well atomic.Bool
+		var carried atomic.Int32
+		server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case strings.HasSuffix(r.URL.Path, "/upload") && !well.Load():
+				_, _ = io.Copy(io.Discard, r.Body)
+				_, _ = io.WriteString(w, says)
+				return
+			case matrixCarries(r):
+				carried.Add(1)
+				body, _ := io.ReadAll(r.Body)
+				if !strings.Contains(string(body), `"url":"mxc://example.org/abc"`) {
+					t.Errorf("after %s: %s", says, body)
+				}
+			}
+			matrixWell(w, r)
+		})
+		env := matrixSubject().env(t)
+		c, p := openWith(t, matrixFor(server.URL), env), matrixSubject().parcel(sampleNote())
+		receipt, err := c.Send(t.Context(), p)
+		if failed := (*delivery.SendError)(nil); !errors.As(err, &failed) || failed.Outcome != delivery.Retry || carried.Load() != 0 {
+			t.Errorf("after %s: %+v, %v, and %d notes", says, receipt, err, carried.Load())
+		}
+		well.Store(true)
+		entry := delivery.Entry{Key: matrixKey("upload", p.Note.ID, testRoom), Value: []byte("{}"), For: time.Hour}
+		if err := env.Memory.Put(t.Context(), entry); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Send(t.Context(), p); err != nil || carried.Load() != 1 {
+			t.Errorf("once it is well: %v, and %d notes", err, carried.Load())
 		}
 	}
 }

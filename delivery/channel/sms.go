@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,9 +95,12 @@ func (o *SMSOptions) Open(env Env) (delivery.Channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sms{o: *o, address: to, expect: regexp.MustCompile(o.Expect)}
+	s := &sms{o: *o, address: to, expect: regexp.MustCompile(o.Expect), statuses: smsStatuses}
 	if len(s.o.Fields) == 0 {
 		s.o.Fields = map[string]string{"to": "{to}", "text": "{text}"}
+	}
+	if !strings.Contains(strings.Join(mapValues(s.o.Fields), " "), "{id}") { // nothing tells a repeat
+		s.statuses = slices.Concat(doubts, smsStatuses)
 	}
 	secrets := []string{o.User, o.Password, encoded(o.User + ":" + o.Password)}
 	for _, value := range append(mapValues(o.Headers), mapValues(o.Fields)...) {
@@ -105,19 +109,25 @@ func (o *SMSOptions) Open(env Env) (delivery.Channel, error) {
 		}
 	}
 	s.client = newClient(o.HTTP, env, newRedactor(to, secrets...))
+	if o.Method == http.MethodGet {
+		once := Transport(o.AllowPrivate)
+		once.DisableKeepAlives = true // where a kept connection breaks off, net/http sends a GET again by itself
+		s.http.Transport = once
+	}
 	return s, nil
 }
 
 // sms hands short messages to a gateway.
 type sms struct {
 	*client
-	o       SMSOptions
-	address *url.URL
-	expect  *regexp.Regexp
+	o        SMSOptions
+	address  *url.URL
+	expect   *regexp.Regexp
+	statuses []rule
 }
 
-// smsStatuses says what a gateway's answer means. One that fails may have sent
-// the message; whether it tells a repeat by {id} is its own business.
+// smsStatuses says what a gateway's answer means. Whether one that gets {id}
+// tells a repeat by it is its own business.
 var smsStatuses = []rule{
 	{200, 299, delivery.Done, false, ""},
 	{300, 399, delivery.Dead, false, "redirects are not followed; set url to the address it leads to"},
@@ -161,18 +171,22 @@ func (s *sms) Send(ctx context.Context, p delivery.Parcel) (delivery.Receipt, er
 	if err != nil {
 		return delivery.Receipt{}, err
 	}
-	hide := s.redact
-	for _, private := range []string{text, link, to, strings.TrimPrefix(to, "+")} {
-		hide.secrets = append(hide.secrets, private, url.QueryEscape(private))
+	var private []string
+	for _, sent := range []string{text, link, to, strings.TrimPrefix(to, "+")} {
+		private = append(private, sent, url.QueryEscape(sent))
 	}
 	meant := s.expect.Match(a.body)
-	a.body = []byte(hide.hide(string(a.body)))
-	said, err := s.verdict(smsStatuses, a, p.Note)
-	if err == nil && !meant {
-		said.Detail = s.redact.excerpt(a.body, p.Note)
-		err = &delivery.SendError{Outcome: delivery.Dead, Status: a.status, Err: errors.New("the gateway's answer is not what expect says: it did not take the message")}
+	a.body = []byte(s.redact.hide(string(a.body), private...))
+	said, err := s.verdict(s.statuses, a, p.Note)
+	if err != nil || meant {
+		return said, err
 	}
-	return said, err
+	said.Detail = s.redact.excerpt(a.body, p.Note)
+	failed := &delivery.SendError{Outcome: delivery.Dead, Status: a.status, Err: errors.New("the gateway's answer is not what expect says: it did not take the message")}
+	if a.cut {
+		failed.Outcome, failed.Err = delivery.Unknown, errors.New("the gateway's answer broke off before what expect looks for: it may have taken the message")
+	}
+	return said, failed
 }
 
 // request is the message as the gateway wants it.

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -101,6 +103,38 @@ func TestSMSToTheMailboxItself(t *testing.T) {
 	}
 }
 
+// A message goes out once by whatever method, on a connection that served before
+// too: where its answer is lost, the next attempt says so.
+func TestSMSOnceByEveryMethod(t *testing.T) {
+	for method, format := range map[string]string{http.MethodPost: "json", http.MethodPut: "form", http.MethodGet: "query"} {
+		var messages atomic.Int32
+		server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			if messages.Add(1) != 2 {
+				return
+			}
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = conn.Close()
+		})
+		o := smsOptions(server.URL, format)
+		o.Method = method
+		c := open(t, o)
+		p := parcelOf(sampleNote())
+		p.Address = "+491705550101"
+		if _, err := c.Send(t.Context(), p); err != nil {
+			t.Errorf("%s: %v", method, err)
+		}
+		_, err := c.Send(t.Context(), p)
+		if failed := (*delivery.SendError)(nil); !errors.As(err, &failed) || failed.Outcome != delivery.Unknown || messages.Load() != 2 {
+			t.Errorf("%s: the gateway has %d messages of two sends, and %v", method, messages.Load(), err)
+		}
+	}
+}
+
 // Some gateways answer 200 whatever becomes of a message.
 func TestSMSExpects(t *testing.T) {
 	for says, taken := range map[string]bool{`{"status": "ok"}`: true, `{"status": "error", "to": "+491705550101"}`: false, "": false} {
@@ -116,6 +150,91 @@ func TestSMSExpects(t *testing.T) {
 		}
 		if strings.Contains(receipt.Detail, "5550101") {
 			t.Errorf("the receipt has the number: %q", receipt.Detail)
+		}
+	}
+}
+
+// A gateway may quote the message: nothing of it is kept, however many are under
+// way.
+func TestSMSQuoted(t *testing.T) {
+	server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write(body)
+	})
+	o := smsOptions(server.URL, "json")
+	o.Fields = map[string]string{"text": "{text}", "to": "{to}"}
+	c := open(t, o)
+	var sends sync.WaitGroup
+	for range 16 {
+		sends.Go(func() {
+			for range 16 {
+				p := parcelOf(sampleNote())
+				p.Address = "+491705550101"
+				receipt, err := c.Send(t.Context(), p)
+				if err == nil || !strings.Contains(receipt.Detail, "text") || strings.Contains(receipt.Detail, "notes.example") || strings.Contains(receipt.Detail, "5550101") {
+					t.Errorf("the receipt has %q, %v", receipt.Detail, err)
+				}
+			}
+		})
+	}
+	sends.Wait()
+}
+
+// An answer that breaks off before what expect looks for leaves it open whether
+// the gateway took the message.
+func TestSMSExpectsWhatBreaksOff(t *testing.T) {
+	for says, want := range map[string]delivery.Outcome{`{"status": "ok"`: delivery.Done, `{"sta`: delivery.Unknown, "": delivery.Unknown} {
+		server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Content-Length", "20")
+			_, _ = io.WriteString(w, says)
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		})
+		o := smsOptions(server.URL, "json")
+		o.Expect = `"status":\s*"ok"`
+		p := parcelOf(sampleNote())
+		p.Address = "+491705550101"
+		_, err := open(t, o).Send(t.Context(), p)
+		got := delivery.Done
+		if failed := (*delivery.SendError)(nil); errors.As(err, &failed) {
+			got = failed.Outcome
+		}
+		if got != want {
+			t.Errorf("after %q: %v, want %s", says, err, want)
+		}
+	}
+}
+
+// A gateway that fails may have sent the message: the next attempt says so, but
+// where {id} lets the gateway tell a repeat, and where it has taken nothing.
+func TestSMSGatewayFails(t *testing.T) {
+	for _, status := range []int{500, 502, 503, 504, 599} {
+		for name, tc := range map[string]struct {
+			fields map[string]string
+			want   delivery.Outcome
+		}{
+			"fields by default": {nil, delivery.Unknown},
+			"no {id}":           {map[string]string{"to": "{to}", "text": "{text}", "id": "id"}, delivery.Unknown},
+			"{id}":              {map[string]string{"to": "{to}", "text": "{text}", "ref": "a-{id}"}, delivery.Retry},
+		} {
+			if status == http.StatusServiceUnavailable {
+				tc.want = delivery.Retry
+			}
+			server := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Retry-After", "90")
+				w.WriteHeader(status)
+			})
+			o := smsOptions(server.URL, "json")
+			o.Fields = tc.fields
+			p := parcelOf(sampleNote())
+			p.Address = "+491705550101"
+			_, err := open(t, o).Send(t.Context(), p)
+			failed := (*delivery.SendError)(nil)
+			if !errors.As(err, &failed) || failed.Outcome != tc.want || failed.After != 90*time.Second || failed.Status != status {
+				t.Errorf("%d with %s: %+v, want %s", status, name, err, tc.want)
+			}
 		}
 	}
 }

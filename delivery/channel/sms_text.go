@@ -51,7 +51,7 @@ const (
 
 // smsText says who called, when, and where the note plays, in as many segments.
 // Where that is too long, accents go first, then the end of the name, all of
-// it, the time; the number and the link stay.
+// it, the time; the number, the mark of a repeat and the link stay.
 func smsText(n delivery.Note, repeat bool, link string, most int) string {
 	fits := func(name string, when bool) (string, bool) {
 		said := smsLines(n, name, repeat, when, link)
@@ -94,9 +94,9 @@ func smsLines(n delivery.Note, name string, repeat, when bool, link string) stri
 	lines := []string{caption.Title}
 	if when {
 		lines = append(lines, strings.ReplaceAll(caption.Line, " · ", ", ")) // the point is no letter of GSM 7 bit
-		if repeat {
-			lines = append(lines, texts.Repeat)
-		}
+	}
+	if repeat {
+		lines = append(lines, texts.Repeat)
 	}
 	if link != "" {
 		lines = append(lines, texts.Listen+" "+link)

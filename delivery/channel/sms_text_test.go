@@ -83,6 +83,20 @@ func TestSMSTextInEveryLanguage(t *testing.T) {
 	}
 }
 
+// In every language a repeat says that it is one, however little room there is.
+func TestSMSRepeatInEveryLanguage(t *testing.T) {
+	for language := range text.Table() {
+		for most := 1; most <= 3; most++ {
+			n := sampleNote()
+			n.Recipient.Language = language
+			got, mark := smsText(n, true, smsLink, most), text.For(language).Repeat
+			if !strings.Contains(got, mark) && !strings.Contains(got, fold(mark)) {
+				t.Errorf("%s, at most %d segments: %q does not say %q", language, most, got, mark)
+			}
+		}
+	}
+}
+
 func FuzzSMSText(f *testing.F) {
 	f.Add("Maria", "+33612345678", 2)
 	f.Add("Зоя 🙂\u202e", "", 1)

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// maxCallback is far above what the service sends: 1,000 updates at most.
-const maxCallback = 1 << 20 // bytes
+// maxCallback is above what the service sends: 3 MB at most.
+const maxCallback = 4 << 20 // bytes
 
 // ServeHTTP hears the service's callbacks (Cloud API, "Webhooks"): at least
 // once, in any order, repeated for days until the answer is 200. That is given
@@ -55,6 +55,9 @@ func (w *whatsapp) verify(out http.ResponseWriter, r *http.Request) {
 
 func (w *whatsapp) callback(out http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(out, r.Body, maxCallback))
+	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+		w.env.Log.Warn("a callback was refused that is larger than what the service sends", "most_bytes", large.Limit)
+	}
 	if err != nil || !w.signed(r.Header.Get("X-Hub-Signature-256"), body) {
 		stranger(out)
 		return

@@ -154,6 +154,26 @@ func TestWhatsAppStrangers(t *testing.T) {
 	r.wantTold()
 }
 
+// The service may fill 3 MB ("Webhooks", payload size). What is refused as too
+// large is lost for good: the log says so.
+func TestWhatsAppLargeCallback(t *testing.T) {
+	r := newWhatsApp(t, nil)
+	var said strings.Builder
+	r.env.Log = slog.New(slog.NewTextHandler(&said, nil))
+	job := delivery.NewID()
+	body := r.callbackOf(r.status("read", "wamid.1", job, 0))
+	large := strings.Repeat(" ", 3<<20-len(body)) + body
+	if code := r.hears(large, signWhatsApp(waSecret, large)); code != http.StatusOK || said.Len() != 0 {
+		t.Errorf("3 MB: %d, %s", code, said.String())
+	}
+	r.wantTold("read " + job)
+	huge := strings.Repeat(" ", maxCallback) + body
+	if code := r.hears(huge, signWhatsApp(waSecret, huge)); code != http.StatusForbidden || !strings.Contains(said.String(), "larger") {
+		t.Errorf("more than is read: %d, %q", code, said.String())
+	}
+	r.wantTold()
+}
+
 // A batch is kept as far as it is understood; the rest is nobody's loss.
 func TestWhatsAppBatch(t *testing.T) {
 	r := newWhatsApp(t, nil)

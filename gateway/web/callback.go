@@ -5,9 +5,9 @@ import (
 	"runtime/debug"
 )
 
-// callbackMost is how much a chat service may tell at once, in bytes. A channel
-// may be stricter.
-const callbackMost = 1 << 20
+// callbackMost is how much a chat service may tell at once, in bytes: WhatsApp
+// up to 3 MB. A channel may be stricter.
+const callbackMost = 4 << 20
 
 // callback hands what a chat service tells to its channel, which proves that it
 // is the service: there is no browser behind it, and no secret in the address.

@@ -58,6 +58,9 @@ func TestCallback(t *testing.T) {
 			}
 		})
 	}
+	if r := ask(t, s, "POST", "/callback/wa", body(strings.Repeat("x", 3<<20))); r.Code != http.StatusOK {
+		t.Errorf("as much as a service says got %d", r.Code)
+	}
 	if r := ask(t, s, "POST", "/callback/wa", body(strings.Repeat("x", callbackMost+1))); r.Code != http.StatusBadRequest {
 		t.Errorf("more than a service may say got %d", r.Code)
 	}
