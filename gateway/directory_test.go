@@ -316,7 +316,7 @@ func TestAdopt(t *testing.T) {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
 		mistakes := config.FileErrors{}
-		if _, placed := logged(err).(config.FileErrors); err != nil && (!placed || !errors.As(err, &mistakes)) {
+		if _, placed := config.Logged(err).(config.FileErrors); err != nil && (!placed || !errors.As(err, &mistakes)) {
 			t.Errorf("%s: the log would have %v", name, err)
 		}
 	}

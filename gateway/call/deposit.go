@@ -87,7 +87,7 @@ func (p *Path) finish(ctx context.Context, d *deposit, done <-chan rendering) (d
 	case errors.Is(err, delivery.ErrNotFound):
 		p.Log.Info("note was erased before it was rendered", "note_id", d.draft.Note().ID)
 	case err != nil:
-		p.Log.Error("note held up: will be tried again", "note_id", d.draft.Note().ID, "error", err)
+		p.Log.Error("note held up: will be tried again", "note_id", d.draft.Note().ID, "error", config.Logged(err))
 		p.held.add(d)
 	}
 	return note, facts, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -173,6 +174,33 @@ func TestANoteWaitsForTheDirectory(t *testing.T) {
 		}
 		if len(draft.kept) != 1 || len(*delivered) != 1 || draft.chains[0][0].Channel != "crm" {
 			t.Errorf("kept %d times, %d leases, delivered to %v", len(draft.kept), len(*delivered), draft.chains)
+		}
+	})
+}
+
+// mistaken is a directory service whose answer has a mistake.
+type mistaken struct{}
+
+func (mistaken) Lookup(context.Context, string, string) (*config.Mailbox, error) {
+	return nil, config.FileErrors{{Key: "number", Text: `write it without blanks, not "+49 30 123456"`}}
+}
+
+// The log says which note waits for whoever mends the directory's answer, and
+// nothing of what stands there.
+func TestAMistakenAnswerIsNotLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		draft := &tape{}
+		p, _ := newPath(drafts{left: []delivery.Draft{draft}})
+		p.Directory = mistaken{}
+		var said strings.Builder
+		p.Log = slog.New(slog.NewTextHandler(&said, nil))
+		ctx, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		if err := p.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if log := said.String(); p.HeldUp() != 1 || strings.Contains(log, "30 123456") || !strings.Contains(log, draft.Note().ID) || !strings.Contains(log, `error="number: `) {
+			t.Errorf("%d held up; the log says\n%s", p.HeldUp(), log)
 		}
 	})
 }
