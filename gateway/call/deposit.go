@@ -58,8 +58,8 @@ func (p *Path) render(ctx context.Context, d *deposit, over <-chan struct{}) (r 
 		records := d.draft.Records()
 		facts, err := p.Renderers.Render(ctx, records, &file, o, over)
 		_ = records.Close()
-		if errors.Is(err, media.ErrTooBig) && !o.Transcode {
-			o.Transcode = true // the caller's own Opus was too generous: encode it once more, smaller
+		if errors.Is(err, media.ErrNoCopy) && !o.Transcode {
+			o.Transcode = true // the caller's own Opus was too generous, or does not fit together: encode it anew
 			continue
 		}
 		return rendering{file: file.Bytes(), facts: facts, err: err}
