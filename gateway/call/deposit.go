@@ -46,24 +46,29 @@ func (p *Path) follow(ctx context.Context, d *deposit, over <-chan struct{}) <-c
 	return done
 }
 
-func (p *Path) render(ctx context.Context, d *deposit, over <-chan struct{}) (r rendering) {
+func (p *Path) render(ctx context.Context, d *deposit, over <-chan struct{}) rendering {
+	o := media.RenderOptions{Bitrate: media.NoteBitrate(p.MaxDuration), MaxDuration: p.MaxDuration}
+	for {
+		r := p.renderOnce(ctx, d, o, over)
+		if errors.Is(r.err, media.ErrNoCopy) && !o.Transcode {
+			o.Transcode = true // the caller's own Opus was too generous, or does not fit together: encode it anew
+			continue
+		}
+		return r
+	}
+}
+
+func (p *Path) renderOnce(ctx context.Context, d *deposit, o media.RenderOptions, over <-chan struct{}) (r rendering) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			r = rendering{err: fmt.Errorf("rendering panicked: %v", cause)}
 		}
 	}()
-	o := media.RenderOptions{Bitrate: media.NoteBitrate(p.MaxDuration), MaxDuration: p.MaxDuration}
-	for {
-		var file bytes.Buffer
-		records := d.draft.Records()
-		facts, err := p.Renderers.Render(ctx, records, &file, o, over)
-		_ = records.Close()
-		if errors.Is(err, media.ErrNoCopy) && !o.Transcode {
-			o.Transcode = true // the caller's own Opus was too generous, or does not fit together: encode it anew
-			continue
-		}
-		return rendering{file: file.Bytes(), facts: facts, err: err}
-	}
+	records := d.draft.Records()
+	defer func() { _ = records.Close() }()
+	var file bytes.Buffer
+	facts, err := p.Renderers.Render(ctx, records, &file, o, over)
+	return rendering{file: file.Bytes(), facts: facts, err: err}
 }
 
 // renderAgain renders a tape that is complete, from its start.

@@ -21,6 +21,8 @@ type tape struct {
 	delivery.Draft
 	full     int // failures to come
 	broken   int // failures of reading the tape to come
+	panics   int // of whoever reads it
+	open     int // readers
 	recorded int
 	kept     []delivery.Note
 	chains   []delivery.Chain
@@ -30,9 +32,16 @@ func (d *tape) Note() delivery.Note {
 	return delivery.Note{ID: "06h0007dqpak5z3p5efbp7n79g", Recipient: delivery.Recipient{Number: "101"}, Partial: true}
 }
 
-func (d *tape) Records() delivery.RecordReader { return d }
+func (d *tape) Records() delivery.RecordReader {
+	d.open++
+	return d
+}
 
 func (d *tape) Next(context.Context) ([]byte, error) {
+	if d.panics > 0 {
+		d.panics--
+		panic("a mistake in a decoder")
+	}
 	if d.broken > 0 {
 		d.broken--
 		return nil, errors.New("too many open files")
@@ -40,7 +49,10 @@ func (d *tape) Next(context.Context) ([]byte, error) {
 	return nil, io.EOF
 }
 
-func (d *tape) Close() error { return nil }
+func (d *tape) Close() error {
+	d.open--
+	return nil
+}
 
 func (d *tape) Recorded(context.Context, bool) error {
 	d.recorded++
@@ -156,6 +168,23 @@ func TestAFailedRenderingIsNotTakenForSilence(t *testing.T) {
 		}
 		if len(draft.kept) != 1 || len(*delivered) != 1 || draft.broken != 0 || p.HeldUp() != 0 {
 			t.Errorf("kept %d times, %d leases, %d held up", len(draft.kept), len(*delivered), p.HeldUp())
+		}
+	})
+}
+
+// A tape whose rendering panics is tried again as one that cannot be read, and
+// is closed each time.
+func TestAPanickingRenderingHoldsTheNoteUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		draft := &tape{panics: 5}
+		p, delivered := newPath(drafts{left: []delivery.Draft{draft}})
+		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
+		defer stop()
+		if err := p.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if len(draft.kept) != 1 || len(*delivered) != 1 || draft.open != 0 {
+			t.Errorf("kept %d times, %d leases, %d readers left open", len(draft.kept), len(*delivered), draft.open)
 		}
 	})
 }
