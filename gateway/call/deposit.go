@@ -16,6 +16,7 @@ import (
 type deposit struct {
 	draft   delivery.Draft
 	mailbox *config.Mailbox // nil for what an earlier process left, until it is looked up
+	left    bool            // by an earlier process, under the limits of its file
 	cutOff  bool            // the end of the call is missing
 	ended   time.Time       // when the call was over
 	settled bool            // it is a note, is discarded, or waits for Run
@@ -46,15 +47,23 @@ func (p *Path) follow(ctx context.Context, d *deposit, over <-chan struct{}) <-c
 	return done
 }
 
+// render makes the note's file, once more where it comes out too big.
 func (p *Path) render(ctx context.Context, d *deposit, over <-chan struct{}) rendering {
 	o := media.RenderOptions{Bitrate: media.NoteBitrate(p.MaxDuration), MaxDuration: p.MaxDuration}
+	if d.left {
+		o.MaxDuration = media.LongestNote() // the call may have been allowed more than one is now
+	}
 	for {
 		r := p.renderOnce(ctx, d, o, over)
-		if errors.Is(r.err, media.ErrNoCopy) && !o.Transcode {
+		fits := media.NoteBitrate(r.facts.Duration)
+		switch {
+		case errors.Is(r.err, media.ErrNoCopy) && !o.Transcode:
 			o.Transcode = true // the caller's own Opus was too generous, or does not fit together: encode it anew
-			continue
+		case r.facts.Bytes > media.NoteBytes && fits < o.Bitrate:
+			o.Bitrate = fits // it is longer than a call may be now
+		default:
+			return r
 		}
-		return r
 	}
 }
 
