@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -49,6 +50,15 @@ func (ps FileErrors) LogValue() slog.Value {
 		text += fmt.Sprintf(", and %d more", more)
 	}
 	return slog.StringValue(strings.TrimSuffix(text, ", ") + ": `afterbeep check` says what was expected")
+}
+
+// Logged is err as a log may have it: mistakes in a file by their place alone,
+// whatever is said around them.
+func Logged(err error) any {
+	if mistakes := (FileErrors{}); errors.As(err, &mistakes) {
+		return mistakes
+	}
+	return err
 }
 
 type position struct{ line, column int }

@@ -20,9 +20,10 @@ import (
 
 // child is a gateway in a process of its own.
 type child struct {
-	cmd  *exec.Cmd
-	sip  netip.AddrPort
-	http string // host and port
+	cmd    *exec.Cmd
+	stderr io.Reader
+	sip    netip.AddrPort
+	http   string // host and port
 }
 
 var listening = regexp.MustCompile(`msg=listening (sip=udp://|http=)(\S+)`)
@@ -39,6 +40,14 @@ func startChild(t *testing.T, path string) *child {
 // startProgram does so with the program of another build.
 func startProgram(t *testing.T, program, path string) *child {
 	t.Helper()
+	c := launch(t, program, path)
+	c.awaitReady(t, path)
+	return c
+}
+
+// launch starts a program without waiting until it is ready.
+func launch(t *testing.T, program, path string) *child {
+	t.Helper()
 	cmd := exec.CommandContext(context.Background(), program, "serve", "--config", path)
 	cmd.Env = append(os.Environ(), "AFTERBEEP_TEST_MAIN=1")
 	stderr, err := cmd.StderrPipe()
@@ -48,13 +57,20 @@ func startProgram(t *testing.T, program, path string) *child {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	c := &child{cmd: cmd, stderr: stderr}
+	t.Cleanup(c.kill) // of a test that failed before it did
+	return c
+}
+
+// awaitReady reads what the gateway says until it is ready, and where it
+// listens; its log goes on beside the file at path.
+func (c *child) awaitReady(t *testing.T, path string) {
+	t.Helper()
 	log, err := os.OpenFile(filepath.Join(filepath.Dir(path), childLog), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &child{cmd: cmd}
-	t.Cleanup(c.kill) // of a test that failed before it did
-	lines := bufio.NewScanner(io.TeeReader(stderr, log))
+	lines := bufio.NewScanner(io.TeeReader(c.stderr, log))
 	var said strings.Builder
 	for lines.Scan() {
 		said.WriteString(lines.Text() + "\n")
@@ -67,15 +83,14 @@ func startProgram(t *testing.T, program, path string) *child {
 		}
 		if strings.Contains(lines.Text(), "msg=ready") {
 			go func() {
-				_, _ = io.Copy(log, stderr)
+				_, _ = io.Copy(log, c.stderr)
 				_ = log.Close()
 			}()
-			return c
+			return
 		}
 	}
-	_ = cmd.Wait()
-	t.Fatalf("the gateway did not start:\n%s", said.String())
-	return nil
+	err = c.cmd.Wait()
+	t.Fatalf("the gateway did not start: %v\n%s", err, said.String())
 }
 
 // kill is kill -9.

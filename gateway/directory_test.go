@@ -238,6 +238,50 @@ func TestReloadBySIGHUP(t *testing.T) {
 	}
 }
 
+// A SIGHUP that comes while the gateway opens does not end it, and is not
+// forgotten. The file is a pipe, which tells when it is read.
+func TestSIGHUPWhileOpening(t *testing.T) {
+	t.Parallel()
+	path := configFile(t, t.TempDir(), "https://a.example", "")
+	text := mustRead(t, path)
+	if err := errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	read := func() *os.File {
+		t.Helper()
+		begun := make(chan *os.File, 1)
+		go func() {
+			f, _ := os.OpenFile(path, os.O_WRONLY, 0) // waits for the reader
+			begun <- f
+		}()
+		select {
+		case f := <-begun:
+			return f
+		case <-time.After(10 * time.Second):
+			t.Fatal("the file is not read")
+			return nil
+		}
+	}
+	put := func(f *os.File) {
+		t.Helper()
+		if _, err := f.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gateway := launch(t, os.Args[0], path)
+	first := read()
+	if err := gateway.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	put(first)
+	gateway.awaitReady(t, path)
+	put(read())
+	gateway.stop(t)
+}
+
 // What a new file changes that counts after a restart only is said, and what
 // would deliver by a channel that does not run is not taken over.
 func TestAdopt(t *testing.T) {
@@ -272,7 +316,7 @@ func TestAdopt(t *testing.T) {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
 		mistakes := config.FileErrors{}
-		if _, placed := logged(err).(config.FileErrors); err != nil && (!placed || !errors.As(err, &mistakes)) {
+		if _, placed := config.Logged(err).(config.FileErrors); err != nil && (!placed || !errors.As(err, &mistakes)) {
 			t.Errorf("%s: the log would have %v", name, err)
 		}
 	}

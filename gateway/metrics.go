@@ -82,7 +82,7 @@ type callMetrics struct{ *web.Metrics }
 func (m callMetrics) CallEnded(o call.Outcome) { m.Metrics.CallEnded(string(o)) }
 
 func (m callMetrics) Received(s media.Stats) {
-	m.Metrics.Received(web.Reception{Bytes: s.Bytes, Foreign: s.Foreign, Invalid: s.Invalid})
+	m.Metrics.Received(web.Reception{Bytes: s.Bytes, Foreign: s.Foreign, Invalid: s.Invalid, Excess: s.Excess})
 }
 
 func (m callMetrics) Rendered(f media.Facts) {

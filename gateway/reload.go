@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"log/slog"
 
 	"github.com/afterbeep/afterbeep/config"
@@ -17,7 +16,7 @@ func (g *gateway) reload(path string, level *slog.LevelVar) {
 		err = g.adopt(next)
 	}
 	if err != nil {
-		g.log.Error("the configuration is not taken over; all stays as it is", "error", logged(err))
+		g.log.Error("the configuration is not taken over; all stays as it is", "error", config.Logged(err))
 		return
 	}
 	setLevel(level, next.Log.Level)
@@ -43,14 +42,4 @@ func (g *gateway) adopt(next *config.Config) error {
 	g.lamps.Reload(next.SIP.Trunks)
 	g.hasTrunks.Store(len(next.SIP.Trunks) > 0)
 	return nil
-}
-
-// logged is an error as the log may have it: mistakes in a file by their place
-// alone.
-func logged(err error) any {
-	mistakes := config.FileErrors{}
-	if errors.As(err, &mistakes) {
-		return mistakes
-	}
-	return err
 }

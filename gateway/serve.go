@@ -19,18 +19,20 @@ func serveCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "serve", Short: "Run the gateway", Args: arguments}
 	path := configFlag(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		hangups := make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP) // at once and for good: one that nobody takes ends the process
 		cfg, err := config.Load(*path)
 		if err != nil {
 			return err
 		}
-		return serve(cmd.Context(), cfg, *path)
+		return serve(cmd.Context(), cfg, *path, hangups)
 	}
 	return cmd
 }
 
-// serve runs the gateway until ctx ends; SIGHUP has it read the file at path
-// again.
-func serve(ctx context.Context, cfg *config.Config, path string) error {
+// serve runs the gateway until ctx ends. A hangup has it read the file at path
+// again, one that came before it was open as soon as it is.
+func serve(ctx context.Context, cfg *config.Config, path string, hangups <-chan os.Signal) error {
 	log, level := newLogger(cfg.Log)
 	cfg.Store.Wait = 5 * time.Second // for a command that has the store open
 	g, err := open(ctx, cfg, log)
@@ -41,7 +43,7 @@ func serve(ctx context.Context, cfg *config.Config, path string) error {
 		log.Info("listening", "sip", l.String())
 	}
 	log.Info("listening", "http", g.http.Addr().String())
-	stop := onHangup(func() { g.reload(path, level) })
+	stop := onEach(hangups, func() { g.reload(path, level) })
 	log.Info("ready", "version", versionText(), "mailboxes", g.directory.Standing().Mailboxes, "trunks", len(cfg.SIP.Trunks))
 	g.warnOfSilence()
 	err = g.run(ctx, secondSignal(ctx))
@@ -74,19 +76,22 @@ func secondSignal(ctx context.Context) <-chan struct{} {
 	return second
 }
 
-// onHangup does something at each SIGHUP until stop, which waits for it.
-func onHangup(do func()) (stop func()) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP)
+// onEach does something at each signal until stop, which waits for it.
+func onEach(signals <-chan os.Signal, do func()) (stop func()) {
+	over := make(chan struct{})
 	var doing sync.WaitGroup
 	doing.Go(func() {
-		for range signals {
-			do()
+		for {
+			select {
+			case <-signals:
+				do()
+			case <-over:
+				return
+			}
 		}
 	})
 	return func() {
-		signal.Stop(signals)
-		close(signals) // nothing is sent any more
+		close(over)
 		doing.Wait()
 	}
 }

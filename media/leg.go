@@ -213,6 +213,7 @@ type Stats struct {
 	Bytes   uint64    // of these, from the RTP header on
 	Foreign uint64    // from a source that is not the caller's
 	Invalid uint64    // from the caller, but no RTP of an agreed format, or empty before the first audio
+	Excess  uint64    // from the caller, beyond what audio can be
 	Control uint64    // RTCP, on whichever port
 	First   time.Time // arrival of the first packet, zero when none came
 	Last    time.Time // arrival of the last packet
@@ -222,8 +223,8 @@ type Stats struct {
 
 // counts is Stats as it is counted.
 type counts struct {
-	packets, bytes, foreign, invalid, control atomic.Uint64
-	first, last                               atomic.Int64 // Unix nanoseconds
+	packets, bytes, foreign, invalid, excess, control atomic.Uint64
+	first, last                                       atomic.Int64 // Unix nanoseconds
 }
 
 // Stats says what came so far.
@@ -234,6 +235,7 @@ func (l *Leg) Stats() Stats {
 		Bytes:   c.bytes.Load(),
 		Foreign: c.foreign.Load(),
 		Invalid: c.invalid.Load(),
+		Excess:  c.excess.Load(),
 		Control: c.control.Load(),
 		First:   unixNano(c.first.Load()),
 		Last:    unixNano(c.last.Load()),

@@ -58,9 +58,9 @@ func (o Options) Validate() error {
 	switch {
 	case o.MaxDuration <= 0:
 		complain("max_duration", "expected a time above zero, like 3m")
-	case o.MaxDuration > longestNote():
+	case o.MaxDuration > LongestNote():
 		complain("max_duration", "expected %s or less: at Opus's lowest bitrate, %d kbit/s, a longer note is over %d kB",
-			longestNote(), bitrateLeast/1000, NoteBytes>>10)
+			LongestNote(), bitrateLeast/1000, NoteBytes>>10)
 	}
 	if o.NoRTP <= 0 {
 		complain("no_rtp", "expected a time above zero, like 10s")
@@ -71,8 +71,8 @@ func (o Options) Validate() error {
 	return errors.Join(wrong...)
 }
 
-// longestNote is how long a note can get within NoteBytes.
-func longestNote() time.Duration {
+// LongestNote is how long a note can get within NoteBytes.
+func LongestNote() time.Duration {
 	seconds := bitrateShare * NoteBytes * 8 / bitrateLeast
 	return time.Duration(seconds) * time.Second
 }

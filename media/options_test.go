@@ -28,8 +28,8 @@ func TestOptionsValidate(t *testing.T) {
 		"ports upside down":      {func(o *Options) { o.Ports = PortRange{30000, 20000} }, "media.ports"},
 		"privileged ports":       {func(o *Options) { o.Ports = PortRange{10, 20} }, "media.ports"},
 		"no time to record":      {func(o *Options) { o.MaxDuration = 0 }, "media.max_duration"},
-		"as long as a note gets": {func(o *Options) { o.MaxDuration = longestNote() }, ""},
-		"longer than that":       {func(o *Options) { o.MaxDuration = longestNote() + 1 }, "media.max_duration: expected 11m4s or less"},
+		"as long as a note gets": {func(o *Options) { o.MaxDuration = LongestNote() }, ""},
+		"longer than that":       {func(o *Options) { o.MaxDuration = LongestNote() + 1 }, "media.max_duration: expected 11m4s or less"},
 		"encrypted at times":     {func(o *Options) { o.SRTP = "sometimes" }, "media.srtp"},
 		"no time to be heard in": {func(o *Options) { o.NoRTP = -1 }, "media.no_rtp"},
 	}

@@ -26,6 +26,12 @@ const (
 	rtpHeader   = 12                   // bytes, without contributing sources
 	quiet       = 5 * time.Millisecond // that ends the draining of a socket
 	drainLimit  = 1024                 // packets that draining takes at most, more than the socket holds
+
+	// No call fills the disk: a tape takes so many bytes, and so many more for
+	// each second since it began. G.711 needs 9 kB a second, Opus at its most,
+	// 510 kbit/s in packets of 2.5 ms, 75 kB, and some send each packet twice.
+	tapeBurst = 2 << 20
+	tapeRate  = 160_000
 )
 
 // Record writes every packet of the call to tape, beginning with those that
@@ -39,7 +45,8 @@ const (
 //
 // A record goes to the tape once a second, or when it holds 48 kB. The first
 // one begins with the formats; they are repeated when the peer offers again,
-// and when what came before turns out to be another's.
+// and when what came before turns out to be another's. Packets beyond what
+// audio can be are counted and left out.
 func (l *Leg) Record(ctx context.Context, tape Tape) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var beep sync.WaitGroup
@@ -68,6 +75,7 @@ type recorder struct {
 	agreed   *agreement // as far as it has been taken note of
 
 	record  []byte    // entries not yet on the tape
+	taken   int64     // bytes of packets, on the tape and in the record
 	began   time.Time // the tape's zero
 	flushed time.Time // when the last record was due
 	heard   time.Time // the last valid packet, or the end of a hold
@@ -258,12 +266,28 @@ func (r *recorder) media(d datagram) {
 		r.reports.take(d.packet, d.arrival, r.agreed.rate(d.packet[1]&0x7f))
 	}
 	r.heard = d.arrival
+	if r.excessive(d) {
+		return
+	}
 	r.add(entryAudio, d.packet, d.arrival)
 	if c.packets.Add(1) == 1 {
 		c.first.Store(d.arrival.UnixNano())
 	}
 	c.bytes.Add(uint64(len(d.packet)))
 	c.last.Store(d.arrival.UnixNano())
+}
+
+// excessive says whether a packet is beyond what audio can be, and counts it.
+func (r *recorder) excessive(d datagram) bool {
+	size := entryHeader + int64(len(d.packet))
+	if r.taken+size <= tapeBurst+d.arrival.Sub(r.began).Milliseconds()*tapeRate/1000 {
+		r.taken += size
+		return false
+	}
+	if r.leg.counts.excess.Add(1) == 1 {
+		r.leg.engine.log.Warn("more comes to an RTP port than audio can be: the rest is left out", "port", r.leg.port)
+	}
+	return true
 }
 
 // anew has all that was recorded forgotten, as another's voice: what is on the

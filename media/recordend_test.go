@@ -86,6 +86,45 @@ func TestRecordTooLong(t *testing.T) {
 	tape.wantAudio(t, 3)
 }
 
+// A flood leaves on the tape what audio can be, and not the disk full: Opus at
+// its most, each packet twice, loses none of it.
+func TestRecordFlood(t *testing.T) {
+	const seconds = 180
+	for name, test := range map[string]struct {
+		size, every int // bytes of a packet, µs
+		whole       bool
+	}{
+		"Opus at its most, twice": {rtpHeader + 8 + 160, 1250, true},
+		"G.711":                   {rtpHeader + 160, 20_000, true},
+		"a flood":                 {1400, 100, false},
+	} {
+		p := newPhone(t, "127.0.0.1:0")
+		l := p.open(newTestEngine(t, nil))
+		tape := &counting{}
+		r := newRecorder(l, tape)
+		packet := append([]byte{0x80, 0}, make([]byte, test.size-2)...)
+		sent := uint64(0)
+		for at := 0; at < seconds*1e6; at += test.every {
+			now := r.began.Add(time.Duration(at) * time.Microsecond)
+			r.keep(datagram{packet, p.addr(), now})
+			sent++
+		}
+		r.flush(time.Now())
+		s := l.Stats()
+		if s.Packets+s.Excess != sent || test.whole != (s.Excess == 0) {
+			t.Errorf("%s: %d packets kept, %d left out of %d", name, s.Packets, s.Excess, sent)
+		}
+		if most := tapeBurst + tapeRate*seconds + 1000; tape.bytes > most || !test.whole && tape.bytes < most-5000 {
+			t.Errorf("%s: %d bytes on the tape, at most %d", name, tape.bytes, most)
+		}
+	}
+}
+
+// counting is a tape that keeps nothing.
+type counting struct{ bytes int }
+
+func (c *counting) Append(record []byte) error { c.bytes += len(record); return nil }
+
 // TestRecordOnHold lets nothing come for longer than NoRTP while the call is on
 // hold, in each of the ways to say so.
 func TestRecordOnHold(t *testing.T) {

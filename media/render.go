@@ -74,7 +74,7 @@ type RenderOptions struct {
 	// Bitrate of an encoded note in bit/s; zero means NoteBitrate(MaxDuration).
 	Bitrate int
 	// MaxBytes is the size above which copying Opus packets ends with
-	// [ErrTooBig]; zero means NoteBytes.
+	// [ErrNoCopy]; zero means NoteBytes.
 	MaxBytes int64
 	// Transcode has Opus packets decoded and encoded again instead of copied.
 	Transcode bool
@@ -86,9 +86,10 @@ type RenderOptions struct {
 	Encoded func(cpu time.Duration)
 }
 
-// ErrTooBig says that copied Opus packets made the note bigger than
-// MaxBytes: render it again with Transcode.
-var ErrTooBig = errors.New("media: the copied note is over its size")
+// ErrNoCopy says that copied Opus packets make no note: it would be bigger than
+// MaxBytes, or other codecs in between would make it longer than the call.
+// Render it again with Transcode.
+var ErrNoCopy = errors.New("media: the caller's own packets make no note")
 
 func (o RenderOptions) withDefaults() RenderOptions {
 	if o.MaxDuration <= 0 {
@@ -117,7 +118,7 @@ func (o RenderOptions) withDefaults() RenderOptions {
 // The file is written once it is complete: a tape may say at any time that what
 // came so far was not the caller's. A tape without audio has a Duration of zero,
 // and nothing is written. What is damaged on a tape is counted and passed over.
-// Errors are those of in, of out, and [ErrTooBig].
+// Errors are those of in, of out, and [ErrNoCopy].
 func Render(ctx context.Context, in Records, out io.Writer, o RenderOptions) (Facts, error) {
 	o = o.withDefaults()
 	var file bytes.Buffer

@@ -89,12 +89,43 @@ func TestRenderTooBig(t *testing.T) {
 	c.say(2000)
 	in := c.tape()
 	o := RenderOptions{MaxBytes: 2500, Bitrate: 8000}
-	if _, err := Render(t.Context(), in, io.Discard, o); !errors.Is(err, ErrTooBig) {
-		t.Fatalf("error %v, want ErrTooBig", err)
+	if _, err := Render(t.Context(), in, io.Discard, o); !errors.Is(err, ErrNoCopy) {
+		t.Fatalf("error %v, want ErrNoCopy", err)
 	}
 	o.Transcode = true
 	if facts, _ := renderFile(t, in.rewind(), o); facts.Duration != 2*time.Second || facts.Bytes > 2500 {
 		t.Errorf("%+v", facts)
+	}
+}
+
+// Frames filled up where the codec changes must not push the end of the call
+// out of the file: such a note is encoded anew.
+func TestRenderAlternatingCodecs(t *testing.T) {
+	for _, test := range []struct {
+		changes int
+		copied  bool
+	}{{1, true}, {2, true}, {3, false}, {200, false}} {
+		c := newCaller(t, allCodecs)
+		for range test.changes {
+			c.use(111)
+			c.say(20)
+			c.use(0)
+			c.send(0, bytes.Repeat([]byte{0x55, 0xd5}, 120)) // 30 ms, a frame and a half
+			c.wait(30)
+		}
+		c.use(111)
+		c.say(20)
+		in, want := c.tape(), time.Duration(20+50*test.changes)*time.Millisecond
+		facts, err := Render(t.Context(), in, io.Discard, RenderOptions{Complexity: cheap.Complexity})
+		if !test.copied {
+			if !errors.Is(err, ErrNoCopy) {
+				t.Errorf("%d changes: error %v, want ErrNoCopy", test.changes, err)
+			}
+			facts, err = Render(t.Context(), in.rewind(), io.Discard, RenderOptions{Complexity: cheap.Complexity, Transcode: true})
+		}
+		if err != nil || facts.Duration != want {
+			t.Errorf("%d changes: %v, want %v, error %v", test.changes, facts.Duration, want, err)
+		}
 	}
 }
 

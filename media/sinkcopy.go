@@ -2,6 +2,7 @@ package media
 
 import (
 	"bytes"
+	"fmt"
 
 	"github.com/afterbeep/afterbeep/media/codec"
 )
@@ -17,6 +18,7 @@ type copySink struct {
 	toc     byte  // first byte of the last packet
 	wanted  int64 // ticks, how long the note is
 	written int64 // ticks of packets written
+	last    int64 // ticks of the last of them
 	scratch []byte
 
 	encoder codec.Encoder // made when another codec comes
@@ -75,7 +77,8 @@ func (s *copySink) write(packet []byte) error {
 		return err
 	}
 	s.toc = packet[0]
-	s.written += int64(length)
+	s.last = int64(length)
+	s.written += s.last
 	if err := s.ogg.WritePacket(packet, length); err != nil {
 		return err
 	}
@@ -84,7 +87,7 @@ func (s *copySink) write(packet []byte) error {
 
 func (s *copySink) fits() error {
 	if int64(s.out.Len()) > s.limit {
-		return ErrTooBig
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrNoCopy, s.out.Len(), s.limit)
 	}
 	return nil
 }
@@ -130,7 +133,9 @@ func (s *copySink) flush() error {
 
 // close ends the file to the sample. What the sender's encoder still held never
 // came; packets of nothing, multiples of 2.5 ms, stand for it, and what they
-// hold beyond the end is cut off by players (RFC 7845 §4.4).
+// hold beyond the end is cut off by players (RFC 7845 §4.4). It is a part of the
+// last packet, and at most a frame: where frames that were filled up, one at
+// each change of codec, have come to more, the caller's last words would go.
 func (s *copySink) close() (encoded, error) {
 	if err := s.flush(); err != nil {
 		return encoded{}, err
@@ -142,6 +147,9 @@ func (s *copySink) close() (encoded, error) {
 			return encoded{}, err
 		}
 		short -= step
+	}
+	if -short >= min(s.last, tickRate/50) {
+		return encoded{}, fmt.Errorf("%w: %v longer than the call", ErrNoCopy, duration(-short))
 	}
 	if err := s.ogg.Close(s.wanted); err != nil {
 		return encoded{}, err

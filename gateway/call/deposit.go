@@ -16,6 +16,7 @@ import (
 type deposit struct {
 	draft   delivery.Draft
 	mailbox *config.Mailbox // nil for what an earlier process left, until it is looked up
+	left    bool            // by an earlier process, under the limits of its file
 	cutOff  bool            // the end of the call is missing
 	ended   time.Time       // when the call was over
 	settled bool            // it is a note, is discarded, or waits for Run
@@ -46,24 +47,37 @@ func (p *Path) follow(ctx context.Context, d *deposit, over <-chan struct{}) <-c
 	return done
 }
 
-func (p *Path) render(ctx context.Context, d *deposit, over <-chan struct{}) (r rendering) {
+// render makes the note's file, once more where it comes out too big.
+func (p *Path) render(ctx context.Context, d *deposit, over <-chan struct{}) rendering {
+	o := media.RenderOptions{Bitrate: media.NoteBitrate(p.MaxDuration), MaxDuration: p.MaxDuration}
+	if d.left {
+		o.MaxDuration = media.LongestNote() // the call may have been allowed more than one is now
+	}
+	for {
+		r := p.renderOnce(ctx, d, o, over)
+		fits := media.NoteBitrate(r.facts.Duration)
+		switch {
+		case errors.Is(r.err, media.ErrNoCopy) && !o.Transcode:
+			o.Transcode = true // the caller's own Opus was too generous, or does not fit together: encode it anew
+		case r.facts.Bytes > media.NoteBytes && fits < o.Bitrate:
+			o.Bitrate = fits // it is longer than a call may be now
+		default:
+			return r
+		}
+	}
+}
+
+func (p *Path) renderOnce(ctx context.Context, d *deposit, o media.RenderOptions, over <-chan struct{}) (r rendering) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			r = rendering{err: fmt.Errorf("rendering panicked: %v", cause)}
 		}
 	}()
-	o := media.RenderOptions{Bitrate: media.NoteBitrate(p.MaxDuration), MaxDuration: p.MaxDuration}
-	for {
-		var file bytes.Buffer
-		records := d.draft.Records()
-		facts, err := p.Renderers.Render(ctx, records, &file, o, over)
-		_ = records.Close()
-		if errors.Is(err, media.ErrTooBig) && !o.Transcode {
-			o.Transcode = true // the caller's own Opus was too generous: encode it once more, smaller
-			continue
-		}
-		return rendering{file: file.Bytes(), facts: facts, err: err}
-	}
+	records := d.draft.Records()
+	defer func() { _ = records.Close() }()
+	var file bytes.Buffer
+	facts, err := p.Renderers.Render(ctx, records, &file, o, over)
+	return rendering{file: file.Bytes(), facts: facts, err: err}
 }
 
 // renderAgain renders a tape that is complete, from its start.
@@ -87,7 +101,7 @@ func (p *Path) finish(ctx context.Context, d *deposit, done <-chan rendering) (d
 	case errors.Is(err, delivery.ErrNotFound):
 		p.Log.Info("note was erased before it was rendered", "note_id", d.draft.Note().ID)
 	case err != nil:
-		p.Log.Error("note held up: will be tried again", "note_id", d.draft.Note().ID, "error", err)
+		p.Log.Error("note held up: will be tried again", "note_id", d.draft.Note().ID, "error", config.Logged(err))
 		p.held.add(d)
 	}
 	return note, facts, err

@@ -2,9 +2,12 @@ package call
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
+	"math/rand/v2"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,13 +18,19 @@ import (
 	"github.com/afterbeep/afterbeep/sip"
 )
 
-// tape is a draft without audio on a store whose disk is full for a while.
+// tape is a draft, without audio unless it has records, on a store whose disk is
+// full for a while.
 type tape struct {
 	delivery.Draft
+	records  [][]byte
+	read     int // of them
 	full     int // failures to come
 	broken   int // failures of reading the tape to come
+	panics   int // of whoever reads it
+	open     int // readers
 	recorded int
 	kept     []delivery.Note
+	file     []byte
 	chains   []delivery.Chain
 }
 
@@ -29,28 +38,43 @@ func (d *tape) Note() delivery.Note {
 	return delivery.Note{ID: "06h0007dqpak5z3p5efbp7n79g", Recipient: delivery.Recipient{Number: "101"}, Partial: true}
 }
 
-func (d *tape) Records() delivery.RecordReader { return d }
+func (d *tape) Records() delivery.RecordReader {
+	d.open++
+	d.read = 0
+	return d
+}
 
 func (d *tape) Next(context.Context) ([]byte, error) {
+	if d.panics > 0 {
+		d.panics--
+		panic("a mistake in a decoder")
+	}
 	if d.broken > 0 {
 		d.broken--
 		return nil, errors.New("too many open files")
 	}
+	if d.read < len(d.records) {
+		d.read++
+		return d.records[d.read-1], nil
+	}
 	return nil, io.EOF
 }
 
-func (d *tape) Close() error { return nil }
+func (d *tape) Close() error {
+	d.open--
+	return nil
+}
 
 func (d *tape) Recorded(context.Context, bool) error {
 	d.recorded++
 	return d.fail()
 }
 
-func (d *tape) Rendered(_ context.Context, n delivery.Note, _ []byte, chains []delivery.Chain) ([]delivery.Lease, error) {
+func (d *tape) Rendered(_ context.Context, n delivery.Note, file []byte, chains []delivery.Chain) ([]delivery.Lease, error) {
 	if err := d.fail(); err != nil {
 		return nil, err
 	}
-	d.kept, d.chains = append(d.kept, n), chains
+	d.kept, d.file, d.chains = append(d.kept, n), file, chains
 	return []delivery.Lease{{Job: "job"}}, nil
 }
 
@@ -159,6 +183,72 @@ func TestAFailedRenderingIsNotTakenForSilence(t *testing.T) {
 	})
 }
 
+// A tape whose rendering panics is tried again as one that cannot be read, and
+// is closed each time.
+func TestAPanickingRenderingHoldsTheNoteUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		draft := &tape{panics: 5}
+		p, delivered := newPath(drafts{left: []delivery.Draft{draft}})
+		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
+		defer stop()
+		if err := p.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if len(draft.kept) != 1 || len(*delivered) != 1 || draft.open != 0 {
+			t.Errorf("kept %d times, %d leases, %d readers left open", len(draft.kept), len(*delivered), draft.open)
+		}
+	})
+}
+
+// noise is the records of a caller who makes noise for so many seconds, in G.711.
+func noise(seconds int) (records [][]byte) {
+	entry := func(record []byte, kind byte, ms int, body []byte) []byte {
+		record = binary.BigEndian.AppendUint16(append(record, kind), uint16(len(body)))
+		record = binary.BigEndian.AppendUint32(record, uint32(ms))
+		return append(record, body...)
+	}
+	record := entry(nil, 3, 0, []byte("0 PCMU/8000\n"))
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same each time
+	for n := range seconds * 50 {
+		packet := make([]byte, 12+160)
+		packet[0] = 0x80
+		binary.BigEndian.PutUint16(packet[2:], uint16(n))
+		binary.BigEndian.PutUint32(packet[4:], uint32(n*160))
+		for i := range packet[12:] {
+			packet[12+i] = byte(0x90 + random.IntN(0x40)) // loud, of both signs with the next
+			if random.IntN(2) == 0 {
+				packet[12+i] &^= 0x80
+			}
+		}
+		record = entry(record, 1, n*20, packet)
+		if n%50 == 49 {
+			records, record = append(records, record), nil
+		}
+	}
+	return records
+}
+
+// Who lowers media.max_duration cuts nothing off that was recorded before, and
+// the note still has the size that chats play.
+func TestALowerLimitCutsNothingThatIsOnTape(t *testing.T) {
+	const seconds = 200 // at the bitrate of a short note it would be too big
+	draft := &tape{records: noise(seconds)}
+	p, _ := newPath(drafts{left: []delivery.Draft{draft}})
+	p.MaxDuration = time.Minute
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	p.Deliver = func(...delivery.Lease) { stop() }
+	if err := p.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if len(draft.kept) != 1 {
+		t.Fatalf("kept %d times", len(draft.kept))
+	}
+	if n := draft.kept[0]; n.Duration != seconds*time.Second || len(draft.file) > media.NoteBytes {
+		t.Errorf("%v in %d bytes", n.Duration, len(draft.file))
+	}
+}
+
 // A note that an earlier process left waits for a directory that cannot be
 // asked: the inbox is not where it belongs.
 func TestANoteWaitsForTheDirectory(t *testing.T) {
@@ -173,6 +263,33 @@ func TestANoteWaitsForTheDirectory(t *testing.T) {
 		}
 		if len(draft.kept) != 1 || len(*delivered) != 1 || draft.chains[0][0].Channel != "crm" {
 			t.Errorf("kept %d times, %d leases, delivered to %v", len(draft.kept), len(*delivered), draft.chains)
+		}
+	})
+}
+
+// mistaken is a directory service whose answer has a mistake.
+type mistaken struct{}
+
+func (mistaken) Lookup(context.Context, string, string) (*config.Mailbox, error) {
+	return nil, config.FileErrors{{Key: "number", Text: `write it without blanks, not "+49 30 123456"`}}
+}
+
+// The log says which note waits for whoever mends the directory's answer, and
+// nothing of what stands there.
+func TestAMistakenAnswerIsNotLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		draft := &tape{}
+		p, _ := newPath(drafts{left: []delivery.Draft{draft}})
+		p.Directory = mistaken{}
+		var said strings.Builder
+		p.Log = slog.New(slog.NewTextHandler(&said, nil))
+		ctx, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		if err := p.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if log := said.String(); p.HeldUp() != 1 || strings.Contains(log, "30 123456") || !strings.Contains(log, draft.Note().ID) || !strings.Contains(log, `error="number: `) {
+			t.Errorf("%d held up; the log says\n%s", p.HeldUp(), log)
 		}
 	})
 }

@@ -110,7 +110,7 @@ func (p *Path) take(ctx context.Context, c *sip.Call, r *record) Outcome {
 		r.Mailbox = mailbox.Number
 	}
 	if err != nil {
-		p.Log.Error("call refused: the directory does not say whose it is", "note_id", c.ID, "error", err)
+		p.Log.Error("call refused: the directory does not say whose it is", "note_id", c.ID, "error", config.Logged(err))
 		refuse(c, 503, retryAfter) // another gateway may know
 		return Unavailable
 	}

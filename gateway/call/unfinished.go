@@ -29,7 +29,7 @@ func (p *Path) Run(ctx context.Context) error {
 	}
 	due := make([]*deposit, len(drafts))
 	for i, draft := range drafts {
-		due[i] = &deposit{draft: draft, cutOff: draft.Note().Partial}
+		due[i] = &deposit{draft: draft, left: true, cutOff: draft.Note().Partial}
 	}
 	tick := time.NewTicker(again)
 	defer tick.Stop()

@@ -96,7 +96,7 @@ func countedMetrics() []Metric {
 		{begunTotal, Counter, "Calls that came in from a trunk and were not turned away.", nil, nil},
 		{callsTotal, Counter, "Calls that ended, by what became of them.", []string{"outcome"}, nil},
 		{bytesTotal, Counter, "Bytes of RTP kept.", nil, nil},
-		{droppedTotal, Counter, "Packets that were no audio of the call's, by why.", []string{"why"}, nil},
+		{droppedTotal, Counter, "Packets that were not taken as audio of the call, by why.", []string{"why"}, nil},
 		{packetsTotal, Counter, "Audio packets rendered.", nil, nil},
 		{lostTotal, Counter, "Audio packets that never came.", nil, nil},
 		{lateTotal, Counter, "Audio packets that came after their place had been filled.", nil, nil},
@@ -216,6 +216,7 @@ type Reception struct {
 	Bytes   uint64 // kept
 	Foreign uint64 // packets from a source that is not the caller's
 	Invalid uint64 // packets from the caller that were no RTP of an agreed format
+	Excess  uint64 // packets from the caller beyond what audio can be
 }
 
 // Received counts what a call's socket received.
@@ -223,6 +224,7 @@ func (m *Metrics) Received(r Reception) {
 	m.counters[bytesTotal].WithLabelValues().Add(float64(r.Bytes))
 	m.counters[droppedTotal].WithLabelValues("foreign").Add(float64(r.Foreign))
 	m.counters[droppedTotal].WithLabelValues("invalid").Add(float64(r.Invalid))
+	m.counters[droppedTotal].WithLabelValues("excess").Add(float64(r.Excess))
 }
 
 // Rendering is what rendering one note came to.

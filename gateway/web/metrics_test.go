@@ -17,7 +17,7 @@ func TestMetrics(t *testing.T) {
 	m := s.o.Metrics
 	m.CallBegan()
 	m.CallEnded("voice")
-	m.Received(Reception{Bytes: 1000, Foreign: 2, Invalid: 3})
+	m.Received(Reception{Bytes: 1000, Foreign: 2, Invalid: 3, Excess: 4})
 	m.Rendered(Rendering{Packets: 100, Lost: 5, Late: 1, Concealed: 1500 * time.Millisecond, Frames: map[int]int{2: 50, 9: 7}, Lag: 20 * time.Millisecond})
 	m.Attempt("crm", delivery.Retry, 300*time.Millisecond)
 	m.Delivered(delivery.Note{ID: delivery.NewID(), EndedAt: time.Now().Add(-20 * time.Second)}, "crm")
@@ -54,6 +54,7 @@ func TestMetrics(t *testing.T) {
 		`afterbeep_rtp_bytes_total 1000`,
 		`afterbeep_rtp_dropped_packets_total{why="foreign"} 2`,
 		`afterbeep_rtp_dropped_packets_total{why="invalid"} 3`,
+		`afterbeep_rtp_dropped_packets_total{why="excess"} 4`,
 		`afterbeep_rtp_packets_total 100`,
 		`afterbeep_rtp_lost_packets_total 5`,
 		`afterbeep_rtp_late_packets_total 1`,
