@@ -82,3 +82,52 @@ func TestStrayIsNotBegun(t *testing.T) {
 	dropping.Wait()
 	finish(t, a, claimOne(t, a), done())
 }
+
+// TestRedisIsGone: Redis is taken out of the configuration. Notes that ended
+// before go on from here alone: a dead one that is driven again, and a delivered
+// one that its service refuses after all. Redis does not undo it when it is back.
+func TestRedisIsGone(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	path := t.TempDir()
+	f := joinFleet(t, Options{Path: path, Redis: setup.URL})
+	died := keep(t, f, newNote("101", "201"), chainTo("crm"))[0]
+	finish(t, f, died, delivery.Result{Outcome: delivery.Dead})
+	refused := keep(t, f, newNote("101", "202"), chainTo("wa:1", "crm"))[0]
+	finish(t, f, refused, done())
+	last := keep(t, f, newNote("101", "203"), chainTo("wa:1"))[0]
+	finish(t, f, last, done())
+	f.settledUp(t)
+	check(t, f.Close())
+
+	s := openStore(t, Options{Path: path})
+	if n, err := s.Redrive(t.Context(), died.Note.ID, ""); n != 1 || err != nil {
+		t.Errorf("redriven %d, %v", n, err)
+	}
+	if got := claim(t, s, 10); len(got) != 1 || got[0].Job != died.Job || got[0].Unknown {
+		t.Errorf("redriven, claimed %+v", got)
+	} else {
+		finish(t, s, got[0], done())
+	}
+	tell(t, s, "wa", refused.Job, delivery.WasRefused, delivery.Meaning{})
+	if got := claim(t, s, 10); len(got) != 1 || got[0].Job != refused.Job || got[0].Step != 1 || got[0].Unknown {
+		t.Errorf("refused, claimed %+v", got)
+	} else {
+		finish(t, s, got[0], delivery.Result{Outcome: delivery.Retry})
+	}
+	if up := tell(t, s, "wa", last.Job, delivery.WasRefused, delivery.Meaning{}); !up.Dead {
+		t.Errorf("refused by the last target: %+v", up)
+	}
+	check(t, s.Close())
+
+	f = joinFleet(t, Options{Path: path, Redis: setup.URL})
+	if got := claimOne(t, f); got.Job != refused.Job || got.Step != 1 {
+		t.Errorf("Redis is back, claimed %+v", got)
+	} else {
+		finish(t, f, got, done())
+	}
+	f.settledUp(t)
+	becomes(t, f, refused.Note.ID, delivery.JobDelivered, 1)
+	becomes(t, f, last.Note.ID, delivery.JobDead, 0)
+	becomes(t, f, died.Note.ID, delivery.JobDelivered, 0)
+}

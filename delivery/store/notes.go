@@ -142,6 +142,9 @@ func (t *txn) redrive(n kept, channel string, now time.Time) (int, error) {
 		return 0, err
 	}
 	for _, j := range dead {
+		if err := t.makeOwn(j.ID); err != nil {
+			return 0, err
+		}
 		_, err := t.exec(`UPDATE job SET state = 'queued', step = 0, attempt = 0, first_at = 0, waits = 0, next_at = ?, round = round + 1, shared = min(shared, 1),
 			head = shared = 0 AND NOT EXISTS (SELECT 1 FROM job AS other WHERE other.thread = job.thread AND other.head = 1)
 			WHERE id = ?`, micros(now), j.ID)

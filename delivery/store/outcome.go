@@ -76,7 +76,7 @@ func (t *txn) follow(j standing, step int, now time.Time, h *heard) error {
 	case v.settled >= 0 && j.state != delivery.JobDelivered:
 		h.Settled = true
 		return t.settle(j, v.settled, now, h)
-	case v.settled >= 0 || step != j.step || j.shared:
+	case v.settled >= 0 || step != j.step || (j.shared && !t.alone):
 		return nil
 	case v.refused && !v.arrived && (j.state == delivery.JobDelivered || (queued && (j.waits&1 == 1 || j.unknown))):
 		return t.moveOn(j, now, h)
@@ -105,6 +105,9 @@ func (t *txn) settle(j standing, step int, now time.Time, h *heard) error {
 // moveOn gives the next target its turn, or ends the job as dead: its service
 // refused what it had accepted.
 func (t *txn) moveOn(j standing, now time.Time, h *heard) error {
+	if err := t.makeOwn(j.id); err != nil {
+		return err
+	}
 	if j.step+1 < len(j.chain) {
 		h.early = true
 		if _, err := t.exec("UPDATE job SET state = 'queued', next_at = ?, "+nextTarget+" WHERE id = ?", micros(now), j.id); err != nil {

@@ -112,6 +112,17 @@ func (s *Store) takeHome(ctx context.Context) error {
 	return err
 }
 
+// makeOwn does the same for a job that had ended, before it goes on. That its
+// delivery does not count is for a Redis that is configured again.
+func (t *txn) makeOwn(job string) error {
+	if !t.alone {
+		return nil
+	}
+	_, err := t.exec(`UPDATE job SET shared = 0, epoch = max(epoch, 1), round = round + (state = 'delivered'), void = iif(state = 'delivered', round + 1, void)
+		WHERE id = ? AND shared > 0`, job)
+	return err
+}
+
 // Unfinished implements delivery.Drafts. Each draft is handed out once. One
 // whose tape cannot be read now is logged and left for the next start.
 func (s *Store) Unfinished(ctx context.Context) ([]delivery.Draft, error) {

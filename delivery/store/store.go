@@ -41,6 +41,7 @@ type Store struct {
 	disk disk
 
 	operator []string // the events that he is told of
+	alone    bool     // as txn.alone
 
 	clock   delivery.Clock
 	vault   *vault
@@ -84,7 +85,8 @@ func open(o Options, log *slog.Logger, d disk) (*Store, error) {
 		return nil, fmt.Errorf("store %s: %w", o.Path, err)
 	}
 	s := &Store{
-		path: path, log: log, disk: d, operator: o.Operator, clock: delivery.ClockOn(o.Wall), changed: o.Changed, wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs),
+		path: path, log: log, disk: d, operator: o.Operator, alone: o.Redis == "" && !o.Fleet,
+		clock: delivery.ClockOn(o.Wall), changed: o.Changed, wake: make(chan struct{}, 1), syncing: make(chan struct{}, maxSyncs),
 		ballast: &ballast{path: filepath.Join(path, "ballast"), remove: d.remove, log: log},
 	}
 	if err := s.start(context.Background(), o); err != nil {
@@ -137,7 +139,7 @@ func (s *Store) start(ctx context.Context, o Options) (err error) {
 	if err := s.takeUp(ctx); err != nil {
 		return err
 	}
-	if o.Redis == "" && !o.AsIs {
+	if s.alone && !o.AsIs {
 		if err := s.takeHome(ctx); err != nil {
 			return err
 		}
@@ -176,7 +178,7 @@ func (s *Store) openDatabase(ctx context.Context) error {
 }
 
 func (s *Store) startWriter(ctx context.Context) {
-	s.writer = newWriter(&txn{clock: s.clock, vault: s.vault, operator: s.operator, ctx: ctx, conn: s.conn}, s.ballast, s.fail)
+	s.writer = newWriter(&txn{clock: s.clock, vault: s.vault, operator: s.operator, alone: s.alone, ctx: ctx, conn: s.conn}, s.ballast, s.fail)
 }
 
 // Close writes out what is left and gives the store free for another process.

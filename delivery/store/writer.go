@@ -172,6 +172,7 @@ type txn struct {
 	clock    delivery.Clock
 	vault    *vault
 	operator []string        // the events that he is told of
+	alone    bool            // this machine has no Redis: what it once shared is nobody else's
 	ctx      context.Context //nolint:containedctx // a commit carries many callers: none of their contexts may end it
 	conn     *sql.Conn
 	stmts    map[string]*sql.Stmt
