@@ -265,6 +265,19 @@ func TestWhatsAppFailedLater(t *testing.T) {
 	}
 }
 
+// What failed was not accepted, however late or often that is told: meanwhile
+// the job may be driven again, or stand at another target of the channel.
+func TestWhatsAppSentAfterFailed(t *testing.T) {
+	r := newWhatsApp(t, func(o *WhatsAppOptions) { o.AssumeWindowOpen = true })
+	p := waParcel(waTo)
+	receipt := r.sends(p)
+	sent := r.status("sent", receipt.ID, p.Key, 0)
+	r.post(sent, r.status("failed", receipt.ID, p.Key, 131026), sent)
+	r.wantTold("accepted "+p.Key, "refused "+p.Key)
+	r.post(r.status("sent", "wamid.again", p.Key, 0), r.status("delivered", receipt.ID, p.Key, 0))
+	r.wantTold("accepted "+p.Key, "delivered "+p.Key)
+}
+
 // A failure of the attempt whose answer was lost counts, though its id was
 // never told.
 func TestWhatsAppFailedAfterALostAnswer(t *testing.T) {

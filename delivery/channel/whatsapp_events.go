@@ -79,11 +79,14 @@ func (s waStatus) act(ctx context.Context, w *whatsapp) error {
 		return s.failed(ctx, w, job, part)
 	case !known:
 		return nil
-	case part == "":
-		return w.report(ctx, delivery.Report{Job: job, What: level, At: s.At.Time})
-	default:
+	case part != "":
 		return w.change(ctx, job, func(p *progress) bool { return s.found(p, part, w.o.Within) })
+	case level == delivery.WasAccepted: // told late or once more, it says nothing of what failed since
+		if failed, err := w.seen(ctx, s.ID+"/failed"); failed || err != nil {
+			return err
+		}
 	}
+	return w.report(ctx, delivery.Report{Job: job, What: level, At: s.At.Time})
 }
 
 // job is which job a message was for, and what part of it.
