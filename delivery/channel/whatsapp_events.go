@@ -144,10 +144,10 @@ func (s waStatus) failed(ctx context.Context, w *whatsapp, job, part string) err
 	}
 	what := delivery.WasRefused
 	if w.again(why, p) {
-		what = delivery.WasAsked
+		what = delivery.WasBounced
 	}
 	err = w.report(ctx, delivery.Report{Job: job, What: what, At: s.At.Time, Detail: s.detail(w, why)})
-	if err == nil && what == delivery.WasAsked {
+	if err == nil && what == delivery.WasBounced {
 		err = w.change(ctx, job, func(p *progress) bool {
 			p.Returned = true
 			if part == partInvitation {
