@@ -152,6 +152,7 @@ func TestReport(t *testing.T) {
 		"played is read":             {acknowledging(WasRead), WasPlayed, Meaning{Settles: true, Arrived: true}},
 		"refused":                    {acknowledging(WasRead), WasRefused, Meaning{}},
 		"asked":                      {acknowledging(WasAccepted), WasAsked, Meaning{}},
+		"bounced":                    {acknowledging(WasDelivered), WasBounced, Meaning{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -180,7 +180,7 @@ func (q *memoryQueue) Report(_ context.Context, _ string, r Report, m Meaning) (
 		j.state, j.ended, up.Settled = JobDelivered, q.now(), true
 	case r.What == WasRefused && j.waits:
 		j.state, j.ended, up.Dead = JobDead, q.now(), true
-	case r.What == WasAsked && j.waits:
+	case (r.What == WasAsked || r.What == WasBounced) && j.waits:
 		j.waits, j.at, j.First = false, q.now(), q.now()
 	}
 	return up, nil

@@ -25,13 +25,16 @@ const (
 	WasPlayed    What = "played"    // the note was listened to
 	WasRefused   What = "refused"   // the service could not deliver what it had accepted: the next target's turn
 	WasAsked     What = "asked"     // the recipient asked for the note that an invitation stands for: it is due now
+	WasBounced   What = "bounced"   // the service gave back what it had accepted: the note may be sent once more, now
 )
 
 // Known says that w is one of these.
-func (w What) Known() bool { return w.Includes(WasAccepted) || w == WasRefused || w == WasAsked }
+func (w What) Known() bool {
+	return w.Includes(WasAccepted) || w == WasRefused || w == WasAsked || w == WasBounced
+}
 
-// Includes says that a level is reached once w happened; refused and asked are
-// no levels.
+// Includes says that a level is reached once w happened; refused, asked and
+// bounced are no levels.
 func (w What) Includes(level What) bool {
 	order := map[What]int{WasAccepted: 1, WasDelivered: 2, WasRead: 3, WasPlayed: 4}
 	return order[w] > 0 && order[w] >= order[level]
@@ -62,7 +65,8 @@ type Reports interface {
 	// comes of that. WasRefused moves a job that waits, whose last answer was
 	// lost, or that was delivered by that target, to the next target, or ends
 	// it as dead; not where the note is known to have reached the recipient.
-	// WasAsked makes a waiting job due at once.
+	// WasAsked makes a job due at once that waits to be asked for, WasBounced
+	// also one that waits for a report, unless its note reached the recipient.
 	//
 	// When it returns nil the report is on disk: the service may forget it.
 	// ErrNotFound when there is no such job: an erased note's, or another

@@ -228,7 +228,7 @@ func TestWhatsAppNotKept(t *testing.T) {
 // What becomes of a note that came back, by the code, the settings, and whether
 // it came back before.
 func TestWhatsAppFailedLater(t *testing.T) {
-	const asked, refused = "asked", "refused"
+	const bounced, refused = "bounced", "refused"
 	for name, tc := range map[string]struct {
 		ack      string
 		template bool
@@ -236,10 +236,10 @@ func TestWhatsAppFailedLater(t *testing.T) {
 		want     [2]string // the first time, the second
 		then     string    // what the next attempt sends after the first time
 	}{
-		"closed, invited":                  {"delivered", true, closedCode, [2]string{asked, refused}, "template"},
+		"closed, invited":                  {"delivered", true, closedCode, [2]string{bounced, refused}, "template"},
 		"closed, without a template":       {"delivered", false, closedCode, [2]string{refused, refused}, ""},
 		"closed, and counts as delivered":  {"accepted", true, closedCode, [2]string{refused, refused}, ""},
-		"passing":                          {"delivered", false, 131000, [2]string{asked, refused}, "audio"},
+		"passing":                          {"delivered", false, 131000, [2]string{bounced, refused}, "audio"},
 		"passing, and counts as delivered": {"accepted", false, 131000, [2]string{refused, refused}, ""},
 		"not at WhatsApp":                  {"read", true, 131026, [2]string{refused, refused}, ""},
 		"an unknown code":                  {"read", true, 999999, [2]string{refused, refused}, ""},
@@ -285,13 +285,26 @@ func TestWhatsAppFailedLater(t *testing.T) {
 	}
 }
 
+// What failed was not accepted, however late or often that is told: meanwhile
+// the job may be driven again, or stand at another target of the channel.
+func TestWhatsAppSentAfterFailed(t *testing.T) {
+	r := newWhatsApp(t, func(o *WhatsAppOptions) { o.AssumeWindowOpen = true })
+	p := waParcel(waTo)
+	receipt := r.sends(p)
+	sent := r.status("sent", receipt.ID, p.Key, 0)
+	r.post(sent, r.status("failed", receipt.ID, p.Key, 131026), sent)
+	r.wantTold("accepted "+p.Key, "refused "+p.Key)
+	r.post(r.status("sent", "wamid.again", p.Key, 0), r.status("delivered", receipt.ID, p.Key, 0))
+	r.wantTold("accepted "+p.Key, "delivered "+p.Key)
+}
+
 // A failure of the attempt whose answer was lost counts, though its id was
 // never told.
 func TestWhatsAppFailedAfterALostAnswer(t *testing.T) {
 	r := newWhatsApp(t, func(o *WhatsAppOptions) { o.Ack = "delivered" })
 	p := waParcel(waTo)
 	r.post(r.status("failed", r.sends(p).ID, p.Key, 131000))
-	r.wantTold("asked " + p.Key)
+	r.wantTold("bounced " + p.Key)
 	r.service.strike("audio", waLost)
 	_ = r.fails(p, delivery.Unknown)
 	r.post(r.status("failed", "wamid.lost", p.Key, 131026))

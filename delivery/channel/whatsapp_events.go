@@ -79,11 +79,14 @@ func (s waStatus) act(ctx context.Context, w *whatsapp) error {
 		return s.failed(ctx, w, job, part)
 	case !known:
 		return nil
-	case part == "":
-		return w.report(ctx, delivery.Report{Job: job, What: level, At: s.At.Time})
-	default:
+	case part != "":
 		return w.change(ctx, job, func(p *progress) bool { return s.found(p, part, w.o.Within) })
+	case level == delivery.WasAccepted: // told late or once more, it says nothing of what failed since
+		if failed, err := w.seen(ctx, s.ID+"/failed"); failed || err != nil {
+			return err
+		}
 	}
+	return w.report(ctx, delivery.Report{Job: job, What: level, At: s.At.Time})
 }
 
 // job is which job a message was for, and what part of it.
@@ -141,10 +144,10 @@ func (s waStatus) failed(ctx context.Context, w *whatsapp, job, part string) err
 	}
 	what := delivery.WasRefused
 	if w.again(why, p) {
-		what = delivery.WasAsked
+		what = delivery.WasBounced
 	}
 	err = w.report(ctx, delivery.Report{Job: job, What: what, At: s.At.Time, Detail: s.detail(w, why)})
-	if err == nil && what == delivery.WasAsked {
+	if err == nil && what == delivery.WasBounced {
 		err = w.change(ctx, job, func(p *progress) bool {
 			p.Returned = true
 			if part == partInvitation {

@@ -202,7 +202,7 @@ func TestWhatsAppInvitationLost(t *testing.T) {
 func TestWhatsAppInvitationFails(t *testing.T) {
 	r := newWhatsApp(t, func(o *WhatsAppOptions) { withTemplate(o); o.Ack = "delivered" })
 	p := waParcel(waTo)
-	for _, want := range []string{"asked ", "refused "} {
+	for _, want := range []string{"bounced ", "refused "} {
 		receipt := r.sends(p)
 		r.wantSent("template")
 		r.post(r.status("failed", receipt.ID, p.Key+".i", 131000))

@@ -90,7 +90,7 @@ func fleetSuite() map[string]func(*testing.T, composition) {
 		"no operator": testNoOperator, "start": testStart,
 		"waiting is settled": testWaitingIsSettled, "waiting is over": testWaitingIsOver, "late report": testLateReport,
 		"report settles the unknown": testReportSettlesTheUnknown, "refused": testRefused, "delivered is not refused": testDeliveredIsNotRefused,
-		"asked for": testAskedFor, "report while sending": testReportWhileSending, "erase takes reports": testEraseTakesReports,
+		"asked for": testAskedFor, "bounced": testBounced, "report while sending": testReportWhileSending, "erase takes reports": testEraseTakesReports,
 		"operator events": testOperatorEvents, "delivered is not dead": testDeliveredIsNotDead,
 		"list": testList, "thread": testThread, "mark": testMark,
 		"memory": testMemory, "memory ends": testMemoryEnds, "memory at once": testMemoryAtOnce, "chats": testChats,

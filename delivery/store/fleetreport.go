@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,11 +27,12 @@ type relay struct {
 
 // relayed is a report as the note's home hears it.
 type relayed struct {
-	Channel string    `json:"channel"`
-	At      time.Time `json:"at"`
-	Detail  string    `json:"detail"`
-	Settles bool      `json:"settles"`
-	Arrived bool      `json:"arrived"`
+	Channel string        `json:"channel"`
+	What    delivery.What `json:"what,omitempty"` // "" from an older machine: as the message is named
+	At      time.Time     `json:"at"`
+	Detail  string        `json:"detail"`
+	Settles bool          `json:"settles"`
+	Arrived bool          `json:"arrived"`
 }
 
 const (
@@ -80,7 +82,7 @@ func (f *Fleet) relayOf(r heardOf) (rel relay, err error) {
 		job: shared.Job{ID: r.Job, Shard: unknownShard, Round: presentRound}, channel: r.channel, at: f.Now(),
 		said: shared.Said{What: string(r.What), Step: -1, Settles: r.Settles, Arrived: r.Arrived},
 	}
-	rel.said.Event, err = f.common.sealJSON("report", relayed{r.channel, r.At, r.Detail, r.Settles, r.Arrived})
+	rel.said.Event, err = f.common.sealJSON("report", relayed{r.channel, r.What, r.At, r.Detail, r.Settles, r.Arrived})
 	return rel, err
 }
 
@@ -226,7 +228,7 @@ func (f *Fleet) hearReport(tx *txn, j shared.Job, m shared.Message) (h heard, er
 	}
 	told := heardOf{
 		r.Channel,
-		delivery.Report{Job: j.ID, What: delivery.What(m.Name), At: r.At, Detail: r.Detail},
+		delivery.Report{Job: j.ID, What: cmp.Or(r.What, delivery.What(m.Name)), At: r.At, Detail: r.Detail},
 		delivery.Meaning{Settles: r.Settles, Arrived: r.Arrived},
 	}
 	if h, err = tx.report(told, f.Now()); err != nil {

@@ -141,6 +141,47 @@ func TestFleetAsked(t *testing.T) {
 	})
 }
 
+// TestFleetBounced: a note that came back goes out once more at once, and its
+// home says why.
+func TestFleetBounced(t *testing.T) {
+	t.Parallel()
+	onRoles(t, func(t *testing.T, home, sender, ear *machine) {
+		l := sentBy(t, home, sender, waiting(time.Hour))
+		tell(t, ear, "wa", l.Job, delivery.WasBounced, delivery.Meaning{})
+		eventually(t, "its home knows that it is due", func() bool { return home.count(t, "job WHERE waits = 4") == 1 })
+		eventually(t, "its home says why", func() bool { return strings.Contains(names(life(t, home, l.Note.ID)), "bounced wa:1") })
+		again := claimOne(t, sender)
+		if again.Waited || again.Step != 0 || again.Attempt != 2 || again.Unknown {
+			t.Fatalf("claimed %+v", again)
+		}
+		finish(t, sender, again, waiting(time.Hour))
+		tell(t, ear, "wa", l.Job, delivery.WasDelivered, settles)
+		becomes(t, home, l.Note.ID, delivery.JobDelivered, 0)
+		nothingDue(t, home, sender)
+	})
+}
+
+// TestFleetForgetsThatItBounced: a Redis that forgets does not have a note wait
+// again that came back.
+func TestFleetForgetsThatItBounced(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a, b := pair(t, setup, 0)
+	l := sentBy(t, a, b, waiting(time.Hour))
+	tell(t, b, "wa", l.Job, delivery.WasBounced, delivery.Meaning{})
+	eventually(t, "its home knows that it is due", func() bool { return a.count(t, "job WHERE waits = 4") == 1 })
+	setup.Flush()
+	a.awaitReady(t)
+	b.awaitReady(t)
+	again := claimOne(t, a)
+	if again.Waited || again.Step != 0 || again.Attempt != 2 {
+		t.Fatalf("claimed %+v", again)
+	}
+	finish(t, a, again, done())
+	becomes(t, a, l.Note.ID, delivery.JobDelivered, 0)
+	nothingDue(t, a, b)
+}
+
 // TestFleetReportWhileSending: what another machine hears of a note that is just
 // being sent is what comes of the attempt.
 func TestFleetReportWhileSending(t *testing.T) {

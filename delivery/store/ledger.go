@@ -113,13 +113,14 @@ func (f *Fleet) afterwards(a attempt) shared.Job {
 	return j
 }
 
-// reports tells what chat services told this machine, in the last ten days. Who
-// asked for a note has it by now, or its home says that it is due.
+// reports tells what chat services told this machine, in the last ten days. A
+// note that was asked for or came back was sent by now, or its home says that it
+// is due.
 func (l ledger) reports(ctx context.Context, in shared.Shards, say func(shared.Fact) error) error {
 	var job, channel, what string
 	for {
 		rows, err := l.f.readers.QueryContext(ctx, "SELECT "+relayColumns+` FROM relay
-			WHERE (job, channel, what) > (?, ?, ?) AND what <> 'asked' ORDER BY job, channel, what LIMIT ?`, job, channel, what, settleBatch)
+			WHERE (job, channel, what) > (?, ?, ?) AND what NOT IN ('asked', 'bounced') ORDER BY job, channel, what LIMIT ?`, job, channel, what, settleBatch)
 		page, err := collect(rows, err, scanRelay)
 		if err != nil {
 			return err

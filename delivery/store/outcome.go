@@ -52,6 +52,13 @@ type verdict struct {
 	refused bool // by the service of the target in question
 	arrived bool // at its recipient, by that target
 	asked   bool // there, and not sent since
+	bounced bool // there, and not sent since
+}
+
+// again says that a job which waits so, as shared.Job.Waits, is to be sent
+// again: it was asked for, or came back.
+func (v verdict) again(waits int) bool {
+	return (v.asked && waits == shared.ToBeAsked) || (v.bounced && !v.arrived && shared.Job{Waits: waits}.Waiting())
 }
 
 // verdict reads the reports about a target of a job.
@@ -59,8 +66,9 @@ func (t *txn) verdict(job string, step int) (v verdict, err error) {
 	err = t.row(`SELECT coalesce(min(iif(settles = 1, step, NULL)), -1),
 		coalesce(max(step = ?2 AND what = 'refused'), 0),
 		coalesce(max(step = ?2 AND what IN ('delivered', 'read', 'played')), 0),
-		coalesce(max(step = ?2 AND what = 'asked' AND open = 1), 0)
-		FROM report WHERE job = ?1`, job, step).Scan(&v.settled, &v.refused, &v.arrived, &v.asked)
+		coalesce(max(step = ?2 AND what = 'asked' AND open = 1), 0),
+		coalesce(max(step = ?2 AND what = 'bounced' AND open = 1), 0)
+		FROM report WHERE job = ?1`, job, step).Scan(&v.settled, &v.refused, &v.arrived, &v.asked, &v.bounced)
 	return v, err
 }
 
@@ -80,9 +88,9 @@ func (t *txn) follow(j standing, step int, now time.Time, h *heard) error {
 		return nil
 	case v.refused && !v.arrived && (j.state == delivery.JobDelivered || (queued && (j.waits&1 == 1 || j.unknown))):
 		return t.moveOn(j, now, h)
-	case v.asked && queued && j.waits == shared.ToBeAsked:
+	case queued && v.again(j.waits):
 		h.early = true
-		if _, err := t.exec("UPDATE job SET waits = 2, next_at = ?1, first_at = ?1 WHERE id = ?2", micros(now), j.id); err != nil {
+		if _, err := t.exec("UPDATE job SET waits = waits + 1, next_at = ?1, first_at = ?1 WHERE id = ?2", micros(now), j.id); err != nil {
 			return err
 		}
 		return t.honoured(j.id)
@@ -166,23 +174,28 @@ func (t *txn) catchUp(job string, step int, now time.Time) (early bool, err erro
 	return h.early, t.honoured(job)
 }
 
-// honoured keeps that nobody's asking is left to be honoured.
+// honoured keeps that no asking and no coming back is left to be honoured.
 func (t *txn) honoured(job string) error {
 	_, err := t.exec("UPDATE report SET open = 0 WHERE job = ? AND open = 1", job)
 	return err
 }
 
-// askedLast honours a recipient who asked for the note in the last moment: the
-// time is over, and the next target has not had its turn. True when so.
+// askedLast honours a recipient who asked for the note in the last moment, and
+// a note that came back then: the time is over, and the next target has not had
+// its turn. True when so.
 func (t *txn) askedLast(l delivery.Lease, now time.Time) (asked bool, err error) {
 	if !l.Waited {
 		return false, nil
 	}
 	v, err := t.verdict(l.Job, l.Step)
-	if err != nil || !v.asked || v.settled >= 0 {
+	if err != nil || v.settled >= 0 || (!v.asked && !v.bounced) {
 		return false, err
 	}
-	if err := t.change(l, "state = 'queued', waits = 2, next_at = ?, first_at = ?", micros(now), micros(now)); err != nil {
+	j, err := t.standing(l.Job)
+	if err != nil || !v.again(j.waits) {
+		return false, err
+	}
+	if err := t.change(l, "state = 'queued', waits = waits + 1, next_at = ?, first_at = ?", micros(now), micros(now)); err != nil {
 		return false, err
 	}
 	return true, t.honoured(l.Job)

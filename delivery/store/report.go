@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
-	"github.com/afterbeep/afterbeep/delivery/store/shared"
 )
 
 // Report implements delivery.Reports.
@@ -80,9 +79,9 @@ func (t *txn) report(r heardOf, now time.Time) (h heard, err error) {
 }
 
 // keepReport keeps a report once, and says whether that was the first time.
-// Being asked for counts again where the job waits again. A service that
-// refused what it had accepted has not delivered it; what reached the recipient
-// it cannot refuse. They come in any order.
+// Being asked for and coming back count again where the job waits again. A
+// service that refused what it had accepted has not delivered it; what reached
+// the recipient it cannot refuse. They come in any order.
 func (t *txn) keepReport(j standing, step int, r *heardOf) (first bool, err error) {
 	v, err := t.verdict(j.id, step)
 	if err != nil {
@@ -97,7 +96,8 @@ func (t *txn) keepReport(j standing, step int, r *heardOf) (first bool, err erro
 			return false, err
 		}
 	}
-	open := r.What == delivery.WasAsked && step == j.step && (j.waits == shared.ToBeAsked || j.state == delivery.JobSending)
+	v.asked, v.bounced = r.What == delivery.WasAsked, r.What == delivery.WasBounced
+	open := step == j.step && (v.again(j.waits) || (j.state == delivery.JobSending && (v.asked || v.bounced)))
 	changed, err := t.exec(`INSERT INTO report (job, step, what, note, settles, open) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (job, step, what) DO UPDATE SET settles = max(settles, excluded.settles), open = excluded.open
 		WHERE excluded.settles > settles OR excluded.open > open`, j.id, step, r.What, j.ID, r.Settles, open)
@@ -133,8 +133,9 @@ func (t *txn) tellOf(j standing, step int, r heardOf, now time.Time, h *heard) e
 	return err
 }
 
-// forgetRefused has a job that is driven again be refused and asked for anew.
+// forgetRefused has a job that is driven again be refused, asked for and come
+// back anew.
 func (t *txn) forgetRefused(job string) error {
-	_, err := t.exec("DELETE FROM report WHERE job = ? AND what IN ('refused', 'asked')", job)
+	_, err := t.exec("DELETE FROM report WHERE job = ? AND what IN ('refused', 'asked', 'bounced')", job)
 	return err
 }

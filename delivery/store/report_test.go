@@ -278,31 +278,6 @@ func testDeliveredIsNotRefused(t *testing.T, c composition) {
 	}
 }
 
-func TestAskedFor(t *testing.T) { everywhere(t, testAskedFor) }
-
-func testAskedFor(t *testing.T, c composition) {
-	s := c.open(t)
-	l := keep(t, s, newNote("101", "201"), chainTo("wa:1", "crm"))[0]
-	finish(t, s, l, invited(time.Hour))
-	asked := s.Now()
-	tell(t, s, "wa", l.Job, delivery.WasAsked, delivery.Meaning{})
-	l = claimSoon(t, s)
-	if l.Waited || l.Step != 0 || l.Attempt != 2 || l.Unknown || l.First.Before(asked.Add(-c.late())) {
-		t.Fatalf("asked for: %+v", l)
-	}
-	finish(t, s, l, invited(time.Hour)) // once more an invitation
-	claimNone(t, s)
-	tell(t, s, "wa", l.Job, delivery.WasAsked, delivery.Meaning{})
-	l = claimSoon(t, s)
-	finish(t, s, l, waiting(time.Hour)) // the note itself
-	tell(t, s, "wa", l.Job, delivery.WasAsked, delivery.Meaning{})
-	claimNone(t, s)
-	tell(t, s, "wa", l.Job, delivery.WasRead, settles)
-	tell(t, s, "wa", l.Job, delivery.WasAsked, delivery.Meaning{})
-	becomes(t, s, l.Note.ID, delivery.JobDelivered, 0)
-	claimNone(t, s)
-}
-
 // What is reported while the job is being sent follows from its end.
 // TestDeliveredIsNotDead: what is told in the last moment, while the attempt or
 // the waiting ends without it, counts: nobody is told that the note is dead.
@@ -367,6 +342,13 @@ func testReportWhileSending(t *testing.T, c composition) {
 	finish(t, s, l, delivery.Result{Outcome: delivery.Dead, Detail: "no word"})
 	if l = claimSoon(t, s); l.Waited || l.Step != 0 {
 		t.Errorf("asked for in the last moment: %+v", l)
+	}
+	finish(t, s, l, waiting(0))
+	l = claimSoon(t, s)
+	tell(t, s, "wa", l.Job, delivery.WasAsked, delivery.Meaning{})
+	finish(t, s, l, delivery.Result{Outcome: delivery.Dead, Detail: "no word"})
+	if l = claimSoon(t, s); l.Step != 1 {
+		t.Errorf("asked for what he has: %+v", l)
 	}
 }
 

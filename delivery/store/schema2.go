@@ -53,7 +53,7 @@ CREATE TABLE job2 (
 	shared   INTEGER NOT NULL DEFAULT 0,    -- 0: this machine's alone; 1: meant for all machines, perhaps told; 2: they have it. It is a head here only with 0
 	round    INTEGER NOT NULL DEFAULT 0,    -- of a shared job: how often it was redriven
 	epoch    INTEGER NOT NULL DEFAULT 0,    -- of a shared job: of its last lease that is known here
-	waits    INTEGER NOT NULL DEFAULT 0,    -- until next_at, 1: to be asked for; 3: for a report; and 2: it was asked for, and is due
+	waits    INTEGER NOT NULL DEFAULT 0,    -- until next_at, 1: to be asked for; 3: for a report; and 2 or 4: it was asked for or came back, and is due
 	void     INTEGER NOT NULL DEFAULT 0,    -- of a shared job: deliveries of earlier rounds do not count, its service took them back
 	told     INTEGER NOT NULL DEFAULT 0     -- 1: the operator knows that it was delivered
 ) STRICT;
@@ -98,7 +98,7 @@ CREATE TABLE report (
 	what    TEXT NOT NULL,                  -- delivery.What
 	note    TEXT NOT NULL,
 	settles INTEGER NOT NULL,               -- 1: the job is delivered, or will be when its lease ends
-	open    INTEGER NOT NULL,               -- 1: asked while the job was being sent, to be honoured when its lease ends
+	open    INTEGER NOT NULL,               -- 1: asked or bounced while the job was being sent, to be honoured when its lease ends
 	PRIMARY KEY (job, step, what)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX report_note ON report (note);

@@ -12,7 +12,7 @@ import (
 type Message struct {
 	Job     string `json:"job"`   // "" when the note as a whole changed
 	Note    string `json:"note"`  // "" for a job that may be anybody's, see Proclaim
-	Name    string `json:"name"`  // sending, done, retry, unknown, dead, waiting, returned, redriven; a Said.What; read, played, erased
+	Name    string `json:"name"`  // sending, done, retry, unknown, dead, waiting, returned, redriven; a Said.What, asked for bounced; read, played, erased
 	Event   []byte `json:"event"` // as Result.Event or Said.Event had it
 	State   State  `json:"state"` // of the job after the change, and so on
 	Epoch   int    `json:"epoch"`

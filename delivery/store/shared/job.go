@@ -37,7 +37,7 @@ type Job struct {
 	Epoch   int       // fences leases: each has a higher one
 	First   time.Time // of the first attempt at this step; zero for none
 	Next    time.Time // when it falls due
-	Waits   int       // ToBeAsked or ForReport, until Next; 2 when it was asked for
+	Waits   int       // ToBeAsked or ForReport, until Next; one more when it is due for what was told
 	Void    int       // deliveries of earlier rounds do not count: their service took them back
 	Arrived bool      // of a delivered job: as far as its service tells
 	Leased  bool      // to this process, by the call that returned it

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/afterbeep/afterbeep/delivery/store/shared/redistest"
 )
@@ -92,6 +93,34 @@ func TestRollingUpgrade(t *testing.T) {
 			}
 			older.depth(t, 0, 0, 0)
 		})
+	}
+}
+
+// TestOlderHomeHearsOfABounce: to the home of a job, which may be of a version
+// that knows no note that came back, this is called by what it does know.
+func TestOlderHomeHearsOfABounce(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	home, ear := join(t, setup.URL, "home"), join(t, setup.URL, "ear")
+	j := home.publish(t, "m", "1", true)
+	_, _, err := home.Finish(t.Context(), j, Result{Outcome: "waiting", Waits: ForReport, Wait: time.Hour})
+	check(t, err)
+	said := Said{What: "bounced", Event: []byte("event")}
+	if stands, err := ear.Report(t.Context(), j, said); err != nil || stands.Waits != ForReport+1 || stands.Waiting() {
+		t.Errorf("%+v, %v", stands, err)
+	}
+	check(t, ear.Proclaim(t.Context(), "another", said))
+	heard := home.drain(t)
+	if len(heard) != 2 {
+		t.Errorf("heard %+v", heard)
+	}
+	for _, m := range heard {
+		if m.Name != "asked" || string(m.Event) != "event" {
+			t.Errorf("heard %+v", m)
+		}
+	}
+	if l := ear.claimOne(t); l.Waiting() || l.Attempt != 2 {
+		t.Errorf("claimed %+v", l)
 	}
 }
 

@@ -138,7 +138,7 @@ local function waiting(j)
 end
 
 -- later says whether a has come further than b. A job waits after its attempt,
--- and is asked for (waits = 2) after that.
+-- and is asked for (waits = 2) or comes back (2 or 4) after that.
 local function later(a, b)
   for _, field in ipairs({ 'round', 'step', 'attempt', 'waits' }) do
     local x, y = tonumber(a[field] or 0), tonumber(b[field] or 0)
@@ -231,16 +231,41 @@ local function said(j, step, what)
   return j['said:' .. step .. ':' .. what] == '1'
 end
 
+-- reached says that the note reached its recipient by a target.
+local function reached(j, step)
+  return said(j, step, 'delivered') or said(j, step, 'read') or said(j, step, 'played')
+end
+
 -- refused says that a target's service could not deliver what it had accepted:
 -- what reached the recipient it cannot refuse.
 local function refused(j, step)
-  return said(j, step, 'refused') and not (said(j, step, 'delivered') or said(j, step, 'read') or said(j, step, 'played'))
+  return said(j, step, 'refused') and not reached(j, step)
 end
 
--- afresh has a job that is driven again be refused and asked for anew.
+-- turn names a job's present attempt, and the waiting after it.
+local function turn(j)
+  return (j.round or 0) .. ':' .. j.step .. ':' .. j.attempt
+end
+
+-- sentAgain says that a job which waits so is to be sent again: it was asked
+-- for, or came back.
+local function sentAgain(j, waits, asked, bounced)
+  return (asked and waits == '1') or (bounced and (waits == '1' or waits == '3') and not reached(j, j.step))
+end
+
+-- named is what a message calls a report. Older machines know of no note that
+-- came back; that it is asked for does them no harm, and the event says which.
+local function named(what)
+  return what == 'bounced' and 'asked' or what
+end
+
+-- anew is what counts no more when a job is driven again.
+local anew = { refused = true, asked = true, bounced = true }
+
+-- afresh has a job that is driven again be refused, asked for and come back anew.
 local function afresh(j)
   for field in pairs(j) do
-    if field:match('^said:%d+:refused$') or field:match('^said:%d+:asked$') then
+    if anew[field:match('^said:%d+:(%a+)$')] then
       j[field] = nil
       redis.call('HDEL', P .. 'job:' .. j.id, field)
     end
@@ -356,9 +381,9 @@ end
 -- was served until a moment ago: whoever heard the report could not tell it. True
 -- when so.
 local function hesitate(j, ttl)
-  local turn = j.step .. ':' .. j.attempt .. ':' .. (j.waits or 0)
-  if j.late == turn or not (waiting(j) or inDoubt(j)) or redis.call('EXISTS', P .. 'back') == 0 then return false end
-  set(j, { next = now + ttl, late = turn })
+  local at = j.step .. ':' .. j.attempt .. ':' .. (j.waits or 0)
+  if j.late == at or not (waiting(j) or inDoubt(j)) or redis.call('EXISTS', P .. 'back') == 0 then return false end
+  set(j, { next = now + ttl, late = at })
   schedule(j)
   return true
 end

@@ -32,13 +32,13 @@ end
 
 if not mine then return gate() and 'FENCED' or 'GATE' end
 redis.call('ZREM', P .. 'leases', id) -- first: a server that is full runs what begins by freeing
-local asked = j.asked == j.step and ((outcome == 'waiting' and waits == '1') or (outcome == 'dead' and j.waits == '1'))
+local waited = outcome == 'waiting' and waits or outcome == 'dead' and j.waits -- for what
 if j.done == '1' then
   early = conclude(j, 'delivered')
 elseif refused(j, j.step) then
   early, otherwise = onward(j), outcome ~= 'dead'
-elseif asked then
-  become(j, 'queued', { owner = '', next = now, first = now, waits = 2 })
+elseif sentAgain(j, waited, j.asked == j.step, j.bounced == turn(j)) then
+  become(j, 'queued', { owner = '', next = now, first = now, waits = waited + 1 })
   early, otherwise = apart(j), true
 elseif outcome == 'retry' then
   requeue(j, { next = now + wait })

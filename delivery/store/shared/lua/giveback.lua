@@ -10,5 +10,6 @@ if j.done ~= '1' and refused(j, j.step) then
   return standing(j)
 end
 requeue(j, { attempt = j.attempt - (waiting(j) and 0 or 1), next = wait == '-1' and j.next or now + wait })
+if j.bounced and not waiting(j) then set(j, { bounced = '' }) end -- it was of an earlier attempt
 tell(j, machine, 'returned')
 return standing(j)

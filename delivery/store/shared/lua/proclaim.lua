@@ -8,7 +8,7 @@ local others, told = { [machine] = true }, 0
 for _, known in ipairs({ redis.call('SMEMBERS', P .. 'homes'), redis.call('SMEMBERS', P .. 'roll') }) do
   for _, other in ipairs(known) do
     if not others[other] and redis.call('LLEN', P .. 'home:' .. other) < 10000 then
-      redis.call('RPUSH', P .. 'home:' .. other, cjson.encode({ job = id, note = '', at = now, now = now, name = what, event = event }))
+      redis.call('RPUSH', P .. 'home:' .. other, cjson.encode({ job = id, note = '', at = now, now = now, name = named(what), event = event }))
       told = told + 1
     end
     others[other] = true

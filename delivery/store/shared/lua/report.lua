@@ -16,12 +16,12 @@ if not j.state then
     become(j, 'delivered', { note = note, home = home, round = past or 0, step = step ~= '' and step or 0, epoch = 0, arrived = arrived })
     redis.call('EXPIRE', P .. 'job:' .. id, KEEP)
   end
-  tell(j, machine, what, event)
+  tell(j, machine, named(what), event)
   if settles ~= '1' then return 'NONE' end
   return { 0, standing(j) }
 end
 
-if past and past < tonumber(j.round or 0) and (what == 'refused' or what == 'asked') then return { 0, standing(j) } end
+if past and past < tonumber(j.round or 0) and anew[what] then return { 0, standing(j) } end
 
 local first, early = true, false
 if step ~= '' then
@@ -37,14 +37,14 @@ elseif what == 'refused' and j.state == 'sending' and j.at == step and refused(j
   set(j, { at = '', done = '' }) -- that it was accepted settles nothing any more
 elseif what == 'refused' and step == j.step and refused(j, step) then
   if j.state == 'queued' and (waiting(j) or inDoubt(j)) then early = onward(j) end -- what is delivered its home takes back
-elseif what == 'asked' and step == j.step then
-  if j.state == 'queued' and j.waits == '1' then
-    set(j, { waits = 2, next = now, first = now })
+elseif (what == 'asked' or what == 'bounced') and step == j.step then
+  if j.state == 'queued' and sentAgain(j, j.waits, what == 'asked', what == 'bounced') then
+    set(j, { waits = j.waits + 1, next = now, first = now })
     schedule(j)
     first, early = true, true
   elseif j.state == 'sending' then
-    set(j, { asked = step })
+    set(j, what == 'asked' and { asked = step } or { bounced = turn(j) }) -- it follows when the lease ends
   end
 end
-if first then tell(j, machine, what, event) end
+if first then tell(j, machine, named(what), event) end
 return { early and 1 or 0, standing(j) }
