@@ -36,15 +36,19 @@ func (w *Worker) Report(ctx context.Context, channel string, r Report) error {
 	lane := w.lanes.of(Lease{Chain: Chain{{Channel: channel}}})
 	m := Meaning{Settles: r.What.Includes(lane.ack)}
 	m.Arrived = r.What.Includes(WasDelivered) || (m.Settles && !lane.tellsDelivered)
+	counted := w.counted(r.Job)
 	up, err := w.queue.Report(ctx, channel, r, m)
 	if err != nil {
 		return err
+	}
+	if r.What == WasRefused { // it may be dead after all
+		counted.Store(false)
 	}
 	w.poke()
 	w.o.Observer.Reported(channel, r.What)
 	w.log.Info("chat service reported", "note_id", up.Note.ID, "job_id", r.Job, "channel", channel, "what", r.What)
 	switch {
-	case up.Settled:
+	case up.Settled && counted.CompareAndSwap(false, true):
 		w.o.Observer.Delivered(up.Note, channel)
 	case up.Dead:
 		w.log.Error("note is dead; see `afterbeep note show` and `note redrive`", "note_id", up.Note.ID, "job_id", r.Job, "channel", channel)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -200,6 +201,40 @@ func TestReportedAndObserved(t *testing.T) {
 		}
 		r.stop()
 	})
+}
+
+// TestDeliveryIsCountedOnce: reports that come before the answer and the answer
+// itself count one delivery, and a note that was delivered does not count as dead.
+func TestDeliveryIsCountedOnce(t *testing.T) {
+	for name, answer := range map[string]error{
+		"accepted": nil,
+		"failed":   &SendError{Outcome: Dead, Err: errors.New("400 Bad Request")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var r *rig
+				r = start(t, map[string]Channel{"x": channelFunc(func(ctx context.Context, p Parcel) (Receipt, error) {
+					for _, what := range []What{WasAccepted, WasDelivered} {
+						if err := r.Report(ctx, "x", Report{Job: p.Key, What: what}); err != nil {
+							t.Error(err)
+						}
+					}
+					return Receipt{}, answer
+				})})
+				r.queue.put("101", "x")
+				pass(time.Second)
+				if n := len(r.seen.arrivals()); n != 1 || r.seen.dead != 0 || strings.Contains(r.log.String(), "dead") {
+					t.Errorf("%d deliveries, %d dead; %s", n, r.seen.dead, r.log)
+				}
+				left := 0
+				r.leased.Range(func(any, any) bool { left++; return true })
+				if left != 0 {
+					t.Errorf("%d leases are left", left)
+				}
+				r.stop()
+			})
+		})
+	}
 }
 
 // TestUnknownWaitsForTheStatus: where a service's own status may settle what

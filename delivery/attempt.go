@@ -35,7 +35,7 @@ func (w *Worker) send(ctx context.Context, t ticket) {
 	took := time.Since(began)
 	if failed == nil {
 		w.lanes.done(t, nil)
-		r := t.lane.accepted(t.Lease, receipt)
+		r, counted := t.lane.accepted(t.Lease, receipt), w.counted(t.Job)
 		w.o.Observer.Attempt(name, r.Outcome, took)
 		w.finish(ctx, t.Lease, r)
 		switch {
@@ -44,7 +44,9 @@ func (w *Worker) send(ctx context.Context, t ticket) {
 		case r.Outcome == Waiting:
 			log.Info("note taken; its report is waited for", "took_ms", took.Milliseconds(), "wait_s", int64(r.Wait.Seconds()))
 		default:
-			w.o.Observer.Delivered(t.Note, name)
+			if counted.CompareAndSwap(false, true) {
+				w.o.Observer.Delivered(t.Note, name)
+			}
 			log.Info("note delivered", "took_ms", took.Milliseconds())
 		}
 		return
@@ -72,6 +74,7 @@ func (w *Worker) begin(ctx context.Context, t ticket, log *slog.Logger) bool {
 		return true
 	case errors.Is(err, ErrFenced):
 		w.lanes.done(t, errNoAttempt)
+		w.leased.CompareAndDelete(t.Job, w.counted(t.Job))
 		log.Warn("job's lease was lost before its turn came")
 	default:
 		w.lanes.done(t, errNoAttempt)

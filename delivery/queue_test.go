@@ -178,6 +178,8 @@ func (q *memoryQueue) Report(_ context.Context, _ string, r Report, m Meaning) (
 	switch {
 	case m.Settles && j.state == JobQueued:
 		j.state, j.ended, up.Settled = JobDelivered, q.now(), true
+	case m.Settles && j.state == JobSending: // it is delivered when its lease ends
+		up.Settled = true
 	case r.What == WasRefused && j.waits:
 		j.state, j.ended, up.Dead = JobDead, q.now(), true
 	case (r.What == WasAsked || r.What == WasBounced) && j.waits:

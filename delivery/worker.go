@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -54,13 +55,14 @@ type Opener interface {
 // Worker sends jobs: those that Deliver brings at once, all others when the
 // queue says that they are due.
 type Worker struct {
-	queue Queue
-	files Opener
-	o     WorkerOptions
-	log   *slog.Logger
-	lanes *lanes
-	kick  chan struct{}   // a job may be due earlier than the queue last said
-	lacks map[string]bool // channels of other machines' notes that this configuration does not have, as far as claim met them
+	queue  Queue
+	files  Opener
+	o      WorkerOptions
+	log    *slog.Logger
+	lanes  *lanes
+	leased sync.Map        // by job, while it is leased: an *atomic.Bool, whether its delivery was counted
+	kick   chan struct{}   // a job may be due earlier than the queue last said
+	lacks  map[string]bool // channels of other machines' notes that this configuration does not have, as far as claim met them
 }
 
 // NewWorker is a worker for the channels of the configuration file, by their
@@ -127,6 +129,7 @@ func (w *Worker) Deliver(leases ...Lease) {
 	ended, end := context.WithCancel(context.Background())
 	end()
 	for _, l := range leases {
+		w.leased.Store(l.Job, new(atomic.Bool))
 		if !w.lanes.offer(l, true) { // Run has ended
 			w.release(ended, l)
 		}
@@ -208,6 +211,7 @@ func (w *Worker) claim(ctx context.Context, limit int) (more bool, err error) {
 	}
 	var full sync.WaitGroup
 	for _, l := range leases {
+		w.leased.Store(l.Job, new(atomic.Bool))
 		if l.Waited {
 			full.Go(func() { w.giveUpWaiting(ctx, l) })
 			continue
@@ -259,8 +263,18 @@ func (w *Worker) refuse(ctx context.Context, l Lease) {
 	}
 }
 
+// counted says whether the delivery of a job was counted while it is leased: a
+// report may come before the answer, and each counts it once.
+func (w *Worker) counted(job string) *atomic.Bool {
+	if c, ok := w.leased.Load(job); ok {
+		return c.(*atomic.Bool)
+	}
+	return new(atomic.Bool)
+}
+
 // finish keeps a result and says so when it was the last word.
 func (w *Worker) finish(ctx context.Context, l Lease, r Result) {
+	counted := w.counted(l.Job)
 	w.keep(ctx, l, func(ctx context.Context) error { return w.queue.Finish(ctx, l, r) })
 	if r.Outcome == Done {
 		return
@@ -268,7 +282,7 @@ func (w *Worker) finish(ctx context.Context, l Lease, r Result) {
 	w.poke()
 	name := l.Target().Channel
 	switch {
-	case r.Outcome != Dead:
+	case r.Outcome != Dead, counted.Load():
 	case l.more():
 		w.log.Warn("note goes on to the next target", "note_id", l.Note.ID, "job_id", l.Job, "channel", name, "next", l.Chain[l.Step+1].Channel)
 	case name == Operator:
@@ -289,6 +303,7 @@ func (w *Worker) release(ctx context.Context, l Lease) {
 // leased, and after a restart its outcome is unknown: sent twice at worst, never
 // lost.
 func (w *Worker) keep(ctx context.Context, l Lease, change func(context.Context) error) {
+	defer w.leased.CompareAndDelete(l.Job, w.counted(l.Job)) // unless it is leased anew by then
 	const first, longest, atTheEnd = 100 * time.Millisecond, 30 * time.Second, 5 * time.Second
 	ended := ctx.Done()
 	for wait := first; ; wait = min(3*wait, longest) {

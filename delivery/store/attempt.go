@@ -136,6 +136,9 @@ func scanAttempt(row scanner) (a attempt, err error) {
 		return a, found(err)
 	}
 	a.NextAt = instant(next)
+	if len(a.Event) == 0 { // without a line, as its home hears it
+		a.Event = nil
+	}
 	return a, json.Unmarshal(body, &a.Job)
 }
 
@@ -185,15 +188,11 @@ func (t *txn) doubtAttempt(a attempt, now time.Time) error {
 		}
 		return t.unsend(delivery.Lease{Job: a.ID, Epoch: int64(a.Epoch)})
 	}
-	b, err := t.vault.open(a.Note, a.Key)
-	if err != nil {
-		return err
+	event, err := t.doubtLine(a)
+	if unopened(err) { // its home writes a line of its own
+		t.unreadable(a.Note, err)
+		event, err = []byte{}, nil
 	}
-	var chain delivery.Chain
-	if err := b.openJSON("chain", bytes.Clone(a.Chain), &chain); err != nil {
-		return err
-	}
-	event, err := b.sealJSON("event", eventBody{chain[a.Step].String(), "the gateway ended during the attempt"})
 	if err != nil {
 		return err
 	}
@@ -207,8 +206,25 @@ func (t *txn) doubtAttempt(a attempt, now time.Time) error {
 	if err != nil || changed == 0 {
 		return err
 	}
-	if _, err := t.catchUp(a.ID, a.Step, now); err != nil {
+	if _, err := t.catchUp(a.ID, a.Step, now); err != nil && !unopened(err) {
 		return err
 	}
+	if len(event) == 0 {
+		return nil
+	}
 	return t.addEvent(a.Note, a.ID, string(delivery.Unknown), event, a.Epoch)
+}
+
+// doubtLine is the line of a note's life about an attempt that an earlier
+// process left, sealed.
+func (t *txn) doubtLine(a attempt) ([]byte, error) {
+	b, err := t.vault.open(a.Note, a.Key)
+	if err != nil {
+		return nil, err
+	}
+	var chain delivery.Chain
+	if err := b.openJSON("chain", bytes.Clone(a.Chain), &chain); err != nil {
+		return nil, err
+	}
+	return b.sealJSON("event", eventBody{chain[a.Step].String(), "the gateway ended during the attempt"})
 }

@@ -14,9 +14,9 @@ func (f *Fleet) takeIn(from shared.Note) (kept, error) {
 	return n, err
 }
 
-// cannotRead says once that notes of other machines cannot be read.
+// cannotRead logs that a note which machines share cannot be read here.
 func (f *Fleet) cannotRead(note string, err error) {
-	f.strange.Do(func() {
-		f.log.Error("a note of another machine cannot be read and is left to the others: give every machine the same store.key_file", "note_id", note, "error", err)
-	})
+	if f.unread.tells(note, f.Now()) {
+		f.log.Error("a shared note cannot be read here and is left to the other machines: give every machine the same store.key_file", "note_id", note, "error", err)
+	}
 }

@@ -1,7 +1,10 @@
 package store
 
 import (
+	"bytes"
+	"log/slog"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,6 +157,36 @@ func TestFleetTakesTheReadable(t *testing.T) {
 	check(t, err)
 	if len(leases) != 1 || leases[0].Job != job || !leases[0].Foreign {
 		t.Errorf("leases %+v", leases)
+	}
+}
+
+// TestFleetWithAnOlderKeyFile: a machine whose key file lacks a key tells of the
+// notes that it cannot read, and sends the others.
+func TestFleetWithAnOlderKeyFile(t *testing.T) {
+	t.Parallel()
+	a := alone(t, Options{Path: t.TempDir(), KeyFile: writeKeys(t, testIndex+otherKey+testKey)})
+	old := alone(t, Options{Path: t.TempDir(), KeyFile: writeKeys(t, testIndex+testKey)})
+	var said bytes.Buffer
+	old.log = slog.New(slog.NewTextHandler(&said, nil))
+	var granted []shared.Lease
+	for range 3 {
+		note, _ := a.shares(t, chainTo("crm"))
+		granted = append(granted, a.granted(t, note))
+	}
+	last, err := a.RotateKeys(t.Context(), []byte(testIndex+testKey), granted[1].Note)
+	check(t, err)
+	granted[2] = a.granted(t, last)
+	for range 2 {
+		leases, err := old.take(t.Context(), granted)
+		check(t, err)
+		if len(leases) != 1 || leases[0].Note.ID != last {
+			t.Errorf("leases %+v", leases)
+		}
+	}
+	for i, want := range []int{1, 1, 0} {
+		if n := strings.Count(said.String(), "note_id="+granted[i].Note); n != want {
+			t.Errorf("note %d is told of %d times: %s", i, n, &said)
+		}
 	}
 }
 

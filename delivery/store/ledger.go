@@ -195,7 +195,10 @@ func (f *Fleet) notesAfter(ctx context.Context, query, last string) ([]string, e
 func (f *Fleet) publications(ctx context.Context, notes []string) (all []shared.Publication) {
 	for _, id := range notes {
 		p, err := f.publication(ctx, id)
-		if err != nil {
+		switch {
+		case unopened(err):
+			f.unreadable(id, err)
+		case err != nil:
 			f.log.Error("a note cannot be read, and no other machine gets it", "note_id", id, "error", err)
 		}
 		if len(p.Jobs) > 0 {

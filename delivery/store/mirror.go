@@ -75,6 +75,9 @@ func (f *Fleet) stands(tx *txn, j shared.Job, w weight, receipt string) error {
 	case shared.Delivered, shared.Dead:
 	}
 	l, err := tx.leaseOf(j)
+	if unopened(err) { // nor can the operator be told
+		return tx.endNote(j.Note, f.Now())
+	}
 	if err != nil {
 		return err
 	}
@@ -128,27 +131,16 @@ func (f *Fleet) drain(ctx context.Context) error {
 }
 
 // hear takes in what other machines did to notes of this one. It may be told
-// twice.
+// twice. A note that cannot be read here keeps none of the others back.
 func (f *Fleet) hear(ctx context.Context, messages []shared.Message) error {
 	all, err := write(ctx, f.Store, func(tx *txn) (all []heard, err error) {
 		for _, m := range messages {
-			n, err := tx.vault.scanNote(tx.row("SELECT "+noteColumns+" FROM note WHERE id = iif(?1 = '', (SELECT note FROM job WHERE id = ?2), ?1)", m.Note, m.Job))
-			if errors.Is(err, delivery.ErrNotFound) {
-				continue // it was erased or its time is over
+			h, err := f.hearOne(tx, m)
+			if unopened(err) {
+				f.cannotRead(m.Note, err)
+				err = f.hearBlind(tx, m)
 			}
-			if err != nil {
-				return nil, err
-			}
-			h := heard{Upshot: delivery.Upshot{Note: n.Note}}
-			if m.Job != "" {
-				if h, err = f.hearOf(tx, n, m); errors.Is(err, delivery.ErrNotFound) {
-					err = nil // the store was put back from a copy that knew other jobs of the note
-				}
-			} else {
-				h.marked = true
-				h.early, err = tx.hearMark(n, m, f.Now())
-			}
-			if err != nil {
+			if err != nil && !errors.Is(err, delivery.ErrNotFound) {
 				return nil, err
 			}
 			all = append(all, h)
@@ -159,6 +151,31 @@ func (f *Fleet) hear(ctx context.Context, messages []shared.Message) error {
 		f.spread(h)
 	}
 	return err
+}
+
+// hearOne takes in one message. delivery.ErrNotFound: the note was erased or its
+// time is over, or the store was put back from a copy that knew other jobs of it.
+func (f *Fleet) hearOne(tx *txn, m shared.Message) (h heard, err error) {
+	n, err := tx.vault.scanNote(tx.row("SELECT "+noteColumns+" FROM note WHERE id = iif(?1 = '', (SELECT note FROM job WHERE id = ?2), ?1)", m.Note, m.Job))
+	if err != nil {
+		return h, err
+	}
+	if m.Job != "" {
+		return f.hearOf(tx, n, m)
+	}
+	h = heard{Upshot: delivery.Upshot{Note: n.Note}, marked: true}
+	h.early, err = tx.hearMark(n, m, f.Now())
+	return h, err
+}
+
+// hearBlind takes in how a job stands whose note cannot be read here: what was
+// delivered is not sent again. The note's life lacks the line, and the operator
+// is not told.
+func (f *Fleet) hearBlind(tx *txn, m shared.Message) error {
+	if m.State == "" { // it is about the note, or nobody knows how the job stands
+		return nil
+	}
+	return f.stands(tx, f.jobOf(m), asHeard, "")
 }
 
 // hearMark keeps that a note was read or played in the inbox elsewhere.
@@ -180,15 +197,20 @@ func (t *txn) hearMark(n kept, m shared.Message, now time.Time) (told bool, err 
 // hearOf takes in a change of a job: its row, and a line of its note's life.
 func (f *Fleet) hearOf(tx *txn, n kept, m shared.Message) (h heard, err error) {
 	h.Note = n.Note
-	j := shared.Job{
-		ID: m.Job, Note: m.Note, State: m.State, Step: m.Step, Attempt: m.Attempt, Unknown: m.Unknown, Round: m.Round, Epoch: m.Epoch,
-		Waits: m.Waits, Arrived: m.Arrived,
-		First: f.even(m.First), Next: f.even(m.Next),
-	}
+	j := f.jobOf(m)
 	if delivery.What(m.Name).Known() {
 		return f.hearReport(tx, j, m)
 	}
 	return h, f.hearAttempt(tx, n, j, m)
+}
+
+// jobOf is the job that a message is about, as it stood then.
+func (f *Fleet) jobOf(m shared.Message) shared.Job {
+	return shared.Job{
+		ID: m.Job, Note: m.Note, State: m.State, Step: m.Step, Attempt: m.Attempt, Unknown: m.Unknown, Round: m.Round, Epoch: m.Epoch,
+		Waits: m.Waits, Arrived: m.Arrived,
+		First: f.even(m.First), Next: f.even(m.Next),
+	}
 }
 
 // hearAttempt takes in what became of another machine's attempt.

@@ -30,11 +30,16 @@ func (t *txn) claim(limit int, now time.Time) ([]delivery.Lease, error) {
 	}
 	var leases []delivery.Lease
 	for _, id := range byTurns(fresh, backlog, limit) {
-		l, err := t.attempt(id, now)
-		if err != nil {
+		switch l, err := t.attempt(id, now); {
+		case err == nil:
+			leases = append(leases, l)
+		case !unopened(err):
 			return nil, err
+		default:
+			if err := t.setAside(id, now, err); err != nil {
+				return nil, err
+			}
 		}
-		leases = append(leases, l)
 	}
 	return leases, nil
 }
@@ -56,20 +61,16 @@ func byTurns(a, b []string, limit int) []string {
 	return taken
 }
 
-// attempt begins an attempt at a queued job and returns the lease of it.
+// attempt begins an attempt at a queued job and returns the lease of it. One
+// whose note cannot be opened is left as it was.
 func (t *txn) attempt(id string, now time.Time) (l delivery.Lease, err error) {
-	_, err = t.exec(`UPDATE job SET state = 'sending', attempt = attempt + 1 - (waits & 1), waits = iif(waits & 1, waits, 0),
-		first_at = CASE first_at WHEN 0 THEN ?2 ELSE first_at END WHERE id = ?1`, id, micros(now))
-	if err != nil {
-		return l, err
-	}
 	var (
 		chain []byte
 		first int64
 	)
 	n, err := t.vault.scanNote(t.row("SELECT "+noteColumns+`,
-		job.chain, job.step, job.attempt, (job.unknown >> job.step) & 1, job.first_at, job.waits & 1
-		FROM job JOIN note ON note.id = job.note WHERE job.id = ?`, id),
+		job.chain, job.step, job.attempt + 1 - (job.waits & 1), (job.unknown >> job.step) & 1, iif(job.first_at = 0, ?2, job.first_at), job.waits & 1
+		FROM job JOIN note ON note.id = job.note WHERE job.id = ?1`, id, micros(now)),
 		&chain, &l.Step, &l.Attempt, &l.Unknown, &first, &l.Waited)
 	if err != nil {
 		return l, err
@@ -78,8 +79,9 @@ func (t *txn) attempt(id string, now time.Time) (l delivery.Lease, err error) {
 	if err := n.box.openJSON("chain", chain, &l.Chain); err != nil {
 		return l, err
 	}
-	if l.Waited { // nothing is sent
-		return l, nil
+	_, err = t.exec("UPDATE job SET state = 'sending', attempt = ?2, waits = iif(waits & 1, waits, 0), first_at = ?3 WHERE id = ?1", id, l.Attempt, first)
+	if err != nil || l.Waited { // nothing is sent then
+		return l, err
 	}
 	return l, t.event(n.box, delivery.Event{
 		Job: id, Name: string(delivery.JobSending), Target: l.Target().String(),

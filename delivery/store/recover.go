@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,18 +27,32 @@ func (s *Store) takeUp(ctx context.Context) error {
 		return err
 	}
 	rows, err := s.readers.QueryContext(ctx,
-		"SELECT "+noteColumns+" FROM note WHERE state IN ('recording', 'recorded') ORDER BY id")
-	s.left.notes, err = collect(rows, err, func(r scanner) (kept, error) { return s.vault.scanNote(r) })
+		"SELECT "+noteColumns+", note.id FROM note WHERE state IN ('recording', 'recorded') ORDER BY id")
+	s.left.notes, err = collect(rows, err, s.scanLeft)
+	s.left.notes = slices.DeleteFunc(s.left.notes, func(n kept) bool { return n.box == nil })
 	if jobs > 0 || len(s.left.notes) > 0 {
 		s.log.Info("an earlier process left work unfinished", "drafts", len(s.left.notes), "sending", jobs)
 	}
 	return err
 }
 
+// scanLeft reads a draft that an earlier process left, zero where it cannot be
+// opened: that one is left for a start when it can.
+func (s *Store) scanLeft(row scanner) (n kept, err error) {
+	var id string
+	if n, err = s.vault.scanNote(row, &id); unopened(err) {
+		s.log.Error("a recording cannot be read and waits for the next start: where its key is missing put that line back into store.key_file, where it is damaged put the store back from a copy",
+			"note_id", id, "error", err)
+		return kept{}, nil
+	}
+	return n, err
+}
+
 // sendingHere is what this machine was sending, in the words of its index.
 const sendingHere = " WHERE state = 'sending' AND state <> 'delivered' AND shared = 0"
 
-// doubt queues again what was being sent: whether it arrived is unknown.
+// doubt queues again what was being sent: whether it arrived is unknown. Where a
+// note cannot be opened its life lacks the line that says so.
 func (t *txn) doubt(now time.Time) (jobs int, err error) {
 	left, err := t.ids("SELECT id FROM job" + sendingHere)
 	if err != nil {
@@ -52,20 +67,15 @@ func (t *txn) doubt(now time.Time) (jobs int, err error) {
 		return 0, err
 	}
 	for _, id := range sending {
-		var (
-			chain []byte
-			l     delivery.Lease
-		)
-		n, err := t.vault.scanNote(t.row("SELECT "+noteColumns+`, job.chain, job.step
-			FROM job JOIN note ON note.id = job.note WHERE job.id = ?`, id), &chain, &l.Step)
+		j, err := t.standing(id)
+		if unopened(err) { // Claim tells of it
+			continue
+		}
 		if err != nil {
 			return 0, err
 		}
-		if err := n.box.openJSON("chain", chain, &l.Chain); err != nil {
-			return 0, err
-		}
-		err = t.event(n.box, delivery.Event{
-			Job: id, Name: string(delivery.Unknown), Target: l.Target().String(), Detail: "the gateway ended during the attempt",
+		err = t.event(j.box, delivery.Event{
+			Job: id, Name: string(delivery.Unknown), Target: j.chain[j.step].String(), Detail: "the gateway ended during the attempt",
 		})
 		if err != nil {
 			return 0, err
@@ -80,7 +90,7 @@ func (t *txn) doubt(now time.Time) (jobs int, err error) {
 		if err := t.row("SELECT step FROM job WHERE id = ?", id).Scan(&step); err != nil {
 			return 0, err
 		}
-		if _, err := t.catchUp(id, step, now); err != nil {
+		if _, err := t.catchUp(id, step, now); err != nil && !unopened(err) {
 			return 0, err
 		}
 	}

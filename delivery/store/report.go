@@ -62,6 +62,10 @@ func (t *txn) report(r heardOf, now time.Time) (h heard, err error) {
 		return h, delivery.ErrNotFound
 	}
 	h.Note = j.Note
+	before, err := t.verdict(j.id, step)
+	if err != nil {
+		return h, err
+	}
 	first, err := t.keepReport(j, step, &r)
 	if err != nil {
 		return h, err
@@ -72,7 +76,7 @@ func (t *txn) report(r heardOf, now time.Time) (h heard, err error) {
 		}
 	}
 	if j.state == delivery.JobSending { // what follows does when the lease ends
-		h.Settled = first && r.Settles
+		h.Settled = first && r.Settles && before.settled < 0
 		return h, nil
 	}
 	return h, t.follow(j, step, now, &h)

@@ -330,6 +330,13 @@ func testReportWhileSending(t *testing.T, c composition) {
 		}
 		claimNone(t, s)
 	}
+	twice := keep(t, s, newNote("101", "201"), chainTo("wa:1"))[0]
+	for i, what := range []delivery.What{delivery.WasAccepted, delivery.WasDelivered, delivery.WasRead} {
+		if up := tell(t, s, "wa", twice.Job, what, settles); up.Settled != (i == 0) {
+			t.Errorf("%s while sending: settled %v", what, up.Settled)
+		}
+	}
+	finish(t, s, twice, done())
 	l := keep(t, s, newNote("101", "201"), chainTo("wa:1", "crm"))[0]
 	tell(t, s, "wa", l.Job, delivery.WasAsked, delivery.Meaning{})
 	finish(t, s, l, invited(time.Hour))

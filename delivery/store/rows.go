@@ -87,7 +87,7 @@ func (b *box) openJSON(what string, sealed []byte, v any) error {
 		return err
 	}
 	if err := json.Unmarshal(text, v); err != nil {
-		return fmt.Errorf("the %s of %s is damaged: %w", what, b.owner, err)
+		return fmt.Errorf("the %s of %s is %w: %w", what, b.owner, errDamaged, err)
 	}
 	return nil
 }

@@ -60,6 +60,7 @@ type Store struct {
 	owed       atomic.Int64 // promised to open drafts where the disk cannot reserve
 	drafts     openDrafts
 	left       unfinished
+	unread     unread
 	retirement retirement
 	wake       chan struct{}
 	watches    watches
@@ -178,7 +179,9 @@ func (s *Store) openDatabase(ctx context.Context) error {
 }
 
 func (s *Store) startWriter(ctx context.Context) {
-	s.writer = newWriter(&txn{clock: s.clock, vault: s.vault, operator: s.operator, alone: s.alone, ctx: ctx, conn: s.conn}, s.ballast, s.fail)
+	s.writer = newWriter(&txn{
+		clock: s.clock, vault: s.vault, operator: s.operator, alone: s.alone, unreadable: s.unreadable, ctx: ctx, conn: s.conn,
+	}, s.ballast, s.fail)
 }
 
 // Close writes out what is left and gives the store free for another process.

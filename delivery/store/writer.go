@@ -169,13 +169,14 @@ func (w *writer) ends(err error) bool {
 // txn is the writer's connection, within a transaction. It prepares each
 // statement once.
 type txn struct {
-	clock    delivery.Clock
-	vault    *vault
-	operator []string        // the events that he is told of
-	alone    bool            // this machine has no Redis: what it once shared is nobody else's
-	ctx      context.Context //nolint:containedctx // a commit carries many callers: none of their contexts may end it
-	conn     *sql.Conn
-	stmts    map[string]*sql.Stmt
+	clock      delivery.Clock
+	vault      *vault
+	operator   []string                     // the events that he is told of
+	alone      bool                         // this machine has no Redis: what it once shared is nobody else's
+	unreadable func(note string, err error) // logs that a note cannot be read
+	ctx        context.Context              //nolint:containedctx // a commit carries many callers: none of their contexts may end it
+	conn       *sql.Conn
+	stmts      map[string]*sql.Stmt
 }
 
 // exec runs a statement and says how many rows it changed.
