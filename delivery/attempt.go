@@ -150,7 +150,7 @@ func (w *Worker) parcel(l Lease) Parcel {
 // judge turns a failure into what the queue keeps: another try while there is
 // time, and the next target at once when the channel itself is refused.
 func (ln *lane) judge(l Lease, receipt Receipt, failed *SendError) Result {
-	r := Result{Outcome: failed.Outcome, Status: failed.Status, Detail: failed.Err.Error()}
+	r := Result{Outcome: failed.Outcome, InDoubt: failed.Outcome == Unknown, Status: failed.Status, Detail: failed.Err.Error()}
 	if receipt.Detail != "" {
 		r.Detail += ": " + receipt.Detail
 	}

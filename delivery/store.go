@@ -101,6 +101,7 @@ type Result struct {
 	Outcome Outcome
 	Receipt Receipt       // of Done
 	Wait    time.Duration // of Retry and Unknown: until the next attempt; of Waiting: until the report's time is over
+	InDoubt bool          // of Dead: the answer was lost, it may have arrived
 	Arrived bool          // of Done: delivered as far as the service ever tells, see Meaning
 	Detail  string        // the answer or the error, without secrets: what `note show` prints
 	Status  int           // the service's status code, 0 when there was none

@@ -367,3 +367,28 @@ func TestNoTimeLeft(t *testing.T) {
 		}
 	}
 }
+
+// TestLostAtTheEnd: an answer that was lost leaves a doubt, though there is no
+// time or no use for another attempt.
+func TestLostAtTheEnd(t *testing.T) {
+	lane := &lane{within: 10 * time.Minute, now: time.Now}
+	chain := Chain{{Channel: "a"}, {Channel: "b"}}
+	for name, tc := range map[string]struct {
+		step    int
+		began   time.Duration // ago
+		failed  SendError
+		inDoubt bool
+	}{
+		"lost at a target's end":   {0, 10 * time.Minute, SendError{Outcome: Unknown}, true},
+		"lost after a week":        {1, 7 * 24 * time.Hour, SendError{Outcome: Unknown}, true},
+		"lost, and to be mended":   {0, 0, SendError{Outcome: Unknown, Credentials: true}, true},
+		"busy after a week":        {1, 7 * 24 * time.Hour, SendError{Outcome: Retry}, false},
+		"refused for good at once": {1, 0, SendError{Outcome: Dead}, false},
+	} {
+		l := Lease{Chain: chain, Step: tc.step, Attempt: 1, First: time.Now().Add(-tc.began)}
+		tc.failed.Err = errors.New("no")
+		if r := lane.judge(l, Receipt{}, &tc.failed); r.Outcome != Dead || r.InDoubt != tc.inDoubt {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}

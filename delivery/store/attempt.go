@@ -116,6 +116,17 @@ func (t *txn) conclude(a attempt, now time.Time) error {
 	return err
 }
 
+// doubted keeps of an attempt what the words of that name keep of a job's row.
+func (t *txn) doubted(a *attempt) error {
+	a.Unknown |= 1 << a.Step
+	body, err := json.Marshal(a.Job)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec("UPDATE attempt SET body = ? WHERE job = ? AND epoch = ?", body, a.ID, a.Epoch)
+	return err
+}
+
 // delivered says whether this machine knows that a job was delivered, in a round
 // that counts.
 func (t *txn) delivered(j shared.Job) (is bool, err error) {

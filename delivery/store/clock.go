@@ -96,11 +96,12 @@ func (s *Store) settleClock(ctx context.Context, kept time.Time) error {
 }
 
 // shift moves what is unfinished: to an earlier clock with all its times, to a
-// later one with when it began, since the time between was none of trying.
+// later one with when it began, since the time between was none of trying, and
+// with the end of waiting for a report, since none could be heard.
 func (t *txn) shift(by time.Duration) error {
 	const unfinished = " WHERE state IN ('queued', 'sending') AND state <> 'delivered'" // as the index has it
 	const first = "first_at = CASE first_at WHEN 0 THEN 0 ELSE first_at + ?1 END"
-	query := "UPDATE job SET " + first + unfinished + " AND first_at > 0"
+	query := "UPDATE job SET next_at = next_at + ?1 * (waits & 1), " + first + unfinished + " AND first_at > 0"
 	if by < 0 {
 		query = "UPDATE job SET next_at = next_at + ?1, " + first + unfinished
 	}

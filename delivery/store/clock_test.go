@@ -94,6 +94,41 @@ func testClockAtAStart(t *testing.T, c composition) {
 	}
 }
 
+// A note that waits for its service's report is not given up at a start for time
+// in which no report could be heard.
+func TestWaitingAtAStart(t *testing.T) { everywhere(t, testWaitingAtAStart) }
+
+func testWaitingAtAStart(t *testing.T, c composition) {
+	const wait = 20 * time.Minute
+	for name, tt := range map[string]struct{ set, off, left time.Duration }{
+		"left alone":             {0, 10 * time.Second, wait - 10*time.Second},
+		"set back a year":        {-year, 0, wait},
+		"set forth a year":       {year, 0, wait},
+		"off for a day":          {0, 24 * time.Hour, wait},
+		"off, and set back less": {-time.Hour, 2 * time.Hour, wait},
+	} {
+		for what, takes := range map[string]delivery.Result{"reported": waiting(wait), "asked for": invited(wait)} {
+			t.Run(name+", "+what, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					path, wall := t.TempDir(), &wallClock{}
+					s := c.openBy(t, path, wall)
+					finish(t, s, keep(t, s, newNote("101", "201"), chainTo("wa:1", "crm"))[0], takes)
+					check(t, s.Close())
+					time.Sleep(tt.off)
+					wall.set(tt.set)
+					s = c.openBy(t, path, wall)
+					time.Sleep(tt.left - time.Second)
+					claimNone(t, s)
+					time.Sleep(2 * time.Second)
+					if over := claimSoon(t, s); !over.Waited || over.Step != 0 {
+						t.Errorf("claimed %+v", over)
+					}
+				})
+			})
+		}
+	}
+}
+
 // The machine's clock is set while notes are on their way: they go on as if it
 // were not, and the clock that is kept is the store's.
 func TestClockWhileRunning(t *testing.T) {

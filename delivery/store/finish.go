@@ -121,9 +121,9 @@ func (t *txn) after(l delivery.Lease, r delivery.Result, now time.Time) (transit
 			micros(now.Add(r.Wait)), waitsFor(r), t.vault.index("receipt", r.Receipt.ID),
 		}, false}, nil
 	case r.Outcome == delivery.Dead && l.Step+1 < len(l.Chain):
-		return transition{"state = 'queued', next_at = ?, " + nextTarget, []any{micros(now)}, false}, nil
+		return transition{"state = 'queued', next_at = ?, " + doubted + nextTarget, []any{micros(now), r.InDoubt}, false}, nil
 	case r.Outcome == delivery.Dead:
-		return transition{"state = 'dead', head = 0, waits = 0", nil, true}, nil
+		return transition{"state = 'dead', head = 0, " + doubted + "waits = 0", []any{r.InDoubt}, true}, nil
 	}
 	return transition{}, fmt.Errorf("no such outcome %q", r.Outcome)
 }
@@ -138,6 +138,10 @@ func waitsFor(r delivery.Result) int {
 	}
 	return shared.ForReport
 }
+
+// doubted keeps that a note may have arrived at the target that is given up: its
+// service took it and told no more of it, or its answer was lost.
+const doubted = "unknown = unknown | ((waits = 3 OR ?) << step), "
 
 // nextTarget moves a job on in its chain.
 const nextTarget = "step = step + 1, attempt = 0, first_at = 0, waits = 0"

@@ -83,7 +83,7 @@ func fleetSuite() map[string]func(*testing.T, composition) {
 	return map[string]func(*testing.T, composition){
 		"life of a note": testLifeOfANote, "missed note": testMissedNote, "steps out of order": testStepsOutOfOrder,
 		"discard": testDiscard, "ids are checked": testIDsAreChecked,
-		"retry waits": testRetryWaits, "unknown is remembered": testUnknownIsRemembered, "chain and dead": testChainAndDead,
+		"retry waits": testRetryWaits, "unknown is remembered": testUnknownIsRemembered, "doubt outlives death": testDoubtOutlivesDeath, "chain and dead": testChainAndDead,
 		"lease is fenced": testLeaseIsFenced, "release and put off": testReleaseAndPutOff, "thread order": testThreadOrder,
 		"fresh is not starved": testFreshIsNotStarved, "workers share the queue": testWorkersShareTheQueue,
 		"operator is told of a dead note": testOperatorIsToldOfADeadNote, "operator jobs block nothing": testOperatorJobsBlockNothing,

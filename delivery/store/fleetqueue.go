@@ -160,6 +160,11 @@ func (f *Fleet) finish(tx *txn, l delivery.Lease, r delivery.Result) (a attempt,
 	if a.Event, err = b.sealJSON("event", eventBody{l.Target().String(), answer(r)}); err != nil {
 		return a, err
 	}
+	if r.Outcome == delivery.Dead && (r.InDoubt || a.Waits == shared.ForReport) {
+		if err := tx.doubted(&a); err != nil {
+			return a, err
+		}
+	}
 	if err := tx.conclude(a, now); err != nil || a.Home != f.machine {
 		return a, err
 	}

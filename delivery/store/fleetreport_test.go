@@ -53,6 +53,26 @@ func onRoles(t *testing.T, test func(t *testing.T, home, sender, ear *machine)) 
 	}
 }
 
+// TestFleetDoubtOutlivesDeath: whoever drives a note again whose last answer was
+// lost sends it as a possible repeat. The attempt keeps the doubt, for a Redis
+// that forgets it.
+func TestFleetDoubtOutlivesDeath(t *testing.T) {
+	t.Parallel()
+	home, sender := pair(t, redistest.Single(t), 0)
+	l := sentBy(t, home, sender, delivery.Result{Outcome: delivery.Dead, InDoubt: true})
+	a, err := scanAttempt(sender.readers.QueryRowContext(t.Context(), "SELECT "+attemptColumns+" FROM attempt WHERE job = ?", l.Job))
+	if err != nil || a.Unknown != 1 {
+		t.Errorf("kept %+v, %v", a, err)
+	}
+	finish(t, sender, claimOne(t, sender), delivery.Result{Outcome: delivery.Dead})
+	home.hears(t, l.Note.ID, "recording, recorded, rendered, sending wa:1, dead wa:1, sending crm, dead crm")
+	jobs, err := sender.Redrive(t.Context(), l.Note.ID, "")
+	check(t, err)
+	if again := claimOne(t, sender); jobs != 1 || !again.Unknown {
+		t.Errorf("redriven %+v", again)
+	}
+}
+
 // TestFleetReportSettles: a report settles a job whoever hears it, once.
 func TestFleetReportSettles(t *testing.T) {
 	t.Parallel()

@@ -106,6 +106,47 @@ func testUnknownIsRemembered(t *testing.T, c composition) {
 	}
 }
 
+// What may have arrived before its target was given up is driven again as a
+// possible repeat.
+func TestDoubtOutlivesDeath(t *testing.T) { everywhere(t, testDoubtOutlivesDeath) }
+
+func testDoubtOutlivesDeath(t *testing.T, c composition) {
+	s := c.open(t)
+	for name, tt := range map[string]struct {
+		takes   delivery.Result // before the end, if anything
+		ends    delivery.Result
+		inDoubt bool
+	}{
+		"answer lost at the end": {ends: delivery.Result{InDoubt: true}, inDoubt: true},
+		"no word of it":          {takes: waiting(0), inDoubt: true},
+		"nobody asked for it":    {takes: invited(0)},
+		"refused":                {},
+	} {
+		for _, chain := range []delivery.Chain{chainTo("wa:1"), chainTo("wa:1", "crm")} {
+			l := keep(t, s, newNote("101", "201"), chain)[0]
+			if tt.takes.Outcome != "" {
+				finish(t, s, l, tt.takes)
+				l = claimSoon(t, s)
+			}
+			tt.ends.Outcome = delivery.Dead
+			finish(t, s, l, tt.ends)
+			for range chain[1:] {
+				if l = claimSoon(t, s); l.Unknown {
+					t.Errorf("%s: a doubt at the next target: %+v", name, l)
+				}
+				finish(t, s, l, delivery.Result{Outcome: delivery.Dead})
+			}
+			if n, err := s.Redrive(t.Context(), l.Note.ID, ""); n != 1 || err != nil {
+				t.Fatal(n, err)
+			}
+			if l = claimSoon(t, s); l.Step != 0 || l.Unknown != tt.inDoubt {
+				t.Errorf("%s, %d targets: redriven %+v", name, len(chain), l)
+			}
+			finish(t, s, l, done())
+		}
+	}
+}
+
 func TestChainAndDead(t *testing.T) { everywhere(t, testChainAndDead) }
 
 func testChainAndDead(t *testing.T, c composition) {

@@ -107,13 +107,6 @@ func TestForgetful(t *testing.T) {
 	}
 }
 
-// knows says whether the knowledge of a machine would be waited for.
-func (s *Shared) knows(peer string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.peers[peer]
-}
-
 // knowEachState makes jobs of machine a: delivered by b, under way at b, dead
 // and queued; and has the ledgers know it.
 func knowEachState(t *testing.T, a, b *machine) {
@@ -138,6 +131,7 @@ func knowEachState(t *testing.T, a, b *machine) {
 		case "3-dead":
 			b.finish(t, l, "dead")
 			l = b.claimOne(t).Job
+			l.Unknown = 2
 			b.finish(t, l, "dead")
 			b.ledger.know(fact(WasDead, l))
 			a.ledger.know(pending(p))
@@ -158,6 +152,10 @@ func expectEachState(t *testing.T, a, b *machine) {
 		t.Errorf("claimed %v", notes)
 	}
 	a.depth(t, 0, 3, 1)
+	jobs, err := b.Redrive(t.Context(), "m3-dead", "m3-dead-3-dead")
+	if err != nil || len(jobs) != 1 || jobs[0].Unknown != 2 {
+		t.Errorf("the dead job, driven again: %+v, %v", jobs, err)
+	}
 	for _, f := range b.ledger.facts {
 		if f.Kind == IsSending {
 			if !b.Held(f.Job.ID, f.Job.Epoch) {

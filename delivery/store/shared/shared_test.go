@@ -144,6 +144,13 @@ func (m *machine) awaitOpen(tb testing.TB) {
 	eventually(tb, "the gates open", m.Ready)
 }
 
+// knows says whether the knowledge of a machine would be waited for.
+func (s *Shared) knows(peer string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peers[peer]
+}
+
 // patience is how long anything may take on a slow machine.
 const patience = time.Minute
 

@@ -3,10 +3,11 @@
 -- it, unless its service has taken that back.
 -- ARGV: machine, owner, job, note, epoch, outcome, ms until the next attempt or
 -- the end of waiting, receipt, event, step, round, arrived (1: as far as the
--- service tells), waits (for what).
+-- service tells), waits (for what), unknown (of a dead one: the bits of targets
+-- where it may have arrived).
 -- Answers: FENCED, GATE, or whether a job became due early, the job, and
 -- whether a report has taken it elsewhere than the outcome does.
-local machine, owner, id, note, epoch, outcome, wait, receipt, event, step, round, arrived, waits = unpack(ARGV)
+local machine, owner, id, note, epoch, outcome, wait, receipt, event, step, round, arrived, waits, unknown = unpack(ARGV)
 local j = read(id)
 local mine = j.state == 'sending' and j.owner == owner and j.epoch == epoch
 local early, otherwise = false, false
@@ -48,6 +49,7 @@ elseif outcome == 'waiting' then
   become(j, 'queued', { owner = '', next = now + wait, waits = waits })
   early = apart(j)
 else
+  set(j, { unknown = bit.bor(j.unknown, unknown) })
   early = onward(j)
 end
 if (j.asked or '') ~= '' then set(j, { asked = '' }) end

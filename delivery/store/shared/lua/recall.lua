@@ -34,6 +34,7 @@ if kind == 'delivered' then
   end
 elseif kind == 'dead' then
   if not j.state or (j.state == 'queued' and not later(j, told)) then
+    set(j, { unknown = bit.bor(j.unknown, unknown) })
     conclude(j, 'dead')
     tell(j, machine, 'dead')
   end
