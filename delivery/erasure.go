@@ -8,7 +8,7 @@ type Erasure struct {
 	Notes      int          `json:"notes"`       // that were erased, with their recordings, jobs and events
 	Files      int          `json:"files"`       // recordings and rendered files
 	Bytes      int64        `json:"bytes"`       // in them
-	InProgress int          `json:"in_progress"` // calls under way, whose notes are not erased
+	InProgress int          `json:"in_progress"` // calls under way on this machine, whose notes are not erased
 	Proof      []ErasedNote `json:"proof"`
 
 	// Where many machines share the work:

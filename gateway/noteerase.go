@@ -101,8 +101,11 @@ func printErasure(out io.Writer, e delivery.Erasure) error {
 		_, _ = fmt.Fprintf(w, "not confirmed by %s yet: the notes are gone from Redis, and go from their disks when they are back\n",
 			count(e.Behind, "machine", "machines"))
 	}
+	if e.Machines+e.Behind > 0 {
+		_, _ = fmt.Fprintln(w, "calls under way on other machines are not erased, nor counted here; erase again when they have ended")
+	}
 	if e.InProgress > 0 {
-		_, _ = fmt.Fprintf(w, "not erased: %s under way; erase again when none is\n", count(e.InProgress, "call", "calls"))
+		_, _ = fmt.Fprintf(w, "not erased: %s under way on this machine; erase again when none is\n", count(e.InProgress, "call", "calls"))
 	}
 	return w.Flush()
 }

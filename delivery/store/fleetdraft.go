@@ -103,6 +103,9 @@ func (o *offer) addJobs(tx *txn, n kept, chains []delivery.Chain, now time.Time)
 	if o.what.Body, err = tx.parcel(n); err != nil {
 		return err
 	}
+	if o.what.Outlives, err = outlived(tx.row(selectOutlived, o.what.Mailbox, n.ID)); err != nil {
+		return err
+	}
 	for _, c := range chains {
 		j, err := tx.prepareJob(n, c)
 		if err != nil {

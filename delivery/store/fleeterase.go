@@ -16,8 +16,8 @@ const eraseWithin = 5 * time.Second
 
 // Erase takes out every note of a mailbox on every machine, the links to its
 // inbox and what channels remember of it, see Store.Erase. It begins with Redis, and does nothing while that
-// is away. Notes of calls under way elsewhere go too, if the calls are older
-// than the newest note that is erased.
+// is away. Calls under way are not touched on any machine; those elsewhere are
+// not counted.
 func (f *Fleet) Erase(ctx context.Context, mailbox string) (delivery.Erasure, error) {
 	alias := f.vault.alias(mailbox)
 	e, err := f.eraseEverywhere(ctx, mailbox, alias)
@@ -54,7 +54,8 @@ func (f *Fleet) eraseEverywhere(ctx context.Context, mailbox, alias string) (del
 }
 
 // eraseShared erases a mailbox's notes in Redis up to the newest that this
-// machine or Redis knows, and counts those that are other machines'.
+// machine or Redis knows, further than the last time, and counts those that are
+// other machines'.
 func (f *Fleet) eraseShared(ctx context.Context, mailbox string) (upto string, elsewhere int, err error) {
 	alias := f.vault.alias(mailbox)
 	var newest sql.NullString
@@ -78,6 +79,13 @@ func (f *Fleet) eraseShared(ctx context.Context, mailbox string) (upto string, e
 			return "", 0, err
 		}
 	}
+	last, err := f.shared.Erased(ctx, alias)
+	if err != nil {
+		return "", 0, err
+	}
+	if last != "" { // what outlived the last erasure goes with a later one
+		upto = max(upto, delivery.FirstID(delivery.MintedAt(last).Add(time.Millisecond)))
+	}
 	if _, err := f.shared.Erase(ctx, alias, upto); err != nil {
 		return "", 0, err
 	}
@@ -94,6 +102,18 @@ func (f *Fleet) keepErasure(ctx context.Context, alias, upto string, at time.Tim
 			alias, upto, micros(at))
 	})
 	return err
+}
+
+// selectOutlived is up to where a mailbox was erased here, as long as a note is
+// there: both in one look, or a note that goes just now would outlive its erasure.
+const selectOutlived = "SELECT upto FROM erasure WHERE mailbox = ? AND EXISTS (SELECT 1 FROM note WHERE id = ?)"
+
+// outlived reads selectOutlived; "" for never.
+func outlived(row *sql.Row) (upto string, err error) {
+	if err = found(row.Scan(&upto)); errors.Is(err, delivery.ErrNotFound) {
+		err = nil
+	}
+	return upto, err
 }
 
 // applyErasures erases here what was erased in a shard, and says so.

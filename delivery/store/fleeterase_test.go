@@ -241,3 +241,136 @@ func TestFleetLimiter(t *testing.T) {
 		t.Errorf("without Redis the next of two machines is due in %v, want 12 s; %d, %v", wait, n, err)
 	}
 }
+
+// underWay begins a call, whose note is kept when it ends.
+func (m *machine) underWay(t *testing.T, mailbox string) (hangUp func() (delivery.Note, []delivery.Lease)) {
+	t.Helper()
+	d := begin(t, m, newNote(mailbox, "+491705550101"))
+	check(t, d.Append([]byte("hello")))
+	return func() (delivery.Note, []delivery.Lease) {
+		t.Helper()
+		check(t, d.Recorded(t.Context(), false))
+		n := d.Note()
+		n.Duration, n.Media.Type = time.Second, "audio/ogg; codecs=opus"
+		leases, err := d.Rendered(t.Context(), n, []byte("OggS "+n.ID), []delivery.Chain{chainTo("hook")})
+		check(t, err)
+		return n, leases
+	}
+}
+
+// A call that is under way while its mailbox is erased has its note delivered,
+// wherever it came in. The note goes when the mailbox is erased again, and not
+// with what the machines tell a Redis that has forgotten.
+func TestFleetEraseSparesCallsUnderWay(t *testing.T) {
+	t.Parallel()
+	onDuos(t, func(t *testing.T, p duo) {
+		const mailbox = "+4930555001"
+		hangUps := []func() (delivery.Note, []delivery.Lease){p.a.underWay(t, mailbox), p.b.underWay(t, mailbox)}
+		old := p.b.put(t, mailbox, chainTo("inbox"))
+		_, err := p.a.Erase(t.Context(), mailbox)
+		check(t, err)
+		p.b.gone(t, old)
+		var spared []delivery.Note
+		for i, hangUp := range hangUps {
+			n, leases := hangUp()
+			spared = append(spared, n)
+			if i == 0 && len(leases) != 1 {
+				t.Fatalf("the call that was under way has %d leases, want 1", len(leases))
+			}
+			for _, l := range leases {
+				check(t, p.a.Release(t.Context(), l))
+			}
+		}
+		p.setup.Servers[0].Do("FLUSHALL")
+		seen := func() bool {
+			thread, err := p.a.shared.Thread(t.Context(), p.a.vault.alias(mailbox), "", 10)
+			return err == nil && len(thread) == len(spared)
+		}
+		eventually(t, "Redis is told of both notes", seen)
+		eventually(t, "both machines can claim", func() bool { return p.a.shared.Ready() && p.b.shared.Ready() })
+		for range spared {
+			finish(t, p.b, claimOne(t, p.b), done())
+		}
+		eventually(t, "their homes hear", func() bool {
+			return life(t, p.a, spared[0].ID).Jobs[0].State == delivery.JobDelivered && life(t, p.b, spared[1].ID).Jobs[0].State == delivery.JobDelivered
+		})
+		e, err := p.a.Erase(t.Context(), mailbox)
+		check(t, err)
+		if e.Notes != 1 || e.Elsewhere != 1 || e.Machines != 1 || e.Behind != 0 {
+			t.Errorf("erased again %+v", e)
+		}
+		for _, m := range []*machine{p.a, p.b} {
+			for _, n := range spared {
+				m.gone(t, n)
+			}
+		}
+	})
+}
+
+// A machine whose clock was ahead leaves ids of later: notes that come in after
+// an erasure are delivered all the same.
+func TestFleetEraseByClockAhead(t *testing.T) {
+	t.Parallel()
+	onDuos(t, func(t *testing.T, p duo) {
+		const mailbox = "+4930555009"
+		ahead := newNote(mailbox, "+491705550101")
+		ahead.ID = delivery.FirstID(time.Now().Add(2 * time.Hour))
+		for _, l := range keep(t, p.a, ahead, chainTo("inbox")) {
+			finish(t, p.a, l, done())
+		}
+		_, err := p.a.Erase(t.Context(), mailbox)
+		check(t, err)
+		for i, m := range []*machine{p.b, p.a} {
+			n := newNote(mailbox, "+491705550102")
+			leases := keep(t, m, n, chainTo("hook"))
+			if len(leases) != 1 || leases[0].Epoch == 0 {
+				t.Fatalf("the next call to machine %d has leases %+v, want a shared one", i, leases)
+			}
+			finish(t, m, leases[0], done())
+			if thread, err := p.a.Thread(t.Context(), mailbox, "", 10); err != nil || len(thread) != i+1 {
+				t.Errorf("the thread has %d notes, want %d, %v", len(thread), i+1, err)
+			}
+		}
+		e, err := p.b.Erase(t.Context(), mailbox)
+		check(t, err)
+		if e.Notes != 1 || e.Elsewhere != 1 || e.Machines != 1 || e.Behind != 0 {
+			t.Errorf("erased again %+v", e)
+		}
+	})
+}
+
+// A machine that has not heard of an erasure yet delivers the note of a call
+// itself, and publishes none that the erasure takes.
+func TestFleetEraseUnheard(t *testing.T) {
+	t.Parallel()
+	onDuos(t, func(t *testing.T, p duo) {
+		const mailbox = "+4930555001"
+		hangUp := p.b.underWay(t, mailbox)
+		p.a.put(t, mailbox, chainTo("inbox"))
+		held := p.b.put(t, "102", chainTo("hook"))
+		p.b.erasing.Lock()
+		for _, erased := range []string{mailbox, "102"} {
+			_, _, err := p.a.eraseShared(t.Context(), erased)
+			check(t, err)
+		}
+		n, leases := hangUp()
+		if len(leases) != 1 || leases[0].Epoch != 0 {
+			t.Errorf("leases %+v, want one of this machine's own", leases)
+		}
+		p.b.change(t, "UPDATE job SET shared = 1 WHERE note = ?", held.ID)
+		check(t, p.b.publish(t.Context(), []string{held.ID}))
+		if state := life(t, p.b, held.ID).Jobs[0].State; state != delivery.JobQueued {
+			t.Errorf("what is about to be erased is %s", state)
+		}
+		p.b.erasing.Unlock()
+		eventually(t, "b erases", func() bool {
+			_, own := p.b.Life(t.Context(), n.ID)
+			_, other := p.b.Life(t.Context(), held.ID)
+			return errors.Is(own, delivery.ErrNotFound) && errors.Is(other, delivery.ErrNotFound)
+		})
+		p.b.gone(t, n)
+		p.a.gone(t, held)
+		check(t, p.b.publishAll(t.Context()))
+		p.b.gone(t, n)
+	})
+}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
@@ -50,6 +51,9 @@ func (f *Fleet) show(ctx context.Context, id string) error {
 		return err
 	}
 	if _, err := f.shared.Publish(ctx, p, true, false); err != nil {
+		if errors.Is(err, shared.ErrErased) {
+			return nil
+		}
 		return err
 	}
 	for what, at := range map[delivery.Mark]time.Time{delivery.MarkRead: n.ReadAt, delivery.MarkPlayed: n.PlayedAt} {

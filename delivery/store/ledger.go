@@ -219,6 +219,9 @@ func (f *Fleet) publication(ctx context.Context, id string) (p shared.Publicatio
 		return p, err
 	}
 	p.ID, p.Mailbox = id, f.vault.aliasOf(p.Mailbox)
+	if p.Outlives, err = outlived(f.readers.QueryRowContext(ctx, selectOutlived, p.Mailbox, id)); err != nil {
+		return p, err
+	}
 	if p.Body, err = json.Marshal(own); err != nil {
 		return p, err
 	}

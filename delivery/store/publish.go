@@ -44,6 +44,9 @@ func (f *Fleet) publish(ctx context.Context, notes []string) error {
 	err := each(byThread(f.publications(ctx, notes)), func(thread []shared.Publication) (failed error) {
 		for _, p := range thread {
 			jobs, err := f.shared.Publish(ctx, p, true, false)
+			if errors.Is(err, shared.ErrErased) { // once that is done here, the note is gone, or is published
+				break
+			}
 			mu.Lock()
 			standing = append(standing, jobs...)
 			mu.Unlock()

@@ -18,7 +18,7 @@
 //	owners homes             the process of each machine: another one is a copy of its store; all machines that ever beat
 //	left:OWNER               a process that stopped in order: its late beats do not count
 //	job:ID                   hash of a job with what was said of it (said:STEP:WHAT), or its tombstone for 10 days
-//	note:ID audio:ID         hash of a note (body, mailbox, home, jobs, read, played), its audio
+//	note:ID audio:ID         hash of a note (body, mailbox, home, jobs, read, played, the erasure that it outlives), its audio
 //	served back              when a machine was last served that had heard the answer before; that none was, until a moment ago
 //	ahead                    how many ms times are ahead of the server's clock, which was set back
 //	due fresh leases         sorted sets: heads of threads by their time, those never tried, leases by their end

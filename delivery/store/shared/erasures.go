@@ -27,6 +27,20 @@ func (s *Shared) Erasures(ctx context.Context, shard int) (last map[string]strin
 	return last, nil
 }
 
+// Erased is up to which note a mailbox was erased, "" for never.
+func (s *Shared) Erased(ctx context.Context, mailbox string) (last string, err error) {
+	shard := ShardOf(mailbox)
+	if err := s.usable(shard); err != nil {
+		return "", err
+	}
+	value, err := s.client.do(ctx, command{shard: shard, args: []any{"HGET", prefix(shard) + "erasures", mailbox}})
+	if err != nil {
+		return "", fmt.Errorf("read an erasure: %w", err)
+	}
+	last, _ = value.(string)
+	return last, nil
+}
+
 // ErasureVersion is the version of a shard's erasures at the last beat. It
 // differs when something was erased since, or when Redis forgot some.
 func (s *Shared) ErasureVersion(shard int) string {

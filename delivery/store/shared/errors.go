@@ -25,6 +25,9 @@ var (
 	ErrNotFound = errors.New("not in the shared Redis")
 	// ErrBusy: a job of the note is still under way.
 	ErrBusy = errors.New("a job of the note is under way")
+	// ErrErased: the note is of before its mailbox was erased, and this machine is
+	// yet to erase that: the note goes then, unless its call is under way.
+	ErrErased = errors.New("the mailbox of the note was erased")
 
 	errAnswer        = errors.New("an answer that this version cannot read")
 	errNotReplicated = fmt.Errorf("%w: too few replicas have the write (replicas=N of store.redis)", ErrUncertain)

@@ -89,6 +89,8 @@ func refused(value any) error {
 		return ErrNotFound
 	case "BUSY":
 		return ErrBusy
+	case "ERASED":
+		return ErrErased
 	}
 	return nil
 }

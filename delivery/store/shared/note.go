@@ -197,7 +197,8 @@ func (s *Shared) Redrive(ctx context.Context, mailbox, id string, jobs ...string
 
 // Erase forgets a mailbox's notes up to the id last, those that another
 // machine has yet to publish included, and says how many were here. Their homes
-// are told; what a machine missed is in Erasures.
+// are told; what a machine missed is in Erasures. Notes that outlived an erasure
+// up to last or later stay, see Publication.Outlives.
 func (s *Shared) Erase(ctx context.Context, mailbox, last string) (int, error) {
 	total := 0
 	for {

@@ -13,6 +13,10 @@ type Publication struct {
 	Body    []byte // opaque
 	Jobs    []Job  // ID, Thread, Chain, Steps; Step, Attempt, Unknown, Round, First, Next, Epoch, Waits, Void where it was tried
 
+	// Outlives is up to where this machine has erased the mailbox and kept the
+	// note, whose call was under way; "" for never.
+	Outlives string
+
 	// Audio reads the note's file, opaque; nil for a note without one. It is
 	// called when Redis does not have it.
 	Audio func(context.Context) ([]byte, error)
@@ -24,7 +28,7 @@ type Publication struct {
 // caller (Job.Leased). Published twice, nothing happens but that the jobs come
 // back as they stand. After ErrUncertain, ask again: a lease whose answer was
 // lost comes with the next answer, be it that or a Claim's, and but once. The
-// jobs come in the order given.
+// jobs come in the order given. ErrErased.
 func (s *Shared) Publish(ctx context.Context, p Publication, again, lease bool) ([]Job, error) {
 	if err := s.usable(ShardOf(p.Mailbox)); err != nil {
 		return nil, err
@@ -67,7 +71,7 @@ func (s *Shared) publishing(p Publication, again, lease bool, audio []byte) (com
 	if lease {
 		ttl = s.o.Lease.Milliseconds()
 	}
-	args := []any{s.o.Machine, s.owner, ttl, oneIf(again), p.ID, p.Mailbox, p.Body, oneIf(p.Audio != nil), audio}
+	args := []any{s.o.Machine, s.owner, ttl, oneIf(again), p.ID, p.Mailbox, p.Body, oneIf(p.Audio != nil), audio, p.Outlives}
 	for _, j := range p.Jobs {
 		if j.Steps < 1 || j.Steps > MaxSteps {
 			return command{}, fmt.Errorf("publish note %s: a chain has %d targets: 1 to %d can be shared", p.ID, j.Steps, MaxSteps)
@@ -89,6 +93,9 @@ func (s *Shared) published(ctx context.Context, p Publication, cmd command, valu
 		if value, err = s.client.do(ctx, cmd); err != nil {
 			return nil, err
 		}
+	}
+	if err := refused(value); err != nil {
+		return nil, err
 	}
 	jobs, err := parseJobs(cmd.shard, value)
 	if err == nil && len(jobs) != len(p.Jobs) {

@@ -151,6 +151,9 @@ func (r *recall) answered(ctx context.Context, m moment, f Fact, cmd command, va
 		}
 	case IsPending:
 		jobs, err := r.s.published(ctx, f.Note, cmd, value)
+		if errors.Is(err, ErrErased) {
+			return nil, nil
+		}
 		if err != nil && !errors.Is(err, ErrAway) && !errors.Is(err, ErrUncertain) { // its file: the others are told
 			r.s.log.Error("a note cannot be told", "note_id", f.Note.ID, "error", err)
 			return nil, nil

@@ -333,14 +333,25 @@ func testErase(t duo) {
 	}
 	_, _, err = a.Finish(t.Context(), j, Result{Outcome: "retry"})
 	expect(t, err, ErrFenced)
-	if late := a.publish(t, "erase", "03", true); late.State != Erased || late.Leased {
-		t.Errorf("published too late: %+v", late)
+	late := publication("erase", "03", 1)
+	_, err = a.Publish(t.Context(), late, false, true)
+	expect(t, err, ErrErased)
+	if late.Outlives = "erase-03"; a.notesAfter(t, late) != 2 {
+		t.Error("a note whose call was under way was refused")
 	}
+	if n, err = b.Erase(t.Context(), "erase", "erase-03"); err != nil || n != 0 || a.notesAfter(t, late) != 2 {
+		t.Errorf("told again, the erasure took %d notes, %v", n, err)
+	}
+	if n, err = b.Erase(t.Context(), "erase", "erase-03z"); err != nil || n != 1 {
+		t.Errorf("a further erasure took %d notes, %v", n, err)
+	}
+	_, err = a.Publish(t.Context(), late, true, false)
+	expect(t, err, ErrErased)
 	_, err = b.Audio(t.Context(), "erase", "erase-01")
 	expect(t, err, ErrNotFound)
 	last, err := a.Erasures(t.Context(), ShardOf("erase"))
 	check(t, err)
-	if last["erase"] != "erase-03" {
+	if last["erase"] != "erase-03z" {
 		t.Errorf("erasures %v", last)
 	}
 	eventually(t, "the version of the erasures changes", func() bool { return a.ErasureVersion(ShardOf("erase")) != version })
@@ -353,9 +364,19 @@ func testErase(t duo) {
 	for _, m := range a.drain(t) {
 		names[m.Name]++
 	}
-	if names["erased"] != 2 {
+	if names["erased"] != 3 {
 		t.Errorf("messages %v", names)
 	}
+}
+
+// notesAfter publishes a note, and counts those of its mailbox then.
+func (m *machine) notesAfter(tb testing.TB, p Publication) int {
+	tb.Helper()
+	_, err := m.Publish(tb.Context(), p, false, false)
+	check(tb, err)
+	notes, err := m.Thread(tb.Context(), p.Mailbox, "", 10)
+	check(tb, err)
+	return len(notes)
 }
 
 func testLinks(t duo) {

@@ -1,18 +1,22 @@
 -- publish makes a note and its jobs known to every machine. Said twice, it
--- does nothing but answer how the jobs stand.
+-- does nothing but answer how the jobs stand. A note of before its mailbox was
+-- erased is taken when its home has erased as much and kept it: its call was
+-- under way then.
 -- ARGV: machine, owner, ttl in ms (0: no lease wanted), again (1: it was
 -- published before), note, mailbox, body, sounds (1: it has audio), audio,
--- then for each job: id, thread, chain, steps, step, attempt, unknown, round,
+-- outlives (up to where its home has erased the mailbox, '' for never), then for each job: id, thread, chain, steps, step, attempt, unknown, round,
 -- ms since the first attempt (-1: none), ms until the next, the last epoch that
 -- its home knows, waits, void (deliveries of earlier rounds do not count).
--- Answers: AUDIO when the audio must be sent along, else the jobs.
-local machine, owner, ttl, again, note, mailbox, body, sounds, audio = unpack(ARGV, 1, 9)
-local FIRST, FIELDS = 10, 13 -- of the jobs in ARGV
+-- Answers: AUDIO when the audio must be sent along, ERASED when its home is yet to
+-- erase the mailbox, else the jobs.
+local machine, owner, ttl, again, note, mailbox, body, sounds, audio, outlives = unpack(ARGV, 1, 10)
+local FIRST, FIELDS = 11, 13 -- of the jobs in ARGV
 local N, A = P .. 'note:' .. note, P .. 'audio:' .. note
 local answers = {}
 
 local upto = redis.call('HGET', P .. 'erasures', mailbox)
-if (upto and note <= upto) or redis.call('HEXISTS', N, 'erased') == 1 then
+if upto and note <= upto and outlives < upto then return 'ERASED' end
+if redis.call('HEXISTS', N, 'erased') == 1 then
   for i = FIRST, #ARGV, FIELDS do
     answers[#answers + 1] = standing({ id = ARGV[i], note = note, state = 'erased' })
   end
@@ -38,6 +42,7 @@ else -- it may have been there to be seen only, or with fewer jobs
   end
   if jobs ~= known then redis.call('HSET', N, 'jobs', jobs) end
 end
+if note <= outlives then redis.call('HSET', N, 'outlives', outlives) end
 
 local open = tonumber(ttl) > 0 and gate()
 for i = FIRST, #ARGV, FIELDS do
