@@ -33,6 +33,9 @@ type Entry struct {
 	For time.Duration
 	// Mailbox is whose it is: erased with the mailbox. "" for nobody's.
 	Mailbox string
+	// Note is the id of the note which it comes from, "" for none. What is left
+	// to keep of a note when that has been erased with its mailbox is not kept.
+	Note string
 }
 
 // Scratch is a Memory that ends with the process, for a channel that is only

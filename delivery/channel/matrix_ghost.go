@@ -106,7 +106,7 @@ func (m *matrix) register(ctx context.Context, ghost *mautrix.Client, n delivery
 	if err != nil {
 		return asService(err)
 	}
-	m.env.remember(ctx, delivery.Entry{Key: key, Value: []byte(name), For: matrixLife, Mailbox: n.Recipient.Number})
+	m.env.remember(ctx, delivery.Entry{Key: key, Value: []byte(name), For: matrixLife, Mailbox: n.Recipient.Number, Note: n.ID})
 	return nil
 }
 

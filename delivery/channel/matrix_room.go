@@ -150,11 +150,11 @@ func (m *matrix) chatWith(ctx context.Context, to matrixPlace, user id.UserID, n
 	if err != nil {
 		return "", to.blame(err)
 	}
-	mailbox := ""
+	chat := delivery.Entry{Key: directKey(user, to.sender().UserID), Value: []byte(made.RoomID)}
 	if to.ghost != nil {
-		mailbox = n.Recipient.Number
+		chat.Mailbox, chat.Note = n.Recipient.Number, n.ID
 	}
-	if err := m.env.Memory.Put(ctx, delivery.Entry{Key: directKey(user, to.sender().UserID), Value: []byte(made.RoomID), Mailbox: mailbox}); err != nil {
+	if err := m.env.Memory.Put(ctx, chat); err != nil {
 		return "", fmt.Errorf("the new chat cannot be remembered: %w", err)
 	}
 	return made.RoomID, nil

@@ -68,13 +68,13 @@ func (m *matrix) write(ctx context.Context, d *matrixDevice, p delivery.Parcel) 
 		return delivery.Receipt{}, err
 	}
 	// Before the note: its read receipt may be quicker than the answer.
-	m.env.remember(ctx, delivery.Entry{Key: matrixKey("unread", to.room.String()), Value: []byte(p.Key), For: matrixLife, Mailbox: p.Note.Recipient.Number})
+	m.env.remember(ctx, delivery.Entry{Key: matrixKey("unread", to.room.String()), Value: []byte(p.Key), For: matrixLife, Mailbox: p.Note.Recipient.Number, Note: p.Note.ID})
 	sent, err := to.put(ctx, message, p.Key)
 	if err != nil {
 		return delivery.Receipt{}, err
 	}
 	if sent != "" && to.ghost == nil {
-		m.env.remember(ctx, delivery.Entry{Key: callerKey(to, p.Note), Value: []byte(sent), For: matrixLife, Mailbox: p.Note.Recipient.Number})
+		m.env.remember(ctx, delivery.Entry{Key: callerKey(to, p.Note), Value: []byte(sent), For: matrixLife, Mailbox: p.Note.Recipient.Number, Note: p.Note.ID})
 	}
 	return delivery.Receipt{ID: sent.String(), Detail: "200 OK"}, nil
 }
@@ -192,7 +192,7 @@ func (m *matrix) attach(ctx context.Context, to matrixPlace, p delivery.Parcel, 
 		if err != nil {
 			return fmt.Errorf("an upload cannot be remembered: %w", err)
 		}
-		m.env.remember(ctx, delivery.Entry{Key: key, Value: text, For: 24 * time.Hour, Mailbox: p.Note.Recipient.Number})
+		m.env.remember(ctx, delivery.Entry{Key: key, Value: text, For: 24 * time.Hour, Mailbox: p.Note.Recipient.Number, Note: p.Note.ID})
 	}
 	if u.File != nil {
 		message.File = &mevent.EncryptedFileInfo{EncryptedFile: *u.File, URL: u.URL}

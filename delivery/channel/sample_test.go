@@ -68,9 +68,23 @@ func testEnv(t *testing.T) Env {
 	return Env{
 		Log: slog.New(slog.DiscardHandler), UserAgent: "afterbeep/test",
 		Name: "chat", PublicURL: "https://notes.example", Folder: t.TempDir(),
-		Memory: new(delivery.Scratch), Chats: newChats(nil),
+		Memory: mindful{new(delivery.Scratch), t}, Chats: newChats(nil),
 		Report: func(context.Context, delivery.Report) error { return nil },
 	}
+}
+
+// mindful is a memory in which what is a mailbox's says which note it comes
+// from: it must not outlive that note's erasure.
+type mindful struct {
+	delivery.Memory
+	t *testing.T
+}
+
+func (m mindful) Put(ctx context.Context, e delivery.Entry) error {
+	if e.Mailbox != "" && e.Note == "" {
+		m.t.Errorf("%q is kept of no note", e.Key)
+	}
+	return m.Memory.Put(ctx, e)
 }
 
 // open makes a channel in a testEnv.

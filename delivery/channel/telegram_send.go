@@ -112,20 +112,19 @@ func (t *telegram) post(ctx context.Context, m telegramSend, to telegramTarget, 
 // mend does what can be done about a refusal; true when it is worth another
 // request.
 func (t *telegram) mend(ctx context.Context, p delivery.Parcel, refused *telegramError, to *telegramTarget, m *telegramSend) bool {
-	mailbox := p.Note.Recipient.Number
 	switch refused.fault.remedy {
 	case moveChat:
 		if refused.movedTo == 0 {
 			return false
 		}
-		t.moved(ctx, mailbox, to.chat, chatOf(refused.movedTo))
+		t.moved(ctx, p.Note, to.chat, chatOf(refused.movedTo))
 		to.chat = chatOf(refused.movedTo)
 		return true
 	case sendAudio:
 		if m.method != "sendVoice" {
 			return false
 		}
-		t.remember(ctx, mailbox, silentKey(to.chat), "yes", rememberVoice)
+		t.remember(ctx, p.Note, silentKey(to.chat), "yes", rememberVoice)
 		*m = t.audio(ctx, p)
 		return true
 	case newTopic:

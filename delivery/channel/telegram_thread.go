@@ -34,15 +34,16 @@ func telegramThread(kind string, to telegramTarget, n delivery.Note) string {
 	return strings.Join([]string{kind, where, n.Recipient.Number, cmp.Or(n.Caller.Number, n.Caller.Name)}, "\n")
 }
 
-// remember keeps a value of a mailbox. The note does not depend on it.
-func (t *telegram) remember(ctx context.Context, mailbox, key, value string, span time.Duration) {
-	t.env.remember(ctx, delivery.Entry{Key: key, Value: []byte(value), For: span, Mailbox: mailbox})
+// remember keeps a value that came with a note, which does not depend on it.
+func (t *telegram) remember(ctx context.Context, n delivery.Note, key, value string, span time.Duration) {
+	t.env.remember(ctx, delivery.Entry{Key: key, Value: []byte(value), For: span, Mailbox: n.Recipient.Number, Note: n.ID})
 }
 
-// moved keeps a group's new id, and the old one for its links.
-func (t *telegram) moved(ctx context.Context, mailbox string, from, to telegramChat) {
-	t.remember(ctx, mailbox, movedKey(from), string(to), 0)
-	t.remember(ctx, mailbox, cameKey(to), string(from), 0)
+// moved keeps a group's new id, and the old one for its links; the zero note
+// where none brought it up.
+func (t *telegram) moved(ctx context.Context, n delivery.Note, from, to telegramChat) {
+	t.remember(ctx, n, movedKey(from), string(to), 0)
+	t.remember(ctx, n, cameKey(to), string(from), 0)
 }
 
 // telegramReply makes a message a reply (ReplyParameters).
@@ -93,13 +94,13 @@ func (t *telegram) topic(ctx context.Context, to telegramTarget, n delivery.Note
 	err = t.aside(ctx, "createForumTopic", map[string]any{"chat_id": to.chat, "name": topicName(n)}, &made, n)
 	if refused := (*telegramError)(nil); errors.As(err, &refused) && refused.fault.remedy == noTopics {
 		t.env.Log.Warn("the bot may not make topics in a forum: notes go to its general one; let it manage topics", "note_id", n.ID)
-		t.remember(ctx, n.Recipient.Number, forumKey(to.chat), "no", rememberRefused)
+		t.remember(ctx, n, forumKey(to.chat), "no", rememberRefused)
 		return 0, nil
 	}
 	if err != nil {
 		return 0, err
 	}
-	t.remember(ctx, n.Recipient.Number, key, strconv.FormatInt(made.ID, 10), rememberThread) // also when the note itself is late
+	t.remember(ctx, n, key, strconv.FormatInt(made.ID, 10), rememberThread) // also when the note itself is late
 	return made.ID, nil
 }
 
@@ -122,7 +123,7 @@ func (t *telegram) forum(ctx context.Context, chat telegramChat, n delivery.Note
 	if got.Forum {
 		answer = "yes"
 	}
-	t.remember(ctx, n.Recipient.Number, forumKey(chat), answer, rememberForum)
+	t.remember(ctx, n, forumKey(chat), answer, rememberForum)
 	return got.Forum, nil
 }
 
@@ -130,9 +131,9 @@ func (t *telegram) forum(ctx context.Context, chat telegramChat, n delivery.Note
 func (t *telegram) keep(ctx context.Context, m telegramSend, to telegramTarget, n delivery.Note, id int64) {
 	switch {
 	case m.Topic != 0 && !to.fixed:
-		t.remember(ctx, n.Recipient.Number, telegramThread("topic", to, n), strconv.FormatInt(m.Topic, 10), rememberThread)
+		t.remember(ctx, n, telegramThread("topic", to, n), strconv.FormatInt(m.Topic, 10), rememberThread)
 	case id != 0 && !n.Caller.Private:
-		t.remember(ctx, n.Recipient.Number, telegramThread("last", to, n), strconv.FormatInt(id, 10), rememberThread)
+		t.remember(ctx, n, telegramThread("last", to, n), strconv.FormatInt(id, 10), rememberThread)
 	}
 }
 

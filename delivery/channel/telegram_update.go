@@ -89,7 +89,7 @@ func (t *telegram) act(ctx context.Context, u telegramUpdate) error {
 	case m == nil || m.From.Bot || m.Chat.ID == 0:
 		return nil
 	case m.MigrateTo != 0:
-		t.moved(ctx, "", chatOf(m.Chat.ID), chatOf(m.MigrateTo))
+		t.moved(ctx, delivery.Note{}, chatOf(m.Chat.ID), chatOf(m.MigrateTo))
 		return nil
 	}
 	name, argument, err := t.command(ctx, m)

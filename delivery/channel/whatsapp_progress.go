@@ -31,6 +31,7 @@ const jobLife = 8 * 24 * time.Hour
 type progress struct {
 	To       string    `json:"to"`      // whom all this is about
 	Mailbox  string    `json:"mailbox"` // whose note it is
+	Of       string    `json:"of"`      // the note's id
 	Line     string    `json:"line,omitempty"`
 	Lost     bool      `json:"lost,omitempty"`     // the line's answer was lost, and its status has not come
 	Marked   bool      `json:"marked,omitempty"`   // the line says that the note may be there already
@@ -53,7 +54,7 @@ func (w *whatsapp) change(ctx context.Context, job string, change func(*progress
 	if err != nil || !change(&p) {
 		return err
 	}
-	return w.env.keepJSON(ctx, delivery.Entry{Key: keyJob + job, For: jobLife, Mailbox: p.Mailbox}, p)
+	return w.env.keepJSON(ctx, delivery.Entry{Key: keyJob + job, For: jobLife, Mailbox: p.Mailbox, Note: p.Of}, p)
 }
 
 // keep changes what is remembered of the attempt's job, before it is acted on.
@@ -75,7 +76,7 @@ func (a *waAttempt) accepted(ctx context.Context, change func(*progress), user s
 	if user != "" && user != a.known && err == nil {
 		// In some countries the number in use is not the one that was given.
 		a.known = user
-		err = a.env.keepJSON(ctx, delivery.Entry{Key: keyUser + a.user, For: jobLife, Mailbox: a.p.Note.Recipient.Number}, user)
+		err = a.env.keepJSON(ctx, delivery.Entry{Key: keyUser + a.user, For: jobLife, Mailbox: a.p.Note.Recipient.Number, Note: a.p.Note.ID}, user)
 	}
 	if err != nil {
 		a.env.Log.Warn("what the service took is not remembered", "note_id", a.p.Note.ID, "job_id", a.p.Key, "error", err)

@@ -91,7 +91,7 @@ func (w *whatsapp) begin(ctx context.Context, p delivery.Parcel) (*waAttempt, wi
 		a.done, err = w.progressOf(ctx, p.Key)
 	}
 	if a.done.To != a.user { // none, or of the target before
-		a.fresh, a.done = true, progress{To: a.user, Mailbox: p.Note.Recipient.Number}
+		a.fresh, a.done = true, progress{To: a.user, Mailbox: p.Note.Recipient.Number, Of: p.Note.ID}
 	}
 	var open window
 	if err == nil {
@@ -178,7 +178,7 @@ func (a *waAttempt) file(ctx context.Context) (file waReply, reused bool, err er
 	if err != nil {
 		return file, false, err
 	}
-	e := delivery.Entry{Key: keyFile + a.p.Note.ID, For: 24 * time.Hour, Mailbox: a.p.Note.Recipient.Number}
+	e := delivery.Entry{Key: keyFile + a.p.Note.ID, For: 24 * time.Hour, Mailbox: a.p.Note.Recipient.Number, Note: a.p.Note.ID}
 	return file, false, a.env.keepJSON(ctx, e, file.id)
 }
 
@@ -232,7 +232,7 @@ func (a *waAttempt) invite(ctx context.Context) (delivery.Receipt, error) {
 	if time.Now().Before(a.done.Invited) {
 		return delivery.Receipt{Detail: "the invitation is out", Invited: true}, nil
 	}
-	if err := a.invites(ctx, a.known, a.p.Key, a.p.Note.Recipient.Number); err != nil {
+	if err := a.invites(ctx, a.known, a.p); err != nil {
 		return delivery.Receipt{}, err
 	}
 	if err := a.keep(ctx, func(*progress) {}); err != nil {

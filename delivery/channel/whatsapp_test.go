@@ -37,7 +37,7 @@ func newWhatsApp(t *testing.T, change func(*WhatsAppOptions)) *waRig {
 		change(o)
 	}
 	env := testEnv(t)
-	env.Memory, env.Chats, env.Report = r.memory, r.chats, r.keep
+	env.Memory, env.Chats, env.Report = mindful{r.memory, t}, r.chats, r.keep
 	r.whatsapp = openWith(t, o, env).(*whatsapp)
 	return r
 }

@@ -193,12 +193,12 @@ func (w *whatsapp) refused(ctx context.Context, users []string, at time.Time) er
 
 // invites keeps that a job's invitation is on its way, for as long as the job
 // may wait.
-func (w *whatsapp) invites(ctx context.Context, user, job, mailbox string) error {
+func (w *whatsapp) invites(ctx context.Context, user string, p delivery.Parcel) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	known, err := w.window(ctx, user)
 	if err != nil {
 		return err
 	}
-	return w.env.keepJSON(ctx, delivery.Entry{Key: keyInvited + user, For: jobLife, Mailbox: mailbox}, known.invite(job).invited)
+	return w.env.keepJSON(ctx, delivery.Entry{Key: keyInvited + user, For: jobLife, Mailbox: p.Note.Recipient.Number, Note: p.Note.ID}, known.invite(p.Key).invited)
 }

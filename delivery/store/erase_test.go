@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -276,5 +277,44 @@ func TestErasedFilesAreSynced(t *testing.T) {
 	check(t, err)
 	if synced != "" {
 		t.Errorf("as of the last sync: %q", synced)
+	}
+}
+
+// A channel that is sending a note while that is erased keeps nothing of it
+// afterwards. Of a note that came in since, and of one that was being recorded,
+// it does.
+func TestEraseBesideASend(t *testing.T) { everywhere(t, testEraseBesideASend) }
+
+func testEraseBesideASend(t *testing.T, c composition) {
+	ctx, s := t.Context(), c.open(t)
+	m, mailbox := s.Memory("wa"), traces()[0]
+	entry := func(n delivery.Note) delivery.Entry {
+		return delivery.Entry{Key: "job of " + n.ID, Value: []byte("sent to " + mailbox), Mailbox: mailbox, Note: n.ID}
+	}
+	held := newNote(mailbox, "200")
+	begin(t, s, held)
+	l := keep(t, s, newNote(mailbox, "201"), chainTo("wa"))[0]
+	check(t, m.Put(ctx, entry(l.Note)))
+	_, err := s.(interface {
+		Erase(ctx context.Context, mailbox string) (delivery.Erasure, error)
+	}).Erase(ctx, mailbox)
+	check(t, err)
+
+	check(t, m.Put(ctx, entry(l.Note)))
+	if added, err := m.Add(ctx, entry(l.Note)); added || err != nil {
+		t.Errorf("added %v, %v", added, err)
+	}
+	_, err = m.Get(ctx, entry(l.Note).Key)
+	expect(t, err, delivery.ErrNotFound)
+	if n := count(t, s, "memory WHERE gone = 0"); n != 0 {
+		t.Errorf("%d entries are left", n)
+	}
+	notes := []delivery.Note{keep(t, s, newNote(mailbox, "201"), chainTo("wa"))[0].Note}
+	if !c.fleet { // there it goes too
+		notes = append(notes, held)
+	}
+	for _, n := range notes {
+		check(t, m.Put(ctx, entry(n)))
+		recalls(t, m, entry(n).Key, "sent to "+mailbox)
 	}
 }

@@ -91,7 +91,8 @@ func fleetSuite() map[string]func(*testing.T, composition) {
 		"waiting is settled": testWaitingIsSettled, "waiting is over": testWaitingIsOver, "late report": testLateReport,
 		"report settles the unknown": testReportSettlesTheUnknown, "refused": testRefused, "delivered is not refused": testDeliveredIsNotRefused,
 		"asked for": testAskedFor, "bounced": testBounced, "report while sending": testReportWhileSending, "erase takes reports": testEraseTakesReports,
-		"operator events": testOperatorEvents, "delivered is not dead": testDeliveredIsNotDead,
+		"erase beside a send": testEraseBesideASend,
+		"operator events":     testOperatorEvents, "delivered is not dead": testDeliveredIsNotDead,
 		"list": testList, "thread": testThread, "mark": testMark,
 		"memory": testMemory, "memory ends": testMemoryEnds, "memory at once": testMemoryAtOnce, "chats": testChats,
 	}

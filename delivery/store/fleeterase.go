@@ -89,7 +89,7 @@ func (f *Fleet) eraseShared(ctx context.Context, mailbox string) (upto string, e
 	if _, err := f.shared.Erase(ctx, alias, upto); err != nil {
 		return "", 0, err
 	}
-	if err := f.shared.Disown(ctx, alias); err != nil {
+	if err := f.shared.Disown(ctx, alias, upto); err != nil {
 		return "", 0, err
 	}
 	return upto, elsewhere, f.dropLinks(ctx, mailbox)

@@ -65,6 +65,9 @@ func (m fleetMemory) Put(ctx context.Context, e delivery.Entry) error {
 	if err != nil {
 		return m.memory.Put(ctx, e) // told later
 	}
+	if at == 0 { // the note has been erased
+		return nil
+	}
 	r.at = at
 	return m.failed(m.fleet.adoptMemories(ctx, r))
 }
@@ -141,7 +144,7 @@ func (m fleetMemory) Delete(ctx context.Context, key string) error {
 
 // forAll is an entry as all machines have it.
 func (f *Fleet) forAll(r remembered) shared.Memory {
-	m := shared.Memory{Key: r.key, Mailbox: r.mailbox, At: r.at, Gone: r.gone}
+	m := shared.Memory{Key: r.key, Mailbox: r.mailbox, Note: r.note, At: r.at, Gone: r.gone}
 	if !r.gone {
 		m.Value = f.common.part("memory "+r.key).seal("value", r.value)
 	}
@@ -167,6 +170,11 @@ func (f *Fleet) takenOver(m shared.Memory) (r remembered, err error) {
 func (f *Fleet) adoptMemories(ctx context.Context, all ...remembered) error {
 	_, err := write(ctx, f.Store, func(tx *txn) (any, error) {
 		for _, r := range all {
+			if erased, err := tx.isErased(r); erased {
+				continue
+			} else if err != nil {
+				return nil, err
+			}
 			if err := tx.remember(f.box, r, true); err != nil {
 				return nil, err
 			}

@@ -270,3 +270,28 @@ func TestFleetMemoryLeavesNoBytes(t *testing.T) {
 	_, err = delivery.NewChats(a.Memory("crm")).Of(t.Context(), mailbox)
 	expect(t, err, delivery.ErrNotFound)
 }
+
+// A machine that sends another one's note while that is erased tells nobody of
+// it afterwards.
+func TestFleetEraseBesideASend(t *testing.T) {
+	t.Parallel()
+	a, b := pair(t, redistest.Single(t), 0)
+	l := keep(t, a, newNote("101", "201"), chainTo("crm"))[0]
+	e := delivery.Entry{Key: "job", Value: []byte("of 101"), Mailbox: "101", Note: l.Note.ID}
+	for range 2 { // the second time without a note in between
+		_, err := a.Erase(t.Context(), "101")
+		check(t, err)
+		check(t, b.Memory("crm").Put(t.Context(), e))
+		for _, m := range []*machine{a, b} {
+			recalls(t, m.Memory("crm"), "job", "")
+			if m.count(t, "memory") != 0 {
+				t.Error("it is on a disk")
+			}
+		}
+		_, err = b.shared.Recall(t.Context(), b.vault.memoryKey("crm", "job"))
+		expect(t, err, shared.ErrNotFound)
+	}
+	e.Note = keep(t, a, newNote("101", "201"), chainTo("crm"))[0].Note.ID
+	check(t, b.Memory("crm").Put(t.Context(), e))
+	recalls(t, a.Memory("crm"), "job", "of 101")
+}

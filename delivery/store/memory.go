@@ -26,6 +26,7 @@ type memory struct {
 type remembered struct {
 	key     string // vault.memoryKey
 	mailbox string // vault.alias, "" for nobody's
+	note    string // delivery.Entry.Note; in no row
 	value   []byte // nil when it is gone
 	until   time.Time
 	at      int64 // when it was changed, in milliseconds; 0 for a row that is not there
@@ -40,7 +41,7 @@ func (r remembered) lives(now time.Time) bool {
 // remembered is an entry as it is to be kept.
 func (m memory) remembered(e delivery.Entry) remembered {
 	v := m.store.vault
-	r := remembered{key: v.memoryKey(m.channel, e.Key), value: e.Value}
+	r := remembered{key: v.memoryKey(m.channel, e.Key), note: e.Note, value: e.Value}
 	if e.Mailbox != "" {
 		r.mailbox = v.alias(e.Mailbox)
 	}
@@ -138,6 +139,9 @@ func (s *Store) revise(ctx context.Context, r remembered, may func(there bool) b
 		if err != nil {
 			return was, err
 		}
+		if erased, err := tx.isErased(r); erased || err != nil {
+			return was, err
+		}
 		now := tx.clock.Now()
 		if !may(was.lives(now)) {
 			return was, nil
@@ -145,6 +149,17 @@ func (s *Store) revise(ctx context.Context, r remembered, may func(there bool) b
 		r.at = max(now.UnixMilli(), was.at+1)
 		return was, tx.remember(s.box, r, false)
 	})
+}
+
+// isErased says that an entry comes from a note that has been erased with its
+// mailbox. One that was being recorded then is there still.
+func (t *txn) isErased(r remembered) (erased bool, err error) {
+	if r.note == "" || r.mailbox == "" {
+		return false, nil
+	}
+	err = t.row("SELECT EXISTS (SELECT 1 FROM erasure WHERE mailbox = ?1 AND upto >= ?2) AND NOT EXISTS (SELECT 1 FROM note WHERE id = ?2)",
+		r.mailbox, r.note).Scan(&erased)
+	return erased, err
 }
 
 // forget takes an entry, and keeps that it is gone. delivery.ErrNotFound.

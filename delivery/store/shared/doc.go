@@ -31,7 +31,7 @@
 //	memory:KEY               hash of what a channel remembers, or forgot within 10 days (memory.go)
 //	memories remembered      keys by the number of their last change, and how many changes there were
 //	memories:MAILBOX lapse   the keys of a mailbox; keys by when their time is over
-//	forgotten                when all that was remembered of a mailbox was erased
+//	forgotten                when all that was remembered of a mailbox was erased, and up to which note
 //
 // # The gate
 //

@@ -14,6 +14,7 @@ type Memory struct {
 	Key     string        // a hash: it chooses the shard
 	Value   []byte        // opaque; nil when it is gone
 	Mailbox string        // the index of whose it is, "" for nobody's
+	Note    string        // the id of the note which it comes from, "" for none; not kept
 	At      int64         // when it was changed, in milliseconds since 1970
 	For     time.Duration // what is left of its time; 0 for good
 	Gone    bool          // it was forgotten
@@ -32,14 +33,14 @@ func (m Memory) gone() string {
 }
 
 // Remember keeps an entry, changed now and after m.At, and returns when that
-// was.
+// was: 0 when it is not kept, because its note was erased.
 func (s *Shared) Remember(ctx context.Context, m Memory) (at int64, err error) {
 	at, _, err = s.remember(ctx, "put", m)
 	return at, err
 }
 
 // RememberFirst is Remember unless there is something under the key. added says
-// whether there was nothing.
+// whether there was nothing, and it is kept.
 func (s *Shared) RememberFirst(ctx context.Context, m Memory) (at int64, added bool, err error) {
 	return s.remember(ctx, "add", m)
 }
@@ -66,7 +67,7 @@ func (s *Shared) remembering(how string, m Memory) command {
 	if m.For > 0 {
 		left = max(1, left) // 0 would be for good
 	}
-	return command{shard: ShardOf(m.Key), script: s.scripts.remember, args: []any{how, m.Key, m.Value, m.Mailbox, m.At, left, m.gone()}}
+	return command{shard: ShardOf(m.Key), script: s.scripts.remember, args: []any{how, m.Key, m.Value, m.Mailbox, m.At, left, m.gone(), m.Note}}
 }
 
 // TellMemories makes known what was changed at the times that it says.
@@ -138,13 +139,14 @@ func (s *Shared) Forget(ctx context.Context, key string, after int64) (value []b
 	return []byte(text), at, nil
 }
 
-// Disown forgets all that is remembered of a mailbox.
-func (s *Shared) Disown(ctx context.Context, mailbox string) error {
+// Disown forgets all that is remembered of a mailbox, and what its notes up to
+// one have yet to be remembered for.
+func (s *Shared) Disown(ctx context.Context, mailbox, upto string) error {
 	if err := s.whyDown(); err != nil {
 		return err
 	}
 	var errs []error
-	for _, r := range s.client.all(ctx, everywhere(s.scripts.disown, mailbox)) {
+	for _, r := range s.client.all(ctx, everywhere(s.scripts.disown, mailbox, upto)) {
 		errs = append(errs, r.err)
 	}
 	if err := errors.Join(errs...); err != nil {
