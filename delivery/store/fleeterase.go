@@ -20,13 +20,13 @@ const eraseWithin = 5 * time.Second
 // not counted.
 func (f *Fleet) Erase(ctx context.Context, mailbox string) (delivery.Erasure, error) {
 	alias := f.vault.alias(mailbox)
-	e, err := f.eraseEverywhere(ctx, mailbox, alias)
+	e, homes, err := f.eraseEverywhere(ctx, mailbox, alias)
 	f.changed(mailbox)
 	if err != nil {
 		return e, err
 	}
 	for began := time.Now(); ; {
-		if e.Machines, e.Behind, err = f.shared.EraseConfirmed(ctx, alias); err != nil || e.Behind == 0 || time.Since(began) > eraseWithin {
+		if e.Machines, e.Behind, err = f.shared.EraseConfirmed(ctx, alias, homes); err != nil || e.Behind == 0 || time.Since(began) > eraseWithin {
 			return e, nil //nolint:nilerr // it is erased: only who has said so is not known
 		}
 		select {
@@ -37,62 +37,62 @@ func (f *Fleet) Erase(ctx context.Context, mailbox string) (delivery.Erasure, er
 	}
 }
 
-// eraseEverywhere erases a mailbox in Redis, then here.
-func (f *Fleet) eraseEverywhere(ctx context.Context, mailbox, alias string) (delivery.Erasure, error) {
+// eraseEverywhere erases a mailbox in Redis, then here, and returns the homes of
+// the notes that are other machines'.
+func (f *Fleet) eraseEverywhere(ctx context.Context, mailbox, alias string) (e delivery.Erasure, homes []string, err error) {
 	f.erasing.Lock() // what follow erases would be missing from the proof
 	defer f.erasing.Unlock()
-	upto, elsewhere, err := f.eraseShared(ctx, mailbox)
+	upto, homes, err := f.eraseShared(ctx, mailbox)
 	if err != nil {
-		return delivery.Erasure{}, fmt.Errorf("erase a mailbox on all machines: %w; erase again when that is mended", err)
+		return e, nil, fmt.Errorf("erase a mailbox on all machines: %w; erase again when that is mended", err)
 	}
-	e, err := f.eraseUpTo(ctx, f.vault.mailbox(mailbox), alias, "")
-	if err != nil {
-		return e, err
+	if e, err = f.eraseUpTo(ctx, f.vault.mailbox(mailbox), alias, ""); err != nil {
+		return e, nil, err
 	}
-	e.Elsewhere = elsewhere
-	return e, f.keepErasure(ctx, alias, upto, e.At)
+	e.Elsewhere = len(homes)
+	return e, homes, f.keepErasure(ctx, alias, upto, e.At)
 }
 
 // eraseShared erases a mailbox's notes in Redis up to the newest that this
-// machine or Redis knows, further than the last time, and counts those that are
-// other machines'.
-func (f *Fleet) eraseShared(ctx context.Context, mailbox string) (upto string, elsewhere int, err error) {
+// machine or Redis knows, further than the last time, and returns the home of
+// each that is another machine's.
+func (f *Fleet) eraseShared(ctx context.Context, mailbox string) (upto string, homes []string, err error) {
 	alias := f.vault.alias(mailbox)
 	var newest sql.NullString
 	err = f.readers.QueryRowContext(ctx, "SELECT max(id) FROM note WHERE mailbox = ? AND state = 'rendered'", f.vault.mailbox(mailbox)).Scan(&newest)
 	if err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
 	everywhere, err := f.shared.Thread(ctx, alias, "", maxPage)
 	if err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
 	upto = max(newest.String, delivery.FirstID(time.Time{})) // its links are erased where it has no notes
 	for page := everywhere; len(page) > 0; {
 		for _, n := range page {
 			upto = max(upto, n.ID)
 			if n.Home != f.machine {
-				elsewhere++
+				homes = append(homes, n.Home)
 			}
 		}
 		if page, err = f.shared.Thread(ctx, alias, page[len(page)-1].ID, maxPage); err != nil {
-			return "", 0, err
+			return "", nil, err
 		}
 	}
 	last, err := f.shared.Erased(ctx, alias)
 	if err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
 	if last != "" { // what outlived the last erasure goes with a later one
 		upto = max(upto, delivery.FirstID(delivery.MintedAt(last).Add(time.Millisecond)))
 	}
 	if _, err := f.shared.Erase(ctx, alias, upto); err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
 	if err := f.shared.Disown(ctx, alias, upto); err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
-	return upto, elsewhere, f.dropLinks(ctx, mailbox)
+	return upto, homes, f.dropLinks(ctx, mailbox)
 }
 
 // keepErasure keeps up to which note a mailbox was erased.

@@ -185,6 +185,29 @@ func TestFleetRetire(t *testing.T) {
 	})
 }
 
+// A machine that stopped in order has not erased its notes, and does when it is
+// back.
+func TestFleetEraseWithoutAStoppedHome(t *testing.T) {
+	t.Parallel()
+	onDuos(t, func(t *testing.T, p duo) {
+		a, b := p.a, p.b
+		n := b.put(t, "101", chainTo("inbox"))
+		check(t, b.Close())
+		eventually(t, "a knows that it is alone", func() bool { return a.peers.Load() == 1 })
+		erased, err := a.Erase(t.Context(), "101")
+		check(t, err)
+		if erased.Elsewhere != 1 || erased.Machines != 0 || erased.Behind != 1 {
+			t.Errorf("erased %+v", erased)
+		}
+		b = joinFleet(t, p.options(b.path))
+		eventually(t, "b erases", func() bool {
+			_, err := b.Store.Life(t.Context(), n.ID)
+			return errors.Is(err, delivery.ErrNotFound)
+		})
+		b.gone(t, n)
+	})
+}
+
 // A note that Redis has without any of its jobs, as it went out before the
 // machine had others, is taken out of there when its time is over.
 func TestFleetRetireShown(t *testing.T) {

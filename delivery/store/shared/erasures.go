@@ -71,8 +71,9 @@ func (s *Shared) EraseApplied(ctx context.Context, shard int, version string) er
 }
 
 // EraseConfirmed counts the other machines that have applied everything that
-// was erased in a mailbox's shard until now, and those that have not.
-func (s *Shared) EraseConfirmed(ctx context.Context, mailbox string) (have, not int, err error) {
+// was erased in a mailbox's shard until now, and those that have not. homes are
+// machines that count though they may have stopped.
+func (s *Shared) EraseConfirmed(ctx context.Context, mailbox string, homes []string) (have, not int, err error) {
 	shard := ShardOf(mailbox)
 	if err := s.usable(shard); err != nil {
 		return 0, 0, err
@@ -97,7 +98,11 @@ func (s *Shared) EraseConfirmed(ctx context.Context, mailbox string) (have, not 
 		upTo[machine], _ = strconv.ParseInt(text, 10, 64)
 	}
 	machines, _ := replies[2].value.([]any)
-	for peer := range s.peersAnd(machines) {
+	all := s.peersAnd(machines)
+	for _, home := range homes {
+		all[home] = true
+	}
+	for peer := range all {
 		switch {
 		case peer == s.o.Machine:
 		case upTo[peer] >= version:

@@ -33,8 +33,10 @@ func readNote(shard int, id string) []command {
 
 // parseNote reads the answers to readNote; false when there is no such note.
 func parseNote(id string, replies []reply) (n Note, there bool, err error) {
-	if err = cmp.Or(replies[0].err, replies[1].err); err != nil {
-		return n, false, err
+	for _, r := range replies {
+		if r.err != nil {
+			return n, false, r.err
+		}
 	}
 	values, _ := replies[0].value.([]any)
 	text := make([]string, 5)
