@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -54,6 +55,30 @@ func newDesk(t *testing.T) *desk {
 // settings are the `directory` part of a gateway's file.
 func (d *desk) settings() string {
 	return fmt.Sprintf("directory: {url: %q, token: open sesame, allow_private: true, fresh: 1s}", d.URL)
+}
+
+// A peer whose connection is gone by the time of the answer has tried another
+// gateway, which leaves the note: this one leaves none.
+func TestPeerGoneBeforeTheAnswer(t *testing.T) {
+	t.Parallel()
+	desk, hook := newDesk(t), newReceiver(t)
+	desk.slow.Store(int64(500 * time.Millisecond))
+	g := startGateway(t, configFile(t, t.TempDir(), hook.URL, "", desk.settings()))
+	p := newPhoneOver(t, "tcp", g.address("tcp"), "710")
+	p.send("INVITE", "", 1, sdp)
+	if status, _ := p.receive(); status != 100 {
+		t.Fatalf("the first response is %d", status)
+	}
+	conn := p.conn.(*net.TCPConn)
+	if err := errors.Join(conn.SetLinger(0), conn.Close()); err != nil {
+		t.Fatal(err)
+	}
+	hook.none(t, 2*time.Second)
+	metrics := httptest.NewRecorder()
+	g.metrics.ServeHTTP(metrics, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if !strings.Contains(metrics.Body.String(), `afterbeep_calls_total{outcome="unacknowledged"} 1`) {
+		t.Error("the call is not counted as one without an ACK")
+	}
 }
 
 // While the directory is slow the peer hears that its call is being seen to,

@@ -22,7 +22,12 @@ type phone struct {
 
 func newPhone(tb testing.TB, gateway netip.AddrPort, number string) *phone {
 	tb.Helper()
-	conn, err := net.Dial("udp", gateway.String())
+	return newPhoneOver(tb, "udp", gateway, number)
+}
+
+func newPhoneOver(tb testing.TB, network string, gateway netip.AddrPort, number string) *phone {
+	tb.Helper()
+	conn, err := net.Dial(network, gateway.String())
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -46,9 +51,9 @@ func (p *phone) send(method, tag string, seq int, body string) {
 	if method == "ACK" || method == "BYE" {
 		branch += method
 	}
-	_, err := fmt.Fprintf(p.conn, "%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s;rport\r\nMax-Forwards: 70\r\nFrom: <sip:030555@pbx.example>;tag=%s\r\n"+
+	_, err := fmt.Fprintf(p.conn, "%s %s SIP/2.0\r\nVia: SIP/2.0/%s %s;branch=z9hG4bK%s;rport\r\nMax-Forwards: 70\r\nFrom: <sip:030555@pbx.example>;tag=%s\r\n"+
 		"To: %s\r\nCall-ID: %s\r\nCSeq: %d %s\r\nContact: <sip:pbx@%s>\r\n%sContent-Length: %d\r\n\r\n%s",
-		method, strings.Trim(p.to, "<>"), p.conn.LocalAddr(), branch, p.id, to, p.id, seq, method, p.conn.LocalAddr(), contentType, len(body), body)
+		method, strings.Trim(p.to, "<>"), strings.ToUpper(p.conn.LocalAddr().Network()), p.conn.LocalAddr(), branch, p.id, to, p.id, seq, method, p.conn.LocalAddr(), contentType, len(body), body)
 	if err != nil {
 		p.t.Fatal(err)
 	}

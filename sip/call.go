@@ -19,7 +19,7 @@ var (
 	ErrCancelled    = errors.New("cancelled before the answer")   // CANCEL
 	ErrElsewhere    = errors.New("answered elsewhere")            // CANCEL with Reason SIP;cause=200 or Q.850;cause=26
 	ErrNoPRACK      = errors.New("no PRACK came to the 180")      // 64*T1 passed, 504 sent
-	ErrNoACK        = errors.New("no ACK came to the 200 OK")     // 64*T1 passed, BYE sent
+	ErrNoACK        = errors.New("no ACK came to the 200 OK")     // 64*T1 passed, BYE sent; or the 200 OK could not be sent
 	ErrExpired      = errors.New("the session was not refreshed") // RFC 4028, BYE sent
 	ErrHungUp       = errors.New("the gateway hung up")           // Hangup was called
 	ErrShutdown     = errors.New("the gateway is shutting down")  // Close was called

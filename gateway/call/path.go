@@ -190,10 +190,14 @@ func (p *Path) refuseOffer(c *sip.Call, err error) Outcome {
 
 // cancelled leaves a missed-call line, unless somebody answered elsewhere, or
 // is about to: a gateway that shuts down has the peer try another, and a peer
-// that did not confirm the ringing has done so.
+// that did not confirm the ringing, or cannot be sent the answer, has done so.
 func (p *Path) cancelled(ctx context.Context, d *deposit) Outcome {
 	keep := context.WithoutCancel(ctx)
 	why := context.Cause(ctx)
+	if errors.Is(why, sip.ErrNoACK) {
+		p.discard(keep, d)
+		return Unacknowledged
+	}
 	if errors.Is(why, sip.ErrElsewhere) || errors.Is(why, sip.ErrShutdown) || errors.Is(why, sip.ErrNoPRACK) {
 		p.discard(keep, d)
 		return Elsewhere
