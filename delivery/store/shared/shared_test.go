@@ -248,3 +248,13 @@ func expect(tb testing.TB, err, want error) {
 		tb.Errorf("error %v, want %v", err, want)
 	}
 }
+
+// notesAfter publishes a note, and counts those of its mailbox then.
+func (m *machine) notesAfter(tb testing.TB, p Publication) int {
+	tb.Helper()
+	_, err := m.Publish(tb.Context(), p, false, false)
+	check(tb, err)
+	notes, err := m.Thread(tb.Context(), p.Mailbox, "", 10)
+	check(tb, err)
+	return len(notes)
+}

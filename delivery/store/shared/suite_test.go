@@ -369,16 +369,6 @@ func testErase(t duo) {
 	}
 }
 
-// notesAfter publishes a note, and counts those of its mailbox then.
-func (m *machine) notesAfter(tb testing.TB, p Publication) int {
-	tb.Helper()
-	_, err := m.Publish(tb.Context(), p, false, false)
-	check(tb, err)
-	notes, err := m.Thread(tb.Context(), p.Mailbox, "", 10)
-	check(tb, err)
-	return len(notes)
-}
-
 func testLinks(t duo) {
 	a, b := t.a, t.b
 	ctx := t.Context()
