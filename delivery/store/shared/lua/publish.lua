@@ -4,9 +4,10 @@
 -- under way then.
 -- ARGV: machine, owner, ttl in ms (0: no lease wanted), again (1: it was
 -- published before), note, mailbox, body, sounds (1: it has audio), audio,
--- outlives (up to where its home has erased the mailbox, '' for never), then for each job: id, thread, chain, steps, step, attempt, unknown, round,
--- ms since the first attempt (-1: none), ms until the next, the last epoch that
--- its home knows, waits, void (deliveries of earlier rounds do not count).
+-- outlives (up to where its home has erased the mailbox, '' for never), then for
+-- each job: id, thread, chain, steps, step, attempt, unknown, round, ms since the
+-- first attempt (-1: none), ms until the next, the last epoch that its home
+-- knows, waits, void (deliveries of earlier rounds do not count).
 -- Answers: AUDIO when the audio must be sent along, ERASED when its home is yet to
 -- erase the mailbox, else the jobs.
 local machine, owner, ttl, again, note, mailbox, body, sounds, audio, outlives = unpack(ARGV, 1, 10)
