@@ -150,8 +150,8 @@ func testUnreadableAtAStart(t *testing.T, c composition) {
 				}
 				mend(s)
 				check(t, s.Close())
-				time.Sleep(unreadWait)
 				s = openStore(t, o)
+				time.Sleep(unreadWait) // open: no wait ends while it is not
 				drafts, err = s.Unfinished(t.Context())
 				check(t, err)
 				leases := claim(t, s, 10)

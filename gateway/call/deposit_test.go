@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,11 +24,11 @@ import (
 type tape struct {
 	delivery.Draft
 	records  [][]byte
-	read     int // of them
-	full     int // failures to come
-	broken   int // failures of reading the tape to come
-	panics   int // of whoever reads it
-	open     int // readers
+	full     int        // failures to come
+	reading  sync.Mutex // guards what readers change: one may still end as the next begins
+	broken   int        // failures of reading the tape to come
+	panics   int        // of whoever reads it
+	open     int        // readers
 	recorded int
 	kept     []delivery.Note
 	file     []byte
@@ -39,29 +40,39 @@ func (d *tape) Note() delivery.Note {
 }
 
 func (d *tape) Records() delivery.RecordReader {
+	d.reading.Lock()
+	defer d.reading.Unlock()
 	d.open++
-	d.read = 0
-	return d
+	return &tapeReader{d, d.records}
 }
 
-func (d *tape) Next(context.Context) ([]byte, error) {
-	if d.panics > 0 {
-		d.panics--
+// tapeReader reads a tape from its start.
+type tapeReader struct {
+	tape *tape
+	left [][]byte
+}
+
+func (r *tapeReader) Next(context.Context) (record []byte, err error) {
+	r.tape.reading.Lock()
+	defer r.tape.reading.Unlock()
+	switch {
+	case r.tape.panics > 0:
+		r.tape.panics--
 		panic("a mistake in a decoder")
-	}
-	if d.broken > 0 {
-		d.broken--
+	case r.tape.broken > 0:
+		r.tape.broken--
 		return nil, errors.New("too many open files")
+	case len(r.left) == 0:
+		return nil, io.EOF
 	}
-	if d.read < len(d.records) {
-		d.read++
-		return d.records[d.read-1], nil
-	}
-	return nil, io.EOF
+	record, r.left = r.left[0], r.left[1:]
+	return record, nil
 }
 
-func (d *tape) Close() error {
-	d.open--
+func (r *tapeReader) Close() error {
+	r.tape.reading.Lock()
+	defer r.tape.reading.Unlock()
+	r.tape.open--
 	return nil
 }
 
