@@ -15,9 +15,9 @@ import (
 const eraseWithin = 5 * time.Second
 
 // Erase takes out every note of a mailbox on every machine, the links to its
-// inbox and what channels remember of it, see Store.Erase. It begins with Redis, and does nothing while that
-// is away. Calls under way are not touched on any machine; those elsewhere are
-// not counted.
+// inbox and what channels remember of it, see Store.Erase. It begins with Redis,
+// and does nothing while that is away. Calls under way are not touched on any
+// machine; those elsewhere are not counted.
 func (f *Fleet) Erase(ctx context.Context, mailbox string) (delivery.Erasure, error) {
 	alias := f.vault.alias(mailbox)
 	e, homes, err := f.eraseEverywhere(ctx, mailbox, alias)

@@ -20,10 +20,9 @@ type Result struct {
 
 // Finish keeps what the attempt of a lease came to, and returns the job as it
 // stands now. Dead moves it to the next target of its chain, and keeps what j has
-// Unknown. ErrFenced when
-// the lease is no longer held; a delivery is kept whoever holds it, and may be
-// told without a lease. otherwise says that a report has taken the job elsewhere
-// than the outcome does.
+// Unknown. ErrFenced when the lease is no longer held; a delivery is kept whoever
+// holds it, and may be told without a lease. otherwise says that a report has
+// taken the job elsewhere than the outcome does.
 func (s *Shared) Finish(ctx context.Context, j Job, r Result) (stands Job, otherwise bool, err error) {
 	value, err := s.run(ctx, j.Shard, s.scripts.finish, s.o.Machine, s.owner, j.ID, j.Note, j.Epoch,
 		r.Outcome, r.Wait.Milliseconds(), r.Receipt, base64.StdEncoding.EncodeToString(r.Event),
