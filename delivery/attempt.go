@@ -102,7 +102,7 @@ func verdict(ctx context.Context, failed *SendError) error {
 // attempt calls the channel. Whatever happens in there, it comes back as a
 // *SendError with one of the three outcomes of a failure.
 func (w *Worker) attempt(ctx context.Context, t ticket, log *slog.Logger) (receipt Receipt, failed *SendError) {
-	ctx, cancel := context.WithTimeout(ctx, w.o.Attempt)
+	ctx, cancel := context.WithTimeout(ctx, w.timeFor(t))
 	defer cancel()
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -118,6 +118,13 @@ func (w *Worker) attempt(ctx context.Context, t ticket, log *slog.Logger) (recei
 		failed = &SendError{Outcome: Unknown, Err: err}
 	}
 	return receipt, failed
+}
+
+// timeFor is what an attempt may take. One for which the channel asks for more
+// than the worker's own time-out ends with its target's time: no later target
+// waits for it.
+func (w *Worker) timeFor(t ticket) time.Duration {
+	return min(t.lane.longest, max(w.o.Attempt, t.lane.left(t.Lease)))
 }
 
 // panicked describes a panic. Only the runtime's own words are certain to

@@ -25,6 +25,13 @@ type Patient interface {
 	Within() time.Duration
 }
 
+// Unhurried is a channel that says how long an attempt may take: it ends those
+// that get nowhere by itself, and gives a service that has the note the time to
+// say so. For the others it is the worker's 30 s.
+type Unhurried interface {
+	Longest() time.Duration
+}
+
 // Acknowledged is a channel whose service tells how far a note has come after
 // it took it.
 type Acknowledged interface {

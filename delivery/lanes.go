@@ -30,6 +30,7 @@ type lane struct {
 	name    string
 	channel Channel
 	within  time.Duration // the patience of a chain that goes on after it
+	longest time.Duration // what an attempt may take
 	ack     What          // what settles a chain
 	now     func() time.Time
 	breaker *breaker

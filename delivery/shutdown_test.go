@@ -11,21 +11,22 @@ import (
 
 func TestShutdown(t *testing.T) {
 	for name, tc := range map[string]struct {
-		send      channelFunc
+		channel   Channel
 		took      time.Duration
 		delivered int
 		unknown   int
 	}{
-		"running sends finish": {func(ctx context.Context, p Parcel) (Receipt, error) {
+		"running sends finish": {channelFunc(func(ctx context.Context, p Parcel) (Receipt, error) {
 			time.Sleep(5 * time.Second)
 			return healthy(ctx, p)
-		}, 5 * time.Second, 32, 0},
-		"hanging ones are cut short":      {hanging, 10 * time.Second, 0, 32},
-		"those that sent nothing go back": {cutShort, 10 * time.Second, 0, 0},
+		}), 5 * time.Second, 32, 0},
+		"hanging ones are cut short":      {channelFunc(hanging), 10 * time.Second, 0, 32},
+		"those that may take longer too":  {unhurried{channelFunc(hanging)}, 10 * time.Second, 0, 32},
+		"those that sent nothing go back": {channelFunc(cutShort), 10 * time.Second, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := start(t, map[string]Channel{"crm": tc.send})
+				r := start(t, map[string]Channel{"crm": tc.channel})
 				const notes = 100
 				for i := range notes {
 					r.Deliver(r.queue.render(fmt.Sprint(i), "crm")...)

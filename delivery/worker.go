@@ -14,7 +14,7 @@ import (
 // WorkerOptions sets a worker up; the zero value serves.
 type WorkerOptions struct {
 	Sends    int           // attempts at once, over all channels; 0 for 64
-	Attempt  time.Duration // an attempt's time-out, connecting included; 0 for 30 s
+	Attempt  time.Duration // an attempt's time-out, connecting included, unless its channel is Unhurried; 0 for 30 s
 	Grace    time.Duration // what running attempts get to finish at the end; 0 for 10 s
 	Observer Observer      // nil for none
 	Limiter  Limiter       // keeps the channels' rates; nil for one within this process
@@ -101,9 +101,12 @@ func NewWorker(q Queue, files Opener, channels map[string]Channel, o WorkerOptio
 }
 
 func (w *Worker) addLane(name string, channel Channel) {
-	l := &lane{name: name, channel: channel, within: defaultPatient, ack: WasAccepted, hold: maxClaimed, now: w.o.Now}
+	l := &lane{name: name, channel: channel, within: defaultPatient, longest: w.o.Attempt, ack: WasAccepted, hold: maxClaimed, now: w.o.Now}
 	if p, ok := channel.(Patient); ok {
 		l.within = p.Within()
+	}
+	if u, ok := channel.(Unhurried); ok {
+		l.longest = u.Longest()
 	}
 	if a, ok := channel.(Acknowledged); ok {
 		l.ack, l.tellsDelivered = a.Ack(), a.Tells(WasDelivered)

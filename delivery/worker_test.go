@@ -216,6 +216,7 @@ func TestChain(t *testing.T) {
 		"down":           {channelFunc(down), defaultPatient},
 		"own patience":   {patient{channelFunc(down)}, time.Minute},
 		"hanging":        {channelFunc(hanging), defaultPatient},
+		"unhurried":      {unhurried{channelFunc(hanging)}, defaultPatient},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -266,6 +267,46 @@ func TestForeignNoteOfAnotherConfiguration(t *testing.T) {
 type patient struct{ Channel }
 
 func (patient) Within() time.Duration { return time.Minute }
+
+type unhurried struct{ Channel }
+
+func (unhurried) Longest() time.Duration { return time.Hour }
+
+// A slow service gets the time that its channel asks for, and the note once.
+func TestAttemptTakesItsChannelsTime(t *testing.T) {
+	slow := channelFunc(func(ctx context.Context, p Parcel) (Receipt, error) {
+		select {
+		case <-ctx.Done():
+			return hanging(ctx, p)
+		case <-time.After(59 * time.Minute):
+			return healthy(ctx, p)
+		}
+	})
+	for name, tc := range map[string]struct {
+		channel Channel
+		want    Outcome
+		after   time.Duration
+	}{
+		"its own":      {unhurried{slow}, Done, 59 * time.Minute},
+		"and no more":  {unhurried{channelFunc(hanging)}, Unknown, time.Hour},
+		"the worker's": {slow, Unknown, 30 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := start(t, map[string]Channel{"post": tc.channel})
+				r.Deliver(r.queue.render("101", "post")...)
+				pass(tc.after - time.Second)
+				if results := r.queue.look("job-1").results; len(results) != 0 {
+					t.Fatalf("it ended too early: %+v", results)
+				}
+				pass(time.Second)
+				if j := r.queue.look("job-1"); len(j.results) != 1 || j.results[0].Outcome != tc.want || j.Attempt != 1 {
+					t.Errorf("attempt %d, results %+v", j.Attempt, j.results)
+				}
+			})
+		})
+	}
+}
 
 func TestThreadKeepsItsOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

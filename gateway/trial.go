@@ -14,7 +14,8 @@ import (
 	"github.com/afterbeep/afterbeep/media"
 )
 
-// trialTime is what a sample note may take: as long as an attempt of the worker.
+// trialTime is what a sample note may take, as long as an attempt of the worker
+// where the channel asks for no more: a person waits for the answer.
 const trialTime = 30 * time.Second
 
 // try sends a sample note through one of the channels, beside the queue: it is

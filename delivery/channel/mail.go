@@ -141,20 +141,36 @@ func (m *mail) Within() time.Duration { return m.o.Within }
 // Rate is how many messages the server takes.
 func (m *mail) Rate() delivery.Rate { return m.o.Rate }
 
+// What an attempt may take. A server that gets no further is tried again soon,
+// as in any other channel; one that has the message gets the time to say so, as
+// it would get the message twice if it were not waited for.
+const (
+	untilTheDot = 30 * time.Second // connecting included
+	afterTheDot = 10 * time.Minute // RFC 5321 §4.5.3.2.6
+)
+
+// Longest is what an attempt may take.
+func (m *mail) Longest() time.Duration { return untilTheDot + afterTheDot }
+
 // Send hands the note's message over. Every attempt has the same Message-ID.
 func (m *mail) Send(ctx context.Context, p delivery.Parcel) (delivery.Receipt, error) {
 	if err := m.o.CheckAddress(p.Address); err != nil {
 		return delivery.Receipt{}, &delivery.SendError{Outcome: delivery.Dead, Err: fmt.Errorf("the target's address: %w", err)}
 	}
-	message, id, err := m.message(ctx, p)
+	hurry, cancel := context.WithTimeout(ctx, untilTheDot)
+	defer cancel()
+	message, id, err := m.message(hurry, p)
 	if err != nil {
 		return delivery.Receipt{}, err
 	}
 	s := &session{mail: m, note: p.Note, to: p.Address}
 	defer s.close()
-	said, err := s.submit(ctx, message)
+	if err := s.submit(hurry, message); err != nil {
+		return delivery.Receipt{Detail: s.reply(err)}, s.failed(err)
+	}
+	said, err := s.answer(ctx)
 	if err != nil {
-		return delivery.Receipt{Detail: said}, s.failed(err)
+		return delivery.Receipt{Detail: s.reply(err)}, s.failed(err)
 	}
 	return delivery.Receipt{ID: id, Detail: said}, nil
 }

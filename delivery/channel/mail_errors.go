@@ -82,7 +82,7 @@ func (s *session) failed(err error) *delivery.SendError {
 		Credentials: errors.Is(err, errPrivate) || errors.As(err, &wanting),
 		Err:         fmt.Errorf("the session broke off at %s: %w", s.step, s.safe(err)),
 	}
-	if s.step == stepMessage && !s.conn.broken.Load() {
+	if s.sent {
 		failed.Outcome = delivery.Unknown
 		failed.Err = fmt.Errorf("the message got through, the server's answer did not: %w", s.safe(err))
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -23,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/deploy/peertest"
 )
 
@@ -141,6 +143,7 @@ func certificate(t *testing.T) (ca, cert, key string) {
 const (
 	hangUp = "hang up"
 	mute   = "mute"
+	late   = "late" // all is well, nine minutes from now
 )
 
 // scripted is a mail server that follows a script: what it replies to a
@@ -173,6 +176,26 @@ func scripted(t *testing.T, script map[string]string) (address string) {
 	return listener.Addr().String()
 }
 
+// piped has the channel's sessions follow a script within a bubble of virtual
+// time, which no socket reaches into.
+func piped(t *testing.T, c delivery.Channel, script map[string]string) {
+	t.Helper()
+	var sessions sync.WaitGroup
+	ended := make(chan struct{})
+	c.(*mail).dial = func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		sessions.Go(func() {
+			defer func() { _ = theirs.Close() }()
+			play(theirs, script, ended)
+		})
+		return ours, nil
+	}
+	t.Cleanup(func() {
+		close(ended)
+		sessions.Wait()
+	})
+}
+
 // well are the replies of a server that takes everything.
 var well = map[string]string{
 	"connect": "220 mail.test ESMTP", "EHLO": "250-mail.test\r\n250-SIZE 30000000\r\n250 AUTH PLAIN LOGIN", "AUTH": "235 2.7.0 welcome",
@@ -194,6 +217,9 @@ func play(conn net.Conn, script map[string]string, ended <-chan struct{}) {
 		case mute:
 			<-ended
 			return false
+		case late:
+			time.Sleep(9 * time.Minute)
+			text = "250 2.0.0 OK: queued at last"
 		case "":
 			text = "250 2.0.0 OK"
 		}
@@ -210,9 +236,13 @@ func play(conn net.Conn, script map[string]string, ended <-chan struct{}) {
 		if going = reply(verb) && verb != "QUIT"; !going || verb != "DATA" || !strings.HasPrefix(cmp.Or(script["DATA"], well["DATA"]), "354") {
 			continue
 		}
-		if script["content"] == hangUp { // amid the message
+		switch script["content"] { // amid the message
+		case hangUp:
 			_, _ = io.CopyN(io.Discard, in, 1000)
 			_ = conn.(*net.TCPConn).SetLinger(0)
+			return
+		case mute:
+			<-ended
 			return
 		}
 		for line, err = "", nil; line != ".\r\n" && err == nil; {

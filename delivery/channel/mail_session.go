@@ -26,16 +26,15 @@ type session struct {
 	smtp *smtp.Client
 	conn *wire
 	step step
-	stop func() bool
-	lost bool // the server does not answer any more
+	stop func() bool // frees the session of its context, unless that has ended
+	sent bool        // the message was written, its final dot included
+	lost bool        // the server does not answer any more
 }
 
-// wire is a connection that remembers whether a write has failed: what came
-// last of a message, its final dot, cannot have arrived then.
+// wire is a connection that counts what it read.
 type wire struct {
 	net.Conn
-	broken atomic.Bool
-	read   atomic.Int64 // bytes
+	read atomic.Int64 // bytes
 }
 
 // maxSession is far above what a server says in a session, TLS included: one
@@ -51,15 +50,6 @@ func (w *wire) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write implements net.Conn.
-func (w *wire) Write(b []byte) (int, error) {
-	n, err := w.Conn.Write(b)
-	if err != nil {
-		w.broken.Store(true)
-	}
-	return n, err
-}
-
 // open connects, secures the connection and logs in. The session ends with ctx.
 func (s *session) open(ctx context.Context) error {
 	m := s.mail
@@ -69,10 +59,7 @@ func (s *session) open(ctx context.Context) error {
 		return err
 	}
 	s.conn = &wire{Conn: conn}
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = s.conn.SetDeadline(deadline) // fails on closed connections alone
-	}
-	s.stop = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	s.endWith(ctx)
 	var secured net.Conn = s.conn
 	if m.implicit {
 		secured = tls.Client(s.conn, m.tls)
@@ -88,6 +75,11 @@ func (s *session) open(ctx context.Context) error {
 		return err
 	}
 	return s.login()
+}
+
+// endWith has the session end with ctx.
+func (s *session) endWith(ctx context.Context) {
+	s.stop = context.AfterFunc(ctx, func() { _ = s.conn.SetDeadline(time.Unix(1, 0)) }) // fails on closed connections alone
 }
 
 // literal is how a client without a name of its own greets (RFC 5321 §4.1.3).
@@ -143,37 +135,46 @@ func (s *session) login() error {
 	return settingsError{errors.New("the server offers no login by PLAIN or LOGIN; see server and its port, or leave user and password away")}
 }
 
-// submit hands a message over and returns what the server said last, without
-// what it must not show.
-func (s *session) submit(ctx context.Context, message []byte) (said string, err error) {
+// submit hands a message over, its final dot included, before ctx ends.
+func (s *session) submit(ctx context.Context, message []byte) error {
 	if err := s.open(ctx); err != nil {
-		return s.reply(err), err
+		return err
 	}
 	s.step = stepSender
 	if limit, err := strconv.Atoi(s.limit()); err == nil && limit > 0 && len(message) > limit { // RFC 1870 §4
-		return "", &textproto.Error{Code: 552, Msg: "over the size that the server declares"}
+		return &textproto.Error{Code: 552, Msg: "over the size that the server declares"}
 	}
 	if err := s.smtp.Mail("<" + s.mail.from.Address + ">"); err != nil {
-		return s.reply(err), err
+		return err
 	}
 	s.step = stepRecipient
 	if err := s.smtp.Rcpt("<" + s.to + ">"); err != nil {
-		return s.reply(err), err
+		return err
 	}
 	s.step = stepData
 	data, err := s.smtp.Data()
 	if err != nil {
-		return s.reply(err), err
+		return err
 	}
 	if _, err := data.Write(message); err != nil {
-		return "", err
+		return err
 	}
 	s.step = stepMessage
-	if err := data.Close(); err != nil {
-		return s.reply(err), err
+	dot, _ := data.(*smtp.DataCloser)
+	s.sent = dot.WriteCloser.Close() == nil // which does not wait; a server that hung up may have said why
+	return nil
+}
+
+// answer is what the server says to the message, without what it must not show.
+// One that has the message is waited for until ctx ends.
+func (s *session) answer(ctx context.Context) (said string, err error) {
+	if s.sent && s.stop() {
+		s.endWith(ctx)
 	}
-	answer, _ := data.(*smtp.DataCloser)
-	return cmp.Or(s.excerpt(answer.ServerResponse()), "250"), nil
+	if _, said, err = s.smtp.Text.ReadResponse(250); err != nil {
+		return "", err
+	}
+	return cmp.Or(s.excerpt(said), "250"), nil
 }
 
 // limit is the size of messages that the server declares, in bytes.

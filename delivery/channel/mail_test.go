@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
@@ -174,6 +175,71 @@ func TestMailReplies(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A server that has the message gets the time to say so (RFC 5321 §4.5.3.2.6);
+// one that gets no further is given up as soon as any other service, and none
+// outlasts the worker.
+func TestMailWaitsForTheAnswer(t *testing.T) {
+	const hour = time.Hour // longer than an attempt
+	voice, missed := sampleNote(), sampleNote()
+	missed.Kind = delivery.Missed // so short that it is written with its dot
+	for name, tc := range map[string]struct {
+		script map[string]string
+		note   delivery.Note
+		worker time.Duration // when it ends
+		want   delivery.Outcome
+		took   time.Duration
+		says   string
+	}{
+		"slow":                    {map[string]string{".": late}, voice, hour, delivery.Done, 9 * time.Minute, "queued at last"},
+		"slow before":             {map[string]string{"MAIL": late}, voice, hour, delivery.Retry, 30 * time.Second, "broke off at the sender"},
+		"slow, and no time":       {map[string]string{".": late}, voice, time.Minute, delivery.Unknown, time.Minute, "the message got through"},
+		"silent at once":          {map[string]string{"connect": mute}, voice, hour, delivery.Retry, 30 * time.Second, "the server says nothing"},
+		"silent at the greeting":  {map[string]string{"EHLO": mute}, voice, hour, delivery.Retry, 30 * time.Second, "broke off at the greeting"},
+		"silent at the login":     {map[string]string{"AUTH": mute}, voice, hour, delivery.Retry, 30 * time.Second, "broke off at the login"},
+		"silent at the recipient": {map[string]string{"RCPT": mute}, voice, hour, delivery.Retry, 30 * time.Second, "broke off at the recipient"},
+		"silent at DATA":          {map[string]string{"DATA": mute}, voice, hour, delivery.Retry, 30 * time.Second, "broke off at DATA"},
+		"deaf amid the message":   {map[string]string{"content": mute}, voice, hour, delivery.Retry, 30 * time.Second, "broke off at DATA"},
+		"deaf to the dot":         {map[string]string{"content": mute}, missed, hour, delivery.Retry, 30 * time.Second, "broke off at the message"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := mailOptions("smtp://mail.example")
+				o.AllowPlain = true
+				c := open(t, o)
+				piped(t, c, tc.script)
+				ctx, cancel := context.WithTimeout(t.Context(), tc.worker)
+				defer cancel()
+				p, before := mailParcel(tc.note), time.Now()
+				receipt, err := c.Send(ctx, p)
+				took, got, said := time.Since(before), delivery.Done, receipt.Detail
+				if err != nil {
+					failed := mailSubject.failure(t, p, receipt, err)
+					got, said = failed.Outcome, failed.Error()
+				}
+				if got != tc.want || took != tc.took || !strings.Contains(said, tc.says) {
+					t.Errorf("%s after %v: %s", got, took, said)
+				}
+			})
+		})
+	}
+}
+
+// The worker ends no attempt before the answer may have come.
+func TestMailIsUnhurried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := mailOptions("smtp://mail.example")
+		o.AllowPlain = true
+		c := open(t, o)
+		piped(t, c, map[string]string{".": mute})
+		longest := c.(delivery.Unhurried).Longest()
+		before := time.Now()
+		failed := mailSubject.fail(t, c, mailParcel(sampleNote()), longest)
+		if took := time.Since(before); failed.Outcome != delivery.Unknown || took < 10*time.Minute || took > longest {
+			t.Errorf("given up after %v: %v", took, failed)
+		}
+	})
 }
 
 // silence is the patience with a server that falls silent amid a session, which
