@@ -66,6 +66,10 @@ func (f *Fleet) showNotes(ctx context.Context, from string) error {
 func (f *Fleet) show(ctx context.Context, id string) error {
 	defer f.offering.add(id)()
 	p, err := f.publication(ctx, id)
+	if unopened(err) { // it keeps none of the others back
+		f.unreadable(id, err)
+		return nil
+	}
 	if err != nil || p.ID == "" || len(p.Jobs) > 0 { // erased, or redriven, meanwhile
 		return err
 	}
