@@ -33,6 +33,8 @@ type tape struct {
 	kept     []delivery.Note
 	file     []byte
 	chains   []delivery.Chain
+
+	discarded int
 }
 
 func (d *tape) Note() delivery.Note {
@@ -87,6 +89,14 @@ func (d *tape) Rendered(_ context.Context, n delivery.Note, file []byte, chains 
 	}
 	d.kept, d.file, d.chains = append(d.kept, n), file, chains
 	return []delivery.Lease{{Job: "job"}}, nil
+}
+
+func (d *tape) Discard(context.Context) error {
+	if err := d.fail(); err != nil {
+		return err
+	}
+	d.discarded++
+	return nil
 }
 
 func (d *tape) fail() error {
@@ -169,6 +179,27 @@ func TestAFullDiskLosesNoNote(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A call of which nothing is to be kept is forgotten, however often the disk
+// says no: it does not become a note.
+func TestADiscardIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		draft := &tape{full: 3}
+		p, delivered := newPath(drafts{})
+		p.discard(t.Context(), &deposit{draft: draft})
+		if draft.discarded != 0 || p.HeldUp() != 1 {
+			t.Fatalf("discarded %d times, %d held up", draft.discarded, p.HeldUp())
+		}
+		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
+		defer stop()
+		if err := p.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if draft.discarded != 1 || p.HeldUp() != 0 || len(draft.kept)+len(*delivered)+draft.recorded != 0 {
+			t.Errorf("discarded %d times, kept %d times, %d leases, %d held up", draft.discarded, len(draft.kept), len(*delivered), p.HeldUp())
+		}
+	})
 }
 
 // A tape that cannot be read is no silence: nothing is said to the recipient

@@ -60,6 +60,10 @@ func (p *Path) mailbox(ctx context.Context, n delivery.Note) (*config.Mailbox, e
 
 // resume takes a deposit through the steps that are left.
 func (p *Path) resume(ctx context.Context, d *deposit) {
+	if d.forget {
+		p.discard(ctx, d)
+		return
+	}
 	following, stop := context.WithCancel(ctx)
 	defer stop()
 	over := make(chan struct{})
