@@ -24,7 +24,8 @@ type Drafts interface {
 	// it returns, the draft is on disk. ErrFull: the call must not be answered.
 	Begin(ctx context.Context, n Note, bytes int64) (Draft, error)
 	// Unfinished returns what an earlier process left recording or recorded,
-	// oldest first. The tapes are cut at the first bad record and closed.
+	// oldest first, each draft once: what cannot be read now, a later call
+	// returns. The tapes are cut at the first bad record and closed.
 	Unfinished(ctx context.Context) ([]Draft, error)
 }
 

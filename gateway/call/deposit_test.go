@@ -110,13 +110,26 @@ func (d *tape) fail() error {
 // drafts are what the last run left, and what a call gets.
 type drafts struct {
 	delivery.Drafts
-	left []delivery.Draft
-	next delivery.Draft
+	left  []delivery.Draft
+	late  []delivery.Draft // what can be read later
+	looks int
+	next  delivery.Draft
 }
 
-func (d drafts) Unfinished(context.Context) ([]delivery.Draft, error) { return d.left, nil }
+func (d *drafts) Unfinished(context.Context) ([]delivery.Draft, error) {
+	d.looks++
+	switch d.looks {
+	case 1:
+		return d.left, nil
+	case 2:
+		return nil, errors.New("the disk is full")
+	case 3:
+		return d.late, nil
+	}
+	return nil, nil
+}
 
-func (d drafts) Begin(context.Context, delivery.Note, int64) (delivery.Draft, error) {
+func (d *drafts) Begin(context.Context, delivery.Note, int64) (delivery.Draft, error) {
 	return d.next, nil
 }
 
@@ -151,7 +164,7 @@ func newPath(d drafts) (p *Path, delivered *[]delivery.Lease) {
 	delivered = new([]delivery.Lease)
 	return &Path{
 		Directory: &directory{number: "102"}, Renderers: media.NewRenderers(media.RenderersOptions{}),
-		Drafts: d, Metrics: deaf{}, Log: slog.New(slog.DiscardHandler),
+		Drafts: &d, Metrics: deaf{}, Log: slog.New(slog.DiscardHandler),
 		Deliver: func(leases ...delivery.Lease) { *delivered = append(*delivered, leases...) },
 	}, delivered
 }
@@ -179,6 +192,22 @@ func TestAFullDiskLosesNoNote(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What can be read later is finished then.
+func TestALateDraft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		early, late := &tape{}, &tape{}
+		p, delivered := newPath(drafts{left: []delivery.Draft{early}, late: []delivery.Draft{late}})
+		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
+		defer stop()
+		if err := p.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if len(early.kept) != 1 || len(late.kept) != 1 || len(*delivered) != 2 {
+			t.Errorf("kept %d and %d times, %d leases", len(early.kept), len(late.kept), len(*delivered))
+		}
+	})
 }
 
 // A call of which nothing is to be kept is forgotten, however often the disk
