@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// ErrIncomplete says that an export is whole but for files that could not be
-// read; its notes.json says which.
-var ErrIncomplete = errors.New("some of the notes' files could not be read; notes.json in the export says which")
+// ErrIncomplete says that an export is whole but for notes, or files of notes,
+// that could not be read; its notes.json says which.
+var ErrIncomplete = errors.New("some of the notes or their files could not be read; notes.json in the export says which")
 
 // Exporter is what an export reads, see [Notes].
 type Exporter interface {
@@ -40,10 +40,13 @@ func Export(ctx context.Context, from Exporter, mailbox string, w io.Writer) err
 	if len(page) == 0 {
 		return fmt.Errorf("the mailbox has no notes: %w", ErrNotFound)
 	}
-	e := export{from: from, zip: zip.NewWriter(w), has: map[string]bool{}, lost: map[string]error{}}
+	e := export{from: from, mailbox: mailbox, zip: zip.NewWriter(w), has: map[string]bool{}, lost: map[string]error{}}
 	for len(page) > 0 {
 		for _, s := range page {
 			e.ids = append(e.ids, s.Note.ID)
+			if s.Unreadable {
+				e.lost[s.Note.ID] = ErrUnreadable
+			}
 			if err := e.audio(ctx, s.Note); err != nil {
 				return fmt.Errorf("export note %s: %w", s.Note.ID, err)
 			}
@@ -63,11 +66,12 @@ func Export(ctx context.Context, from Exporter, mailbox string, w io.Writer) err
 
 // export is one under way.
 type export struct {
-	from Exporter
-	zip  *zip.Writer
-	ids  []string
-	has  map[string]bool  // files, by note
-	lost map[string]error // of files that could not be read, by note
+	from    Exporter
+	mailbox string
+	zip     *zip.Writer
+	ids     []string
+	has     map[string]bool  // files, by note
+	lost    map[string]error // of notes and files that could not be read, by note
 }
 
 // audio adds a note's file. One that cannot be read is remembered; an error
@@ -137,13 +141,16 @@ func (e *export) notes(ctx context.Context) error {
 	before := "[\n"
 	for _, id := range e.ids {
 		life, err := e.from.Life(ctx, id)
-		if errors.Is(err, ErrNotFound) {
+		view := e.view(life)
+		switch {
+		case errors.Is(err, ErrNotFound):
 			continue
-		}
-		if err != nil {
+		case errors.Is(err, ErrUnreadable):
+			view = e.unreadable(id)
+		case err != nil:
 			return fmt.Errorf("note %s: %w", id, err)
 		}
-		text, err := json.MarshalIndent(e.view(life), "", "  ")
+		text, err := json.MarshalIndent(view, "", "  ")
 		if err != nil {
 			return fmt.Errorf("note %s: %w", id, err)
 		}

@@ -22,7 +22,8 @@ type shelf struct {
 	lives   []Life
 	files   map[string]string // by note
 	damaged map[string]error
-	retires string // the note whose file is taken as it is opened
+	retires string          // the note whose file is taken as it is opened
+	closed  map[string]bool // notes that cannot be read
 }
 
 // put adds a note whose file holds text; none for "".
@@ -48,7 +49,10 @@ func (s *shelf) List(_ context.Context, f Filter) ([]Summary, error) {
 	var page []Summary
 	for _, l := range slices.Backward(s.lives) {
 		if l.Note.Recipient.Number == f.Mailbox && (f.Before == "" || l.Note.ID < f.Before) && len(page) < f.Limit {
-			page = append(page, Summary{l.Note, l.Jobs})
+			page = append(page, Summary{Note: l.Note, Jobs: l.Jobs})
+			if s.closed[l.Note.ID] {
+				page[len(page)-1] = Summary{Note: Note{ID: l.Note.ID, State: l.Note.State}, Unreadable: true}
+			}
 		}
 	}
 	return page, nil
@@ -56,6 +60,9 @@ func (s *shelf) List(_ context.Context, f Filter) ([]Summary, error) {
 
 func (s *shelf) Life(_ context.Context, id string) (Life, error) {
 	for _, l := range s.lives {
+		if s.closed[id] {
+			return Life{}, fmt.Errorf("%w: its bytes are damaged", ErrUnreadable)
+		}
 		if l.Note.ID == id {
 			return l, nil
 		}
@@ -173,6 +180,29 @@ func TestExportOfDamage(t *testing.T) {
 	}
 	if got := notes[3].Audio.Absent; !strings.Contains(got, "damaged") {
 		t.Errorf("flipped: %q", got)
+	}
+}
+
+// A note that cannot be read takes nothing from the others, and is told of.
+func TestExportOfAnUnreadableNote(t *testing.T) {
+	s := &shelf{files: map[string]string{}, closed: map[string]bool{}}
+	for i := range exportPage + 2 {
+		s.put(fmt.Sprint("voice ", i))
+	}
+	closed := s.lives[2].Note.ID // the last of a page
+	s.closed[closed] = true
+	var out bytes.Buffer
+	if err := Export(t.Context(), s, "101", &out); !errors.Is(err, ErrIncomplete) {
+		t.Errorf("Export: %v", err)
+	}
+	notes, files := unpack(t, out.Bytes())
+	if len(notes) != exportPage+2 || len(files) != exportPage+1 {
+		t.Fatalf("%d notes and %d files", len(notes), len(files))
+	}
+	for _, n := range notes {
+		if told := n.Unreadable == ErrUnreadable.Error(); told != (n.ID == closed) || n.Mailbox.Number != "101" || (n.Audio == nil) != told {
+			t.Errorf("note %s: %+v", n.ID, n)
+		}
 	}
 }
 

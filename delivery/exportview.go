@@ -17,7 +17,8 @@ type exportedNote struct {
 	PlayedAt   time.Time       `json:"played_at,omitzero"`
 	DurationMS int64           `json:"duration_ms"`
 	Partial    bool            `json:"partial"`
-	Audio      *exportedAudio  `json:"audio"` // null when nobody spoke
+	Unreadable string          `json:"unreadable,omitempty"` // what to mend: id, mailbox and called_at alone are known
+	Audio      *exportedAudio  `json:"audio"`                // null when nobody spoke
 	Jobs       []exportedJob   `json:"jobs"`
 	Events     []exportedEvent `json:"events"`
 }
@@ -78,6 +79,14 @@ func (e *export) view(l Life) exportedNote {
 	for _, x := range l.Events {
 		v.Events = append(v.Events, exportedEvent(x))
 	}
+	return v
+}
+
+// unreadable is all that is known of a note that cannot be read.
+func (e *export) unreadable(id string) exportedNote {
+	e.lost[id] = ErrUnreadable
+	v := e.view(Life{Note: Note{ID: id, CalledAt: MintedAt(id), Recipient: Recipient{Number: e.mailbox}}})
+	v.Unreadable = ErrUnreadable.Error()
 	return v
 }
 

@@ -13,6 +13,9 @@ var (
 	ErrFull     = errors.New("the store cannot keep another recording") // disk full or failing: 503, never a 200
 	ErrLocked   = errors.New("the store is in use by another process")
 	ErrFenced   = errors.New("the lease is no longer held") // finished or given back already
+
+	// ErrUnreadable says that a note is there and cannot be opened.
+	ErrUnreadable = errors.New("cannot be read: where the key is missing put its line back into store.key_file, where the note is damaged put the store back from a copy")
 )
 
 // Drafts keeps recordings safe from before the 200 OK until they are rendered.
@@ -21,7 +24,8 @@ type Drafts interface {
 	// it returns, the draft is on disk. ErrFull: the call must not be answered.
 	Begin(ctx context.Context, n Note, bytes int64) (Draft, error)
 	// Unfinished returns what an earlier process left recording or recorded,
-	// oldest first. The tapes are cut at the first bad record and closed.
+	// oldest first, each draft once: what cannot be read now, a later call
+	// returns. The tapes are cut at the first bad record and closed.
 	Unfinished(ctx context.Context) ([]Draft, error)
 }
 
@@ -142,11 +146,12 @@ type Queue interface {
 
 // Notes is the operator's and the inbox's view of the store.
 type Notes interface {
-	// List returns notes, newest first; oldest first after Filter.After.
+	// List returns notes, newest first; oldest first after Filter.After. One that
+	// cannot be read keeps none of the others back, see Summary.
 	List(ctx context.Context, f Filter) ([]Summary, error)
 	// Count is how many notes List would return without a limit.
 	Count(ctx context.Context, f Filter) (int, error)
-	// Life is everything known of a note. ErrNotFound.
+	// Life is everything known of a note. ErrNotFound, ErrUnreadable.
 	Life(ctx context.Context, id string) (Life, error)
 	// Open reads a note's file, whole and as it was kept: another error says
 	// that it is damaged. ErrNotFound when it has none.
@@ -161,6 +166,10 @@ type Notes interface {
 type Summary struct {
 	Note Note
 	Jobs []Job
+
+	// Unreadable: the note cannot be opened. Of it there are its id and its state;
+	// how its jobs stand is not known, so that no Filter.ByJobs finds it.
+	Unreadable bool `json:",omitempty"`
 }
 
 // JobState is how far a job has come.
@@ -205,6 +214,7 @@ type Event struct {
 type Inbox interface {
 	// Thread returns a mailbox's rendered notes whose chains name the inbox or
 	// not, newest first, at most limit, older than the id before ("" for all).
+	// Less than limit is the end. One that cannot be read is left out.
 	Thread(ctx context.Context, mailbox, before string, limit int) ([]Note, error)
 	// Mark keeps that a note was read or played; the first time counts.
 	Mark(ctx context.Context, mailbox, id string, what Mark) error

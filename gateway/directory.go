@@ -47,7 +47,7 @@ func (m mailboxes) Search(ctx context.Context, query string, most int) (found []
 	}
 	for _, n := range late {
 		r := n.Note.Recipient
-		if listed[r.Number] || !search.Finds(r.Name, r.Number) {
+		if n.Unreadable || listed[r.Number] || !search.Finds(r.Name, r.Number) {
 			continue
 		}
 		if listed[r.Number] = true; len(found) == most {

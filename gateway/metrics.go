@@ -24,7 +24,7 @@ func (g *gateway) readMetrics() {
 	})
 	g.readLamps()
 	g.metrics.ReadFunc(web.Unready, one(func() float64 { return float64(g.sip.Stats().Unready) }))
-	g.metrics.ReadFunc(web.HeldUp, one(func() float64 { return float64(g.path.HeldUp()) }))
+	g.metrics.ReadFunc(web.HeldUp, one(func() float64 { return float64(g.path.HeldUp() + g.store.Stuck()) }))
 	g.metrics.ReadFunc(web.Mailboxes, one(func() float64 { return float64(g.directory.Standing().Mailboxes) }))
 	g.metrics.ReadFunc(web.DirectoryUp, one(func() float64 { return flag(g.directory.Standing().Up) }))
 	g.metrics.ReadFunc(web.Questions, func(context.Context) (map[string]float64, error) {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -52,8 +53,14 @@ func noteListCommand(path *string) *cobra.Command {
 				if more {
 					notes = notes[:f.Limit-1]
 				}
-				if err := printNotes(cmd.OutOrStdout(), notes); err != nil || !more {
+				if err := printNotes(cmd.OutOrStdout(), notes); err != nil {
 					return err
+				}
+				if slices.ContainsFunc(notes, func(s delivery.Summary) bool { return s.Unreadable }) {
+					_, _ = fmt.Fprintln(cmd.ErrOrStderr(), delivery.ErrUnreadable)
+				}
+				if !more {
+					return nil
 				}
 				_, err = fmt.Fprintf(cmd.ErrOrStderr(), "there are more: --before %s goes on\n", notes[len(notes)-1].Note.ID)
 				return err
@@ -143,6 +150,10 @@ func printNotes(out io.Writer, notes []delivery.Summary) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "ID\tCALLED\tKIND\tLENGTH\tMAILBOX\tCALLER\tSTATE")
 	for _, s := range notes {
+		if s.Unreadable {
+			_, _ = fmt.Fprintf(w, "%s\t%s\t-\t-\t-\t-\tcannot be read\n", s.Note.ID, delivery.MintedAt(s.Note.ID).Local().Format(time.DateTime))
+			continue
+		}
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Note.ID, s.Note.CalledAt.Local().Format(time.DateTime),
 			s.Note.Kind, length(s.Note.Duration), s.Note.Recipient.Number, who(s.Note.Caller), standing(s))
 	}

@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/afterbeep/afterbeep/delivery"
+	"github.com/afterbeep/afterbeep/delivery/store"
 	"github.com/afterbeep/afterbeep/sip"
 )
 
@@ -290,6 +292,25 @@ func TestMetricsTellOfACall(t *testing.T) {
 	for _, path := range []string{"/healthz", "/readyz"} {
 		get(t, "http://"+g.http.Addr().String()+path)
 	}
+}
+
+// A recording that an earlier process left and that cannot be read shows.
+func TestMetricsTellOfATapeThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := configFile(t, dir, "http://127.0.0.1:9", "")
+	n := delivery.Note{ID: delivery.NewID(), Recipient: delivery.Recipient{Number: "101"}, CalledAt: time.Now()}
+	withStore(t, dir, func(s *store.Store) {
+		if _, err := s.Begin(t.Context(), n, 0); err != nil {
+			t.Fatal(err)
+		}
+	})
+	tape := filepath.Join(dir, "data", "tapes", n.ID[:5], n.ID)
+	if err := errors.Join(os.Remove(tape), os.Mkdir(tape, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	g := startGateway(t, path)
+	until(t, "the metrics tell of it", func() bool { return scraped(t, g, "afterbeep_notes_held_up") == 1 })
 }
 
 func get(t *testing.T, url string) string {

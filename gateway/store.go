@@ -31,10 +31,12 @@ type keeper interface {
 	// Now is the time that jobs go by.
 	Now() time.Time
 	// Ready says whether another call can be kept, Failed whether the disk
-	// failed, Free how many bytes it has left.
+	// failed, Free how many bytes it has left, Stuck how many recordings of an
+	// earlier process cannot be read.
 	Ready(ctx context.Context) error
 	Failed() bool
 	Free() (int64, error)
+	Stuck() int
 	Close() error
 }
 

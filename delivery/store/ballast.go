@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
 )
@@ -16,6 +17,11 @@ import (
 // ballastBytes are given up when the disk is full: without them the database
 // cannot even record a delivery.
 const ballastBytes = 4 << 20
+
+// restoreAgain is how long it is not tried to put the ballast back after that
+// failed, or after it made room below a quota, which free bytes do not show: each
+// try takes for a moment what is left for the database.
+const restoreAgain = 10 * time.Second
 
 // ballast is a file of real blocks in the store's folder. The writer drops it
 // when a commit finds no space, so that what has happened is still recorded.
@@ -27,6 +33,8 @@ type ballast struct {
 
 	aboard atomic.Bool
 	mu     sync.Mutex // guards the file while it is dropped or put back
+	waits  time.Time  // since when it is not put back
+	why    error
 }
 
 // find looks whether an earlier process left the ballast whole.
@@ -35,14 +43,18 @@ func (b *ballast) find() {
 	b.aboard.Store(err == nil && info.Size() == ballastBytes)
 }
 
-// drop gives the room up. It says whether there was any to give.
-func (b *ballast) drop() bool {
+// drop gives the room up, below a quota or on a full disk. It says whether there
+// was any to give.
+func (b *ballast) drop(quota bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.aboard.Swap(false) {
 		return false
 	}
-	b.log.Error("the disk is full: no call is taken until there is room; notes go on", "file", b.path)
+	if quota {
+		b.waits, b.why = time.Now(), fmt.Errorf("%w: %w", delivery.ErrFull, errQuota)
+	}
+	b.log.Error("the disk is full, or a quota of it is used up: no call is taken until there is room; notes go on", "file", b.path)
 	err := b.remove(b.path)
 	if err != nil {
 		b.log.Error("the ballast could not be dropped", "error", err)
@@ -65,8 +77,12 @@ func (b *ballast) restore(spare int64) error {
 		return fmt.Errorf("%w: the disk was full, %s MB more are needed beside %s: make room there",
 			delivery.ErrFull, megabytes(ballastBytes-spare+1<<20), b.path)
 	}
+	if time.Since(b.waits) < restoreAgain {
+		return b.why
+	}
 	if err := writeBallast(b.path); err != nil {
-		return fmt.Errorf("%w: the ballast cannot be put back: %w", delivery.ErrFull, err)
+		b.waits, b.why = time.Now(), fmt.Errorf("%w: the ballast cannot be put back: %w", delivery.ErrFull, err)
+		return b.why
 	}
 	b.aboard.Store(true)
 	return nil

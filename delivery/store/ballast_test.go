@@ -108,7 +108,7 @@ func TestBallastIsDroppedAndPutBackAtOnce(t *testing.T) {
 		return os.Remove(path)
 	}
 	check(t, b.restore(1<<40))
-	if !b.drop() {
+	if !b.drop(false) {
 		t.Fatal("it was not dropped")
 	}
 	wg.Wait()

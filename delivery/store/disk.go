@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -22,13 +24,16 @@ type disk struct {
 	syncAll func(f *os.File) error
 	// free is how many bytes this user may still write below path.
 	free func(path string) (int64, error)
+	// overQuota says whether what is written below a folder is refused since a
+	// quota is used up.
+	overQuota func(folder string) bool
 	// remove deletes a file.
 	remove func(path string) error
 }
 
 // realDisk is the disk of the machine.
 func realDisk() disk {
-	return disk{reserve: reserve, sync: (*os.File).Sync, syncAll: syncFS, free: freeSpace, remove: os.Remove}
+	return disk{reserve: reserve, sync: (*os.File).Sync, syncAll: syncFS, free: freeSpace, overQuota: overQuota, remove: os.Remove}
 }
 
 // failure is the disk's first refusal to keep what was written. From then on
@@ -53,6 +58,19 @@ func (f *failure) get() error {
 	return nil
 }
 
+// probeBytes is far more than sqlite writes at once: what it was refused, this is
+// too.
+const probeBytes = 1 << 20
+
+func overQuota(folder string) bool {
+	f, err := os.OpenFile(filepath.Join(folder, "probe"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err == nil {
+		_, err = f.Write(randomBytes(probeBytes)) // no file system can leave it out
+		_ = errors.Join(f.Close(), os.Remove(f.Name()))
+	}
+	return errors.Is(err, unix.EDQUOT)
+}
+
 // isDiskFailure tells an error of the database that comes from a failing disk
 // from one that comes from a full disk or a wrong statement.
 func isDiskFailure(err error) bool {
@@ -69,4 +87,12 @@ func isDiskFailure(err error) bool {
 func isFull(err error) bool {
 	var e *sqlite.Error
 	return errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_FULL || e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE)
+}
+
+// isRefused tells an error of the database that comes from a write that was
+// refused. sqlite keeps no errno of it: a quota that is used up looks like a
+// failing disk.
+func isRefused(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_IOERR_WRITE
 }

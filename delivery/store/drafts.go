@@ -60,4 +60,7 @@ func alive(n delivery.Note) error {
 // drop leaves out notes that are no more.
 func (u *unfinished) drop(ids []string) {
 	u.notes = slices.DeleteFunc(u.notes, func(n kept) bool { return slices.Contains(ids, n.ID) })
+	if u.looked {
+		u.stuck.Store(int64(len(u.notes)))
+	}
 }

@@ -51,7 +51,7 @@ type Fleet struct {
 
 	common  *box         // of what belongs to all machines: links, what channels remember
 	erasing sync.RWMutex // one erasure at a time, and what is read of all machines is kept here before or after it
-	unseen  atomic.Bool  // a note was kept that the others do not see
+	unseen  unseen       // notes that were kept and the others do not see
 	strange sync.Once    // something that cannot be opened was told of
 }
 

@@ -57,7 +57,7 @@ func (d fleetDraft) Rendered(ctx context.Context, n delivery.Note, file []byte, 
 	if len(o.what.Jobs) > 0 && o.up {
 		o.publish(ctx, file)
 	} else {
-		f.unseen.Store(true)
+		f.unseen.add(n.ID)
 	}
 	return o.leases, nil
 }
@@ -206,7 +206,7 @@ func (o *offer) publish(ctx context.Context, file []byte) {
 // keepHere makes the jobs this machine's own, with the attempts that were
 // hoped for.
 func (o *offer) keepHere(ctx context.Context) bool {
-	o.fleet.unseen.Store(true)
+	defer o.fleet.unseen.add(o.what.ID) // its rows say then that nobody else sends it
 	leases, err := write(context.WithoutCancel(ctx), o.fleet.Store, func(tx *txn) (own []delivery.Lease, err error) {
 		for _, l := range o.hoped {
 			kept, err := tx.keepHere(l)

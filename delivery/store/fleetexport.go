@@ -38,9 +38,10 @@ func (e fleetExport) List(ctx context.Context, filter delivery.Filter) ([]delive
 		}
 		n, err := e.takeIn(from)
 		if err != nil {
-			return nil, err
+			e.cannotRead(from.ID, err)
+			n.Note = delivery.Note{ID: from.ID, State: delivery.Rendered}
 		}
-		list = append(list, delivery.Summary{Note: n.Note})
+		list = append(list, delivery.Summary{Note: n.Note, Unreadable: err != nil})
 	}
 	slices.SortFunc(list, func(a, b delivery.Summary) int { return cmp.Compare(b.Note.ID, a.Note.ID) })
 	return list[:min(filter.Limit, len(list))], nil

@@ -3,14 +3,37 @@ package store
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
 	"github.com/afterbeep/afterbeep/delivery/store/shared"
 )
 
-// longestCall is more than the time from a note's id to its last step.
-const longestCall = time.Hour
+// unseen is the oldest of the notes that the others do not see: one that was held
+// up may be far older than its last step. The zero value is none.
+type unseen struct {
+	mu     sync.Mutex
+	oldest string // its id
+}
+
+// add adds a note, "" for none.
+func (u *unseen) add(note string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.oldest == "" || (note != "" && note < u.oldest) {
+		u.oldest = note
+	}
+}
+
+// take returns the oldest note and forgets it.
+func (u *unseen) take() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	oldest := u.oldest
+	u.oldest = ""
+	return oldest
+}
 
 // showNotes has every machine see this one's notes from an id on: those that
 // went out while Redis was away, or that it has forgotten. Notes with jobs to
@@ -43,6 +66,10 @@ func (f *Fleet) showNotes(ctx context.Context, from string) error {
 func (f *Fleet) show(ctx context.Context, id string) error {
 	defer f.offering.add(id)()
 	p, err := f.publication(ctx, id)
+	if unopened(err) { // it keeps none of the others back
+		f.unreadable(id, err)
+		return nil
+	}
 	if err != nil || p.ID == "" || len(p.Jobs) > 0 { // erased, or redriven, meanwhile
 		return err
 	}

@@ -21,29 +21,35 @@ func (f *Fleet) Thread(ctx context.Context, mailbox, before string, limit int) (
 	if err != nil {
 		return nil, err
 	}
-	everywhere, err := f.shared.Thread(ctx, f.vault.alias(mailbox), before, limit)
-	if err != nil {
-		return own, nil //nolint:nilerr // the page shows what there is; that Redis is away was said once
-	}
 	byID := make(map[string]int, len(own))
 	for i, n := range own {
 		byID[n.ID] = i
 	}
-	for _, from := range everywhere {
-		if i, here := byID[from.ID]; here {
-			own[i].ReadAt = earlier(own[i].ReadAt, from.Read)
-			own[i].PlayedAt = earlier(own[i].PlayedAt, from.Played)
-			continue
-		}
-		n, err := f.takeIn(from)
+	for read, more := 0, true; more && read < limit; {
+		everywhere, err := f.shared.Thread(ctx, f.vault.alias(mailbox), before, limit)
 		if err != nil {
-			f.cannotRead(from.ID, err)
-			continue
+			break
 		}
-		own = append(own, n.Note)
+		for _, from := range everywhere {
+			before = from.ID
+			if i, here := byID[from.ID]; here {
+				own[i].ReadAt = earlier(own[i].ReadAt, from.Read)
+				own[i].PlayedAt = earlier(own[i].PlayedAt, from.Played)
+				read++
+				continue
+			}
+			n, err := f.takeIn(from)
+			if err != nil {
+				f.cannotRead(from.ID, err)
+				continue
+			}
+			own = append(own, n.Note)
+			read++
+		}
+		more = len(everywhere) == limit
 	}
 	slices.SortFunc(own, func(a, b delivery.Note) int { return cmp.Compare(b.ID, a.ID) })
-	return own[:min(limit, len(own))], nil
+	return own[:min(limit, len(own))], nil //nolint:nilerr // the page shows what there is; that Redis is away was said once
 }
 
 // earlier is the first of two times, of which either may be zero: never.
@@ -134,6 +140,9 @@ func (f *Fleet) foreign(ctx context.Context, id string) (kept, shared.Note, erro
 		return kept{}, from, err
 	}
 	n, err := f.takeIn(from)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", delivery.ErrUnreadable, err)
+	}
 	return n, from, err
 }
 
@@ -151,7 +160,7 @@ func (f *Fleet) Life(ctx context.Context, id string) (delivery.Life, error) {
 	jobs, err := f.foreignJobs(ctx, n, from.Mailbox)
 	return delivery.Life{Note: n.Note, Jobs: jobs, Events: []delivery.Event{{
 		At: n.EndedAt, Name: "elsewhere", Detail: "the call came in on machine " + from.Home + ", whose `note show` tells each step",
-	}}}, err
+	}}}, toldUnreadable(err)
 }
 
 // foreignJobs are the jobs of another machine's note, as they stand.

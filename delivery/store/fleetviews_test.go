@@ -67,6 +67,25 @@ func ids(notes []delivery.Note) (all []string) {
 	return all
 }
 
+// A note that was held up for longer than any call is shown to the others too.
+func TestFleetShowsAHeldNote(t *testing.T) {
+	t.Parallel()
+	onDuos(t, func(t *testing.T, p duo) {
+		sees := func(id string) {
+			t.Helper()
+			eventually(t, "b sees the note", func() bool {
+				notes, err := p.b.Thread(t.Context(), "101", "", 10)
+				return err == nil && slices.Contains(ids(notes), id)
+			})
+		}
+		sees(p.a.put(t, "101").ID)
+		held := newNote("101", "+491705550101")
+		held.ID = delivery.FirstID(time.Now().Add(-3 * time.Hour))[:25] + "g"
+		keep(t, p.a, held)
+		sees(held.ID)
+	})
+}
+
 func TestFleetThread(t *testing.T) {
 	t.Parallel()
 	onDuos(t, func(t *testing.T, p duo) {

@@ -19,9 +19,7 @@ func (f *Fleet) follow(ctx context.Context) {
 		failing bool
 	)
 	for ctx.Err() == nil {
-		if f.unseen.Swap(false) && done.away.IsZero() {
-			done.away = f.Now()
-		}
+		done.unseen.add(f.unseen.take())
 		if f.shared.Up() {
 			err := f.catchUp(ctx, &done)
 			if err == nil { // after the erasures: what is erased is not told again
@@ -44,7 +42,7 @@ type followed struct {
 	erasures [shared.Count]string // their version, by shard
 	shown    [shared.Count]string // the era in which this machine's links and notes were shown, by shard
 	memory   recollected
-	away     time.Time // since when notes went out that the others do not see; zero for none
+	unseen   unseen
 }
 
 func (f *Fleet) catchUp(ctx context.Context, done *followed) error {
@@ -62,10 +60,10 @@ func (f *Fleet) catchUp(ctx context.Context, done *followed) error {
 	}
 	from := "" // Redis, or this process, is new
 	if eras == done.shown {
-		if done.away.IsZero() {
+		if done.unseen.oldest == "" {
 			return nil
 		}
-		from = delivery.FirstID(done.away.Add(-longestCall))
+		from = delivery.FirstID(delivery.MintedAt(done.unseen.oldest).Add(-time.Millisecond)) // the note too
 	}
 	err := f.sealedHere(ctx)
 	if err == nil {
@@ -75,7 +73,8 @@ func (f *Fleet) catchUp(ctx context.Context, done *followed) error {
 		err = f.showNotes(ctx, from)
 	}
 	if err == nil {
-		done.shown, done.away = eras, time.Time{}
+		done.shown = eras
+		done.unseen.take()
 	}
 	return err
 }

@@ -8,13 +8,22 @@ import (
 )
 
 // Thread implements delivery.Inbox.
-func (s *Store) Thread(ctx context.Context, mailbox, before string, limit int) ([]delivery.Note, error) {
-	rows, err := s.readers.QueryContext(ctx, "SELECT "+noteColumns+` FROM note
-		WHERE mailbox = ?1 AND (?2 = '' OR id < ?2) AND state = 'rendered' ORDER BY id DESC LIMIT ?3`, s.vault.mailbox(mailbox), before, limit)
-	return collect(rows, err, func(r scanner) (delivery.Note, error) {
-		n, err := s.vault.scanNote(r)
-		return n.Note, err
-	})
+func (s *Store) Thread(ctx context.Context, mailbox, before string, limit int) (notes []delivery.Note, _ error) {
+	for more := true; more && len(notes) < limit; {
+		rows, err := s.readers.QueryContext(ctx, "SELECT "+noteColumns+` FROM note
+			WHERE mailbox = ?1 AND (?2 = '' OR id < ?2) AND state = 'rendered' ORDER BY id DESC LIMIT ?3`, s.vault.mailbox(mailbox), before, limit)
+		page, err := collect(rows, err, s.scanAny)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range page {
+			if before = n.ID; n.box != nil {
+				notes = append(notes, n.Note)
+			}
+		}
+		more = len(page) == limit
+	}
+	return notes[:min(limit, len(notes))], nil
 }
 
 // Recipients are the numbers of the mailboxes that this machine keeps notes of.

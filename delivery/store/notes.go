@@ -56,14 +56,14 @@ func (s *Store) each(ctx context.Context, f delivery.Filter, limit int, do func(
 			return err
 		}
 		for _, n := range page {
-			jobs, err := s.jobs(ctx, n)
+			summary, err := s.summary(ctx, n)
 			if err != nil {
 				return err
 			}
-			if !f.Wants(jobs) {
+			if !f.Wants(summary.Jobs) {
 				continue
 			}
-			do(delivery.Summary{Note: n.Note, Jobs: jobs})
+			do(summary)
 			if limit--; limit == 0 {
 				return nil
 			}
@@ -79,11 +79,24 @@ func (s *Store) each(ctx context.Context, f delivery.Filter, limit int, do func(
 	}
 }
 
+// summary is a note with its jobs, as far as they can be read.
+func (s *Store) summary(ctx context.Context, n kept) (delivery.Summary, error) {
+	if n.box == nil {
+		return delivery.Summary{Note: n.Note, Unreadable: true}, nil
+	}
+	jobs, err := s.jobs(ctx, n)
+	if unopened(err) {
+		s.unreadable(n.ID, err)
+		return delivery.Summary{Note: delivery.Note{ID: n.ID, State: n.State}, Unreadable: true}, nil
+	}
+	return delivery.Summary{Note: n.Note, Jobs: jobs}, err
+}
+
 // page reads the filter's next notes, as far as indexes know them.
 func (s *Store) page(ctx context.Context, f delivery.Filter, size int) ([]kept, error) {
 	above, below := f.Range()
 	rows, err := s.readers.QueryContext(ctx, pageQuery(f), s.vault.mailbox(f.Mailbox), above, below, f.State, size)
-	return collect(rows, err, func(r scanner) (kept, error) { return s.vault.scanNote(r) })
+	return collect(rows, err, s.scanAny)
 }
 
 // pageQuery takes a mailbox's index, two ids, a state and a limit.
@@ -104,6 +117,7 @@ func pageQuery(f delivery.Filter) string {
 
 // Life implements delivery.Notes.
 func (s *Store) Life(ctx context.Context, id string) (l delivery.Life, err error) {
+	defer func() { err = toldUnreadable(err) }()
 	n, err := s.note(ctx, id)
 	if err != nil {
 		return l, err

@@ -3,8 +3,8 @@ package store
 import (
 	"context"
 	"path/filepath"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
@@ -15,7 +15,9 @@ import (
 type unfinished struct {
 	mu     sync.Mutex
 	opened time.Time // files younger than that are this process's
-	notes  []kept
+	notes  []kept    // without a box those whose rows could not be opened
+	looked bool      // they were handed out, but for those that cannot be read
+	stuck  atomic.Int64
 }
 
 // takeUp continues what an earlier process left. It runs before anything else
@@ -27,25 +29,12 @@ func (s *Store) takeUp(ctx context.Context) error {
 		return err
 	}
 	rows, err := s.readers.QueryContext(ctx,
-		"SELECT "+noteColumns+", note.id FROM note WHERE state IN ('recording', 'recorded') ORDER BY id")
-	s.left.notes, err = collect(rows, err, s.scanLeft)
-	s.left.notes = slices.DeleteFunc(s.left.notes, func(n kept) bool { return n.box == nil })
+		"SELECT "+noteColumns+" FROM note WHERE state IN ('recording', 'recorded') ORDER BY id")
+	s.left.notes, err = collect(rows, err, s.scanAny)
 	if jobs > 0 || len(s.left.notes) > 0 {
 		s.log.Info("an earlier process left work unfinished", "drafts", len(s.left.notes), "sending", jobs)
 	}
 	return err
-}
-
-// scanLeft reads a draft that an earlier process left, zero where it cannot be
-// opened: that one is left for a start when it can.
-func (s *Store) scanLeft(row scanner) (n kept, err error) {
-	var id string
-	if n, err = s.vault.scanNote(row, &id); unopened(err) {
-		s.log.Error("a recording cannot be read and waits for the next start: where its key is missing put that line back into store.key_file, where it is damaged put the store back from a copy",
-			"note_id", id, "error", err)
-		return kept{}, nil
-	}
-	return n, err
 }
 
 // sendingHere is what this machine was sending, in the words of its index.
@@ -133,23 +122,26 @@ func (t *txn) makeOwn(job string) error {
 	return err
 }
 
-// Unfinished implements delivery.Drafts. Each draft is handed out once. One
-// whose tape cannot be read now is logged and left for the next start.
+// Unfinished implements delivery.Drafts.
 func (s *Store) Unfinished(ctx context.Context) ([]delivery.Draft, error) {
 	s.left.mu.Lock()
 	defer s.left.mu.Unlock()
-	s.reportOrphans(ctx)
+	if !s.left.looked {
+		s.reportOrphans(ctx)
+	}
 	var (
 		drafts []delivery.Draft
 		taken  []*draft
+		stuck  []kept
 		cut    []func(*txn) error
 	)
 	for _, n := range s.left.notes {
-		t, torn, err := s.recoverTape(s.tapePath(n.ID), n.box)
+		whole, t, torn, err := s.takeLeft(ctx, n)
 		if err != nil {
-			s.log.Error("a tape cannot be read: its note waits for the next start", "note_id", n.ID, "error", err)
+			stuck = append(stuck, n)
 			continue
 		}
+		n = whole
 		if why := whyCut(n.Note, torn); why != "" {
 			n.State, n.Partial = delivery.Recorded, true
 			cut = append(cut, func(tx *txn) error { return tx.recorded(n, t, why) })
@@ -157,11 +149,44 @@ func (s *Store) Unfinished(ctx context.Context) ([]delivery.Draft, error) {
 		d := &draft{store: s, id: n.ID, box: n.box, tape: t, note: n.Note}
 		drafts, taken = append(drafts, d), append(taken, d)
 	}
-	if len(drafts) == 0 {
-		return nil, nil
+	if err := s.cutLeft(ctx, cut, len(drafts)); err != nil {
+		return nil, err
+	}
+	s.left.notes, s.left.looked = stuck, true
+	s.left.stuck.Store(int64(len(stuck)))
+	for _, d := range taken {
+		s.drafts.add(d)
+	}
+	return drafts, nil
+}
+
+// Stuck is how many drafts an earlier process left that cannot be read.
+func (s *Store) Stuck() int { return int(s.left.stuck.Load()) }
+
+// takeLeft reads the row of a draft that an earlier process left, unless that was
+// done, and its tape.
+func (s *Store) takeLeft(ctx context.Context, n kept) (_ kept, t *tape, torn bool, err error) {
+	if n.box == nil {
+		id := n.ID
+		if n, err = s.note(ctx, id); err != nil {
+			s.unreadable(id, err)
+			return n, nil, false, err
+		}
+	}
+	if t, torn, err = s.recoverTape(s.tapePath(n.ID), n.box); err != nil && s.unread.tells(n.ID, s.Now()) {
+		s.log.Error("a tape cannot be read and its note waits; it is tried again every 10 minutes: mend the disk, or put the tape back from a copy",
+			"note_id", n.ID, "error", err)
+	}
+	return n, t, torn, err
+}
+
+// cutLeft keeps where the tapes of drafts end.
+func (s *Store) cutLeft(ctx context.Context, cut []func(*txn) error, drafts int) error {
+	if drafts == 0 {
+		return nil
 	}
 	if err := s.syncTapes(); err != nil {
-		return nil, err
+		return err
 	}
 	_, err := write(ctx, s, func(tx *txn) (any, error) {
 		for _, do := range cut {
@@ -171,14 +196,7 @@ func (s *Store) Unfinished(ctx context.Context) ([]delivery.Draft, error) {
 		}
 		return nil, nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	s.left.notes = nil
-	for _, d := range taken {
-		s.drafts.add(d)
-	}
-	return drafts, nil
+	return err
 }
 
 // whyCut says what cut a tape off that an earlier process left, "" for none.

@@ -197,7 +197,8 @@ func testDamageWhileFollowing(t *testing.T, c composition) {
 	}
 }
 
-// A tape that cannot be read holds up nothing else, and its note waits.
+// A tape that cannot be read holds up nothing else, and its note waits until it
+// can.
 func TestUnreadableTape(t *testing.T) { everywhere(t, testUnreadableTape) }
 
 func testUnreadableTape(t *testing.T, c composition) {
@@ -207,7 +208,7 @@ func testUnreadableTape(t *testing.T, c composition) {
 	begin(t, s, bad)
 	begin(t, s, good)
 	check(t, s.Close())
-	check(t, os.Remove(s.tapePath(bad.ID)))
+	check(t, os.Rename(s.tapePath(bad.ID), s.tapePath(bad.ID)+".aside"))
 	check(t, os.Mkdir(s.tapePath(bad.ID), 0o700))
 	s = c.openAt(t, path)
 	drafts, err := s.Unfinished(t.Context())
@@ -216,6 +217,29 @@ func testUnreadableTape(t *testing.T, c composition) {
 	}
 	if st := life(t, s, bad.ID).Note.State; st != delivery.Recording {
 		t.Errorf("its note is %s", st)
+	}
+	look := func(want ...string) {
+		t.Helper()
+		drafts, err := s.Unfinished(t.Context())
+		check(t, err)
+		var got []string
+		for _, d := range drafts {
+			got = append(got, d.Note().ID)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("handed out %v, want %v", got, want)
+		}
+	}
+	look()
+	if s.Stuck() != 1 {
+		t.Errorf("%d are stuck, want 1", s.Stuck())
+	}
+	check(t, os.Remove(s.tapePath(bad.ID)))
+	check(t, os.Rename(s.tapePath(bad.ID)+".aside", s.tapePath(bad.ID)))
+	look(bad.ID)
+	look()
+	if s.Stuck() != 0 {
+		t.Errorf("%d are stuck, want none", s.Stuck())
 	}
 }
 

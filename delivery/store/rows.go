@@ -49,7 +49,8 @@ type kept struct {
 // noteColumns are what scanNote reads.
 const noteColumns = "note.id, note.key, note.state, note.body, note.read_at, note.played_at, note.files"
 
-// scanNote reads noteColumns, and what follows them into more.
+// scanNote reads noteColumns, and what follows them into more. Of a note that
+// cannot be opened there are its id and its state, and no box.
 func (v *vault) scanNote(row scanner, more ...any) (n kept, err error) {
 	var (
 		id, state    string
@@ -60,11 +61,12 @@ func (v *vault) scanNote(row scanner, more ...any) (n kept, err error) {
 	if err := row.Scan(append([]any{&id, &key, &state, &body, &read, &played, &files}, more...)...); err != nil {
 		return n, found(err)
 	}
+	closed := kept{Note: delivery.Note{ID: id, State: delivery.State(state)}}
 	if n.box, err = v.open(id, key); err != nil {
-		return n, err
+		return closed, err
 	}
 	if err := n.box.openJSON("body", body, &n.Note); err != nil {
-		return n, err
+		return closed, err
 	}
 	n.State, n.ReadAt, n.PlayedAt = delivery.State(state), instant(read), instant(played)
 	n.Media.Gone = !files && n.Media.Bytes > 0

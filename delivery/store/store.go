@@ -181,7 +181,7 @@ func (s *Store) openDatabase(ctx context.Context) error {
 func (s *Store) startWriter(ctx context.Context) {
 	s.writer = newWriter(&txn{
 		clock: s.clock, vault: s.vault, operator: s.operator, alone: s.alone, unreadable: s.unreadable, ctx: ctx, conn: s.conn,
-	}, s.ballast, s.fail)
+	}, s.ballast, s.fail, func() bool { return s.disk.overQuota(s.path) })
 }
 
 // Close writes out what is left and gives the store free for another process.

@@ -3,8 +3,11 @@ package store
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
+
+	"github.com/afterbeep/afterbeep/delivery"
 )
 
 // A note whose row cannot be opened, since its key is no longer in the key file
@@ -26,6 +29,24 @@ var errDamaged = errors.New("damaged")
 // unopened says of an error that a row is there and cannot be opened.
 func unopened(err error) bool {
 	return errors.Is(err, errForeign) || errors.Is(err, errSealed) || errors.Is(err, errDamaged)
+}
+
+// toldUnreadable is what those are told who ask for one note that cannot be opened.
+func toldUnreadable(err error) error {
+	if unopened(err) {
+		return fmt.Errorf("%w: %w", delivery.ErrUnreadable, err)
+	}
+	return err
+}
+
+// scanAny is scanNote for a list, which a note that cannot be opened does not end.
+func (s *Store) scanAny(row scanner) (kept, error) {
+	n, err := s.vault.scanNote(row)
+	if unopened(err) {
+		s.unreadable(n.ID, err)
+		return n, nil
+	}
+	return n, err
 }
 
 // unread are the notes that were told of since they cannot be read. The zero

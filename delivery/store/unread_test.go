@@ -149,6 +149,9 @@ func testUnreadableAtAStart(t *testing.T, c composition) {
 					t.Errorf("not told of: %s", &said)
 				}
 				mend(s)
+				if again, err := s.Unfinished(t.Context()); err != nil || (len(again) == 1) != strings.HasPrefix(state, "record") {
+					t.Errorf("put right: %d drafts, %v", len(again), err)
+				}
 				check(t, s.Close())
 				s = openStore(t, o)
 				time.Sleep(unreadWait) // open: no wait ends while it is not

@@ -15,13 +15,14 @@ import (
 // shared; each operation stands under a savepoint, so that one that fails
 // takes nothing from its neighbours.
 type writer struct {
-	tx      *txn
-	ops     chan operation
-	ballast *ballast
-	failed  func(error) // told when the disk fails
-	clockAt time.Time   // when the clock was last kept
-	quit    chan struct{}
-	done    chan struct{}
+	tx        *txn
+	ops       chan operation
+	ballast   *ballast
+	failed    func(error) // told when the disk fails
+	overQuota func() bool // says that writes are refused since a quota is used up
+	clockAt   time.Time   // when the clock was last kept
+	quit      chan struct{}
+	done      chan struct{}
 }
 
 // operation is a change and where its error goes.
@@ -31,10 +32,10 @@ type operation struct {
 	reply chan<- error
 }
 
-func newWriter(tx *txn, b *ballast, failed func(error)) *writer {
+func newWriter(tx *txn, b *ballast, failed func(error), overQuota func() bool) *writer {
 	tx.stmts = map[string]*sql.Stmt{}
 	w := &writer{
-		tx: tx, ops: make(chan operation), ballast: b, failed: failed,
+		tx: tx, ops: make(chan operation), ballast: b, failed: failed, overQuota: overQuota,
 		quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	go w.run()
@@ -109,14 +110,20 @@ func (w *writer) gather(first operation) []operation {
 }
 
 // commit runs a batch in one transaction and answers each of its operations.
-// On a full disk it drops the ballast and runs the batch again.
+// On a full disk it drops the ballast and runs the batch again; and after a write
+// that was refused for no quota that is used up now, since it may have been then.
 func (w *writer) commit(batch []operation) {
 	err := w.transact(batch)
-	if isFull(err) && w.ballast.drop() {
+	full := w.full(err)
+	if (full && w.ballast.drop(isRefused(err))) || (!full && isRefused(err)) {
 		err = w.transact(batch)
+		full = w.full(err)
 	}
-	if isDiskFailure(err) {
+	switch {
+	case !full && isDiskFailure(err):
 		w.failed(err)
+	case full && isRefused(err):
+		err = fmt.Errorf("%w: %w", errQuota, err)
 	}
 	for _, op := range batch {
 		if err != nil {
@@ -125,6 +132,13 @@ func (w *writer) commit(batch []operation) {
 		op.reply <- op.err
 	}
 }
+
+// errQuota is what is behind a write that sqlite says failed.
+var errQuota = errors.New("a quota of the disk is used up: make room, or raise it")
+
+// full says that a batch failed because the disk is full, or a quota on it is
+// used up.
+func (w *writer) full(err error) bool { return isFull(err) || (isRefused(err) && w.overQuota()) }
 
 // transact returns an error when the whole batch is lost, and leaves in each
 // operation its own.

@@ -20,6 +20,7 @@ type deposit struct {
 	cutOff  bool            // the end of the call is missing
 	ended   time.Time       // when the call was over
 	settled bool            // it is a note, is discarded, or waits for Run
+	forget  bool            // nothing is to be kept of it
 
 	tries int       // that have failed
 	due   time.Time // of the next one

@@ -33,6 +33,8 @@ type tape struct {
 	kept     []delivery.Note
 	file     []byte
 	chains   []delivery.Chain
+
+	discarded int
 }
 
 func (d *tape) Note() delivery.Note {
@@ -89,6 +91,14 @@ func (d *tape) Rendered(_ context.Context, n delivery.Note, file []byte, chains 
 	return []delivery.Lease{{Job: "job"}}, nil
 }
 
+func (d *tape) Discard(context.Context) error {
+	if err := d.fail(); err != nil {
+		return err
+	}
+	d.discarded++
+	return nil
+}
+
 func (d *tape) fail() error {
 	if d.full > 0 {
 		d.full--
@@ -100,13 +110,26 @@ func (d *tape) fail() error {
 // drafts are what the last run left, and what a call gets.
 type drafts struct {
 	delivery.Drafts
-	left []delivery.Draft
-	next delivery.Draft
+	left  []delivery.Draft
+	late  []delivery.Draft // what can be read later
+	looks int
+	next  delivery.Draft
 }
 
-func (d drafts) Unfinished(context.Context) ([]delivery.Draft, error) { return d.left, nil }
+func (d *drafts) Unfinished(context.Context) ([]delivery.Draft, error) {
+	d.looks++
+	switch d.looks {
+	case 1:
+		return d.left, nil
+	case 2:
+		return nil, errors.New("the disk is full")
+	case 3:
+		return d.late, nil
+	}
+	return nil, nil
+}
 
-func (d drafts) Begin(context.Context, delivery.Note, int64) (delivery.Draft, error) {
+func (d *drafts) Begin(context.Context, delivery.Note, int64) (delivery.Draft, error) {
 	return d.next, nil
 }
 
@@ -141,7 +164,7 @@ func newPath(d drafts) (p *Path, delivered *[]delivery.Lease) {
 	delivered = new([]delivery.Lease)
 	return &Path{
 		Directory: &directory{number: "102"}, Renderers: media.NewRenderers(media.RenderersOptions{}),
-		Drafts: d, Metrics: deaf{}, Log: slog.New(slog.DiscardHandler),
+		Drafts: &d, Metrics: deaf{}, Log: slog.New(slog.DiscardHandler),
 		Deliver: func(leases ...delivery.Lease) { *delivered = append(*delivered, leases...) },
 	}, delivered
 }
@@ -169,6 +192,43 @@ func TestAFullDiskLosesNoNote(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What can be read later is finished then.
+func TestALateDraft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		early, late := &tape{}, &tape{}
+		p, delivered := newPath(drafts{left: []delivery.Draft{early}, late: []delivery.Draft{late}})
+		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
+		defer stop()
+		if err := p.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if len(early.kept) != 1 || len(late.kept) != 1 || len(*delivered) != 2 {
+			t.Errorf("kept %d and %d times, %d leases", len(early.kept), len(late.kept), len(*delivered))
+		}
+	})
+}
+
+// A call of which nothing is to be kept is forgotten, however often the disk
+// says no: it does not become a note.
+func TestADiscardIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		draft := &tape{full: 3}
+		p, delivered := newPath(drafts{})
+		p.discard(t.Context(), &deposit{draft: draft})
+		if draft.discarded != 0 || p.HeldUp() != 1 {
+			t.Fatalf("discarded %d times, %d held up", draft.discarded, p.HeldUp())
+		}
+		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
+		defer stop()
+		if err := p.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if draft.discarded != 1 || p.HeldUp() != 0 || len(draft.kept)+len(*delivered)+draft.recorded != 0 {
+			t.Errorf("discarded %d times, kept %d times, %d leases, %d held up", draft.discarded, len(draft.kept), len(*delivered), p.HeldUp())
+		}
+	})
 }
 
 // A tape that cannot be read is no silence: nothing is said to the recipient

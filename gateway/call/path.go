@@ -209,11 +209,13 @@ func (p *Path) cancelled(ctx context.Context, d *deposit) Outcome {
 	return Cancelled
 }
 
-// discard forgets a call of which nothing is to be kept.
+// discard forgets a call of which nothing is to be kept. Until that is done, a
+// restart would make a missed call of it.
 func (p *Path) discard(ctx context.Context, d *deposit) {
-	d.settled = true
+	d.settled, d.forget = true, true
 	if err := d.draft.Discard(ctx); err != nil {
-		p.Log.Error("draft not discarded", "note_id", d.draft.Note().ID, "error", err)
+		p.Log.Error("draft not discarded: will be tried again", "note_id", d.draft.Note().ID, "error", err)
+		p.held.add(d)
 	}
 }
 

@@ -17,22 +17,20 @@ const (
 	againAtEnd = 5 * time.Minute
 )
 
-// Run finishes the drafts that an earlier process left, and those that a full
-// disk or a panic held up, until ctx ends.
+// lookAgain is how often it is looked whether more of what an earlier process left
+// can be read.
+const lookAgain = 10 * time.Minute
+
+// Run finishes the drafts that an earlier process left, as soon as they can be
+// read, and those that a full disk or a panic held up, until ctx ends.
 func (p *Path) Run(ctx context.Context) error {
-	drafts, err := p.Drafts.Unfinished(ctx)
+	due, err := p.unfinished(ctx)
 	if err != nil {
 		return fmt.Errorf("what the last run left unfinished cannot be read: %w", err)
 	}
-	if len(drafts) > 0 {
-		p.Log.Info("finishing what the last run left", "drafts", len(drafts))
-	}
-	due := make([]*deposit, len(drafts))
-	for i, draft := range drafts {
-		due[i] = &deposit{draft: draft, left: true, cutOff: draft.Note().Partial}
-	}
-	tick := time.NewTicker(again)
+	tick, look := time.NewTicker(again), time.NewTicker(lookAgain)
 	defer tick.Stop()
+	defer look.Stop()
 	for {
 		var wg sync.WaitGroup
 		for _, d := range due {
@@ -44,8 +42,25 @@ func (p *Path) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			due = p.held.due(time.Now())
+		case <-look.C:
+			if due, err = p.unfinished(ctx); err != nil {
+				p.Log.Error("what the last run left unfinished cannot be read; trying again", "error", err)
+			}
 		}
 	}
+}
+
+// unfinished are the drafts of an earlier process that can be read.
+func (p *Path) unfinished(ctx context.Context) ([]*deposit, error) {
+	drafts, err := p.Drafts.Unfinished(ctx)
+	if len(drafts) > 0 {
+		p.Log.Info("finishing what the last run left", "drafts", len(drafts))
+	}
+	due := make([]*deposit, len(drafts))
+	for i, draft := range drafts {
+		due[i] = &deposit{draft: draft, left: true, cutOff: draft.Note().Partial}
+	}
+	return due, err
 }
 
 // mailbox is the one a note is for; one that was taken out of the directory
@@ -60,6 +75,10 @@ func (p *Path) mailbox(ctx context.Context, n delivery.Note) (*config.Mailbox, e
 
 // resume takes a deposit through the steps that are left.
 func (p *Path) resume(ctx context.Context, d *deposit) {
+	if d.forget {
+		p.discard(ctx, d)
+		return
+	}
 	following, stop := context.WithCancel(ctx)
 	defer stop()
 	over := make(chan struct{})
