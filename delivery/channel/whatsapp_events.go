@@ -79,12 +79,13 @@ func (s waStatus) act(ctx context.Context, w *whatsapp) error {
 		return s.failed(ctx, w, job, part)
 	case !known:
 		return nil
-	case part != "":
-		return w.change(ctx, job, func(p *progress) bool { return s.found(p, part, w.o.Within) })
-	case level == delivery.WasAccepted: // told late or once more, it says nothing of what failed since
+	case part == "" && level == delivery.WasAccepted: // told late or once more, it says nothing of what failed since
 		if failed, err := w.seen(ctx, s.ID+"/failed"); failed || err != nil {
 			return err
 		}
+	}
+	if err := w.change(ctx, job, func(p *progress) bool { return s.found(p, part, w.o.Within) }); err != nil || part != "" {
+		return err
 	}
 	return w.report(ctx, delivery.Report{Job: job, What: level, At: s.At.Time})
 }
@@ -107,6 +108,8 @@ func (s waStatus) found(p *progress, part string, within time.Duration) bool {
 		return false
 	}
 	switch {
+	case part == "" && p.Begun && !p.Took:
+		p.Took = true
 	case part == partLine && p.Line == "":
 		p.Line, p.Lost = s.ID, false
 	case part == partInvitation && p.Invited.IsZero():
@@ -145,6 +148,10 @@ func (s waStatus) failed(ctx context.Context, w *whatsapp, job, part string) err
 	what := delivery.WasRefused
 	if w.again(why, p) {
 		what = delivery.WasBounced
+	}
+	// Before the report: the attempt that follows from it may begin at once.
+	if err := w.change(ctx, job, func(p *progress) (had bool) { had, p.Took = p.Took, false; return had }); err != nil {
+		return err
 	}
 	err = w.report(ctx, delivery.Report{Job: job, What: what, At: s.At.Time, Detail: s.detail(w, why)})
 	if err == nil && what == delivery.WasBounced {

@@ -37,6 +37,7 @@ type progress struct {
 	Marked   bool      `json:"marked,omitempty"`   // the line says that the note may be there already
 	Begun    bool      `json:"begun,omitempty"`    // the note itself may have been sent
 	Note     string    `json:"note,omitempty"`     // the message that the service took last: a failure of another is old
+	Took     bool      `json:"took,omitempty"`     // the service has the note, as its answer or a status said, and has not given it back
 	Invited  time.Time `json:"invited,omitzero"`   // how long the invitation is waited for
 	Returned bool      `json:"returned,omitempty"` // the service took it once and could not deliver it: it had its second chance
 }
