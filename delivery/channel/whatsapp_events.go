@@ -142,24 +142,21 @@ func (s waStatus) failed(ctx context.Context, w *whatsapp, job, part string) err
 	if err != nil {
 		return err
 	}
-	if p.To == "" || (part == "" && p.Note != "" && p.Note != s.ID) {
-		return w.done(ctx, id) // of long ago, or of an attempt that another came after
+	if p.To == "" || (part == "" && p.Note != "" && p.Note != s.ID) || (part == partInvitation && p.Took) {
+		return w.done(ctx, id) // of long ago, or of what something came after
 	}
 	what := delivery.WasRefused
 	if w.again(why, p) {
 		what = delivery.WasBounced
 	}
 	// Before the report: the attempt that follows from it may begin at once.
-	if err := w.change(ctx, job, func(p *progress) (had bool) { had, p.Took = p.Took, false; return had }); err != nil {
+	if err := w.change(ctx, job, func(p *progress) bool { return p.gone(part) }); err != nil {
 		return err
 	}
 	err = w.report(ctx, delivery.Report{Job: job, What: what, At: s.At.Time, Detail: s.detail(w, why)})
 	if err == nil && what == delivery.WasBounced {
 		err = w.change(ctx, job, func(p *progress) bool {
 			p.Returned = true
-			if part == partInvitation {
-				p.Invited = time.Time{}
-			}
 			return true
 		})
 	}
@@ -167,6 +164,16 @@ func (s waStatus) failed(ctx context.Context, w *whatsapp, job, part string) err
 		return err
 	}
 	return w.done(ctx, id)
+}
+
+// gone keeps that the service has given a part back: nothing waits for it.
+func (p *progress) gone(part string) (had bool) {
+	if part == partInvitation {
+		had, p.Invited = !p.Invited.IsZero(), time.Time{}
+		return had
+	}
+	had, p.Took = p.Took, false
+	return had
 }
 
 // again says that a note which came back is sent once more: by invitation, or

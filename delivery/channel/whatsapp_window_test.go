@@ -198,7 +198,8 @@ func TestWhatsAppInvitationLost(t *testing.T) {
 	}
 }
 
-// An invitation that the service took and could not deliver is sent once more.
+// An invitation that the service took and could not deliver is sent once more,
+// and when the note is driven again.
 func TestWhatsAppInvitationFails(t *testing.T) {
 	r := newWhatsApp(t, func(o *WhatsAppOptions) { withTemplate(o); o.Ack = "delivered" })
 	p := waParcel(waTo)
@@ -208,6 +209,21 @@ func TestWhatsAppInvitationFails(t *testing.T) {
 		r.post(r.status("failed", receipt.ID, p.Key+".i", 131000))
 		r.wantTold(want + p.Key)
 	}
+	r.sends(p)
+	r.wantSent("template")
+}
+
+// An invitation that fails late is nothing to who has the note.
+func TestWhatsAppInvitationFailsLate(t *testing.T) {
+	r := newWhatsApp(t, func(o *WhatsAppOptions) { withTemplate(o); o.Ack = "delivered" })
+	p := waParcel(waTo)
+	receipt := r.sends(p)
+	r.post(r.text(waTo, "", "hello", 0))
+	p.Attempt = 2
+	r.sends(p)
+	r.wantTold("asked " + p.Key)
+	r.post(r.status("failed", receipt.ID, p.Key+".i", 131000))
+	r.wantTold()
 }
 
 // Windows run out by themselves: a day after the last word, and an hour later
