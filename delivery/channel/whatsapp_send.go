@@ -94,7 +94,9 @@ func (w *whatsapp) begin(ctx context.Context, p delivery.Parcel) (*waAttempt, wi
 		a.done, err = w.progressOf(ctx, p.Key)
 	}
 	if a.done.To != a.user { // none, or of the target before
-		a.fresh, a.done = true, progress{To: a.user, Mailbox: p.Note.Recipient.Number, Of: p.Note.ID}
+		a.fresh, a.done = true, progress{
+			waTarget: waTarget{To: a.user}, Others: a.done.others(a.user), Mailbox: p.Note.Recipient.Number, Of: p.Note.ID,
+		}
 	}
 	var open window
 	if err == nil {

@@ -144,7 +144,7 @@ func (w *whatsapp) heard(ctx context.Context, users []string, at time.Time) erro
 			return err
 		}
 		for _, job := range invited {
-			if err := w.report(ctx, delivery.Report{Job: job, What: delivery.WasAsked, At: at, Detail: "the recipient wrote"}); err != nil {
+			if err := w.report(ctx, delivery.Report{Job: job, What: delivery.WasAsked, At: at, Detail: "the recipient wrote"}, users); err != nil {
 				return err
 			}
 		}
