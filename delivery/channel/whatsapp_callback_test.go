@@ -373,7 +373,7 @@ func TestWhatsAppOldNews(t *testing.T) {
 	r.post(r.statusAgo("failed", "wamid.0", delivery.NewID(), closedCode, time.Hour), r.statusAgo("failed", "wamid.0", p.Key, 131026, 72*time.Hour))
 	r.wantTold()
 	r.sends(p)
-	r.wantSent("file text audio")
+	r.wantSent("about file text audio") // what time it is there
 	r.post(r.statusAgo("failed", "wamid.0", p.Key, 131026, 72*time.Hour))
 	r.wantTold()
 
@@ -382,7 +382,7 @@ func TestWhatsAppOldNews(t *testing.T) {
 		quiet.incoming(waTo, "", `"type":"system","system":{"type":"user_changed_number"}`, 0),
 		quiet.incoming(waTo, "", `"type":"text","group_id":"g","text":{"body":"hi"}`, 0))
 	quiet.sends(p)
-	quiet.wantSent("template")
+	quiet.wantSent("about template")
 }
 
 // A user without a number has a window too, and one with both names has both.

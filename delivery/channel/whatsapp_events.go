@@ -130,7 +130,7 @@ func (s waStatus) failed(ctx context.Context, w *whatsapp, job, part string) err
 		why = s.Errors[0]
 	}
 	if why.Code == closedCode {
-		if err := w.refused(ctx, s.user(), s.At.Time); err != nil {
+		if err := w.refused(ctx, s.user(), w.ours(ctx, s.At.Time)); err != nil {
 			return err
 		}
 	}
