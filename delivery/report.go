@@ -8,10 +8,11 @@ import (
 // Report is what a chat service tells of a note after it took it: late, twice
 // and in any order.
 type Report struct {
-	Job    string    // the parcel's key
-	What   What      // what happened
-	At     time.Time // when, by the service's clock; zero for now
-	Detail string    // what the service said, without secrets, numbers and names
+	Job     string    // the parcel's key
+	Address *string   // of the target that it is about, as the parcel had it; nil where no more is known than the job
+	What    What      // what happened
+	At      time.Time // when, by the service's clock; zero for now
+	Detail  string    // what the service said, without secrets, numbers and names
 }
 
 // What is what happened to a note at a chat service.

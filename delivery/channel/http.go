@@ -131,6 +131,7 @@ type answer struct {
 	after  time.Duration // Retry-After, 0 for none
 	body   []byte        // as much of it as is read
 	cut    bool          // the body broke off
+	date   time.Time     // by the service's clock (RFC 9110 6.6.1), zero where it does not say
 }
 
 // maxAnswer is how much of an answer is read, unless the channel says more.
@@ -154,7 +155,8 @@ func (c *client) do(req *http.Request) (answer, error) {
 	defer func() { _ = resp.Body.Close() }()
 	// The status has decided: a body that breaks off changes nothing.
 	body, err := io.ReadAll(io.LimitReader(resp.Body, c.most))
-	return answer{resp.StatusCode, retryAfter(resp.Header.Get("Retry-After"), time.Now()), body, err != nil}, nil
+	date, _ := http.ParseTime(resp.Header.Get("Date"))
+	return answer{resp.StatusCode, retryAfter(resp.Header.Get("Retry-After"), time.Now()), body, err != nil, date}, nil
 }
 
 // unanswered classifies a request that got no answer.

@@ -97,6 +97,7 @@ type whatsapp struct {
 	env   Env
 	graph *url.URL   // with the version
 	mu    sync.Mutex // over what is read from memory, changed and put back
+	clock waClock
 }
 
 // Within is how long a chain waits for the service.

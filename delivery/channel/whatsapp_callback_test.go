@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -298,6 +299,58 @@ func TestWhatsAppSentAfterFailed(t *testing.T) {
 	r.wantTold("accepted "+p.Key, "delivered "+p.Key)
 }
 
+// What is told of one target of a chain says nothing of another of the same
+// channel.
+func TestWhatsAppTargetsOfAChain(t *testing.T) {
+	const first, known, second = "5511987654321", "551187654321", "4915187654321" // the first with Brazil's ninth digit
+	of := func(user string, u waUpdate) waUpdate {
+		return waUpdate{u.kind, strings.Replace(u.text, waTo, user, 1)}
+	}
+	r := newWhatsApp(t, func(o *WhatsAppOptions) { o.Ack = "delivered" })
+	told := func(want ...string) {
+		t.Helper()
+		var got []string
+		for _, report := range r.reports {
+			address := "?"
+			if report.Address != nil {
+				address = *report.Address
+			}
+			got = append(got, string(report.What)+" "+address)
+		}
+		if r.reports = nil; !slices.Equal(got, want) {
+			t.Errorf("reports: %q, want %q", got, want)
+		}
+	}
+	p := waParcel("+" + first)
+	r.service.user = known
+	before := r.sends(p)
+	r.service.user, p.Address = "", second
+	r.service.strike("audio", waLost)
+	_ = r.fails(p, delivery.Unknown)
+	r.service.kinds()
+
+	r.post(of(known, r.status("sent", before.ID, p.Key, 0)), of(known, r.status("failed", before.ID, p.Key, 131000)), of(known, r.status("delivered", before.ID, p.Key, 0)))
+	told("accepted +"+first, "refused +"+first, "delivered +"+first)
+	p.Attempt, p.Repeat = 2, true
+	now := r.sends(p)
+	r.wantSent("text audio") // the first one's is not the second one's
+	r.post(of("4915100000000", r.status("delivered", "wamid.x", p.Key, 0)), of(second, r.status("failed", now.ID, p.Key, 131000)))
+	told("delivered ?", "bounced "+second)
+
+	// Driven again, the first one is to come: what came of the second one's last
+	// turn is of no use, but that it arrived.
+	r.service.user, p.Address, p.Attempt = known, "+"+first, 1
+	r.sends(p)
+	r.post(of(second, r.status("sent", "wamid.y", p.Key, 0)), of(second, r.status("failed", "wamid.y", p.Key, 131026)), of(second, r.status("delivered", "wamid.y", p.Key, 0)))
+	told("delivered ?")
+	r.post(of(known, r.status("failed", "wamid.z", p.Key, 131026))) // of its own last turn
+	told()
+	r.service.user, p.Address = "", second
+	r.sends(p)
+	r.post(of(known, r.status("failed", "wamid.w", p.Key, 131026)))
+	told("refused +" + first)
+}
+
 // A failure of the attempt whose answer was lost counts, though its id was
 // never told.
 func TestWhatsAppFailedAfterALostAnswer(t *testing.T) {
@@ -320,7 +373,7 @@ func TestWhatsAppOldNews(t *testing.T) {
 	r.post(r.statusAgo("failed", "wamid.0", delivery.NewID(), closedCode, time.Hour), r.statusAgo("failed", "wamid.0", p.Key, 131026, 72*time.Hour))
 	r.wantTold()
 	r.sends(p)
-	r.wantSent("file text audio")
+	r.wantSent("about file text audio") // what time it is there
 	r.post(r.statusAgo("failed", "wamid.0", p.Key, 131026, 72*time.Hour))
 	r.wantTold()
 
@@ -329,7 +382,7 @@ func TestWhatsAppOldNews(t *testing.T) {
 		quiet.incoming(waTo, "", `"type":"system","system":{"type":"user_changed_number"}`, 0),
 		quiet.incoming(waTo, "", `"type":"text","group_id":"g","text":{"body":"hi"}`, 0))
 	quiet.sends(p)
-	quiet.wantSent("template")
+	quiet.wantSent("about template")
 }
 
 // A user without a number has a window too, and one with both names has both.

@@ -33,7 +33,7 @@ func (m waIncoming) act(ctx context.Context, w *whatsapp) error {
 		return err
 	}
 	if job := m.asksFor(); job != "" {
-		if err := w.report(ctx, delivery.Report{Job: job, What: delivery.WasAsked, At: m.At.Time, Detail: "the recipient tapped the invitation's button"}); err != nil {
+		if err := w.report(ctx, delivery.Report{Job: job, What: delivery.WasAsked, At: m.At.Time, Detail: "the recipient tapped the invitation's button"}, users); err != nil {
 			return err
 		}
 	}
@@ -79,15 +79,19 @@ func (s waStatus) act(ctx context.Context, w *whatsapp) error {
 		return s.failed(ctx, w, job, part)
 	case !known:
 		return nil
-	case part != "":
-		return w.change(ctx, job, func(p *progress) bool { return s.found(p, part, w.o.Within) })
-	case level == delivery.WasAccepted: // told late or once more, it says nothing of what failed since
+	case part == "" && level == delivery.WasAccepted: // told late or once more, it says nothing of what failed since
 		if failed, err := w.seen(ctx, s.ID+"/failed"); failed || err != nil {
 			return err
 		}
 	}
-	return w.report(ctx, delivery.Report{Job: job, What: level, At: s.At.Time})
+	if err := w.change(ctx, job, func(p *progress) bool { return s.found(p, part, w.o.Within) }); err != nil || part != "" {
+		return err
+	}
+	return w.report(ctx, delivery.Report{Job: job, What: level, At: s.At.Time}, s.user())
 }
+
+// user is whom a message went to, by all his names.
+func (s waStatus) user() []string { return usersOf(s.To, s.UserID) }
 
 // job is which job a message was for, and what part of it.
 func (s waStatus) job() (job, part string) {
@@ -103,10 +107,12 @@ func (s waStatus) job() (job, part string) {
 
 // found keeps that a part arrived whose answer was lost: it is not sent again.
 func (s waStatus) found(p *progress, part string, within time.Duration) bool {
-	if p.To != s.To && p.To != s.UserID {
+	if !p.is(s.user()) {
 		return false
 	}
 	switch {
+	case part == "" && p.Begun && !p.Took:
+		p.Took = true
 	case part == partLine && p.Line == "":
 		p.Line, p.Lost = s.ID, false
 	case part == partInvitation && p.Invited.IsZero():
@@ -124,7 +130,7 @@ func (s waStatus) failed(ctx context.Context, w *whatsapp, job, part string) err
 		why = s.Errors[0]
 	}
 	if why.Code == closedCode {
-		if err := w.refused(ctx, usersOf(s.To, s.UserID), s.At.Time); err != nil {
+		if err := w.refused(ctx, s.user(), w.ours(ctx, s.At.Time)); err != nil {
 			return err
 		}
 	}
@@ -139,20 +145,24 @@ func (s waStatus) failed(ctx context.Context, w *whatsapp, job, part string) err
 	if err != nil {
 		return err
 	}
-	if p.To == "" || (part == "" && p.Note != "" && p.Note != s.ID) {
-		return w.done(ctx, id) // of long ago, or of an attempt that another came after
-	}
 	what := delivery.WasRefused
-	if w.again(why, p) {
-		what = delivery.WasBounced
+	switch _, another := p.of(s.user()); {
+	case another && part == "": // it may have settled the chain
+	case another, p.To == "", part == "" && p.Note != "" && p.Note != s.ID, part == partInvitation && p.Took:
+		return w.done(ctx, id) // of long ago, or of what something came after
+	default:
+		if w.again(why, p) {
+			what = delivery.WasBounced
+		}
+		// Before the report: the attempt that follows from it may begin at once.
+		if err := w.change(ctx, job, func(p *progress) bool { return p.gone(part) }); err != nil {
+			return err
+		}
 	}
-	err = w.report(ctx, delivery.Report{Job: job, What: what, At: s.At.Time, Detail: s.detail(w, why)})
+	err = w.report(ctx, delivery.Report{Job: job, What: what, At: s.At.Time, Detail: s.detail(w, why)}, s.user())
 	if err == nil && what == delivery.WasBounced {
 		err = w.change(ctx, job, func(p *progress) bool {
 			p.Returned = true
-			if part == partInvitation {
-				p.Invited = time.Time{}
-			}
 			return true
 		})
 	}
@@ -160,6 +170,16 @@ func (s waStatus) failed(ctx context.Context, w *whatsapp, job, part string) err
 		return err
 	}
 	return w.done(ctx, id)
+}
+
+// gone keeps that the service has given a part back: nothing waits for it.
+func (p *progress) gone(part string) (had bool) {
+	if part == partInvitation {
+		had, p.Invited = !p.Invited.IsZero(), time.Time{}
+		return had
+	}
+	had, p.Took = p.Took, false
+	return had
 }
 
 // again says that a note which came back is sent once more: by invitation, or
@@ -187,8 +207,19 @@ func (s waStatus) detail(w *whatsapp, why waError) string {
 	return text
 }
 
-// report keeps a report. A job that is not known is not ours, or erased.
-func (w *whatsapp) report(ctx context.Context, r delivery.Report) error {
+// report keeps a report about the target that went to a user. Of one that is to
+// have its turn again, what came of its last turn is nothing unless it arrived.
+// A job that is not known is not ours, or erased.
+func (w *whatsapp) report(ctx context.Context, r delivery.Report, user []string) error {
+	p, err := w.progressOf(ctx, r.Job)
+	if err != nil {
+		return err
+	}
+	t, another := p.of(user)
+	if another && t.Address == nil && !r.What.Includes(delivery.WasDelivered) {
+		return nil
+	}
+	r.Address = t.Address
 	if err := w.env.Report(ctx, r); err != nil && !errors.Is(err, delivery.ErrNotFound) {
 		return err
 	}

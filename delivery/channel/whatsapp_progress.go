@@ -2,6 +2,7 @@ package channel
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
@@ -26,19 +27,60 @@ const (
 // the service repeats its callbacks.
 const jobLife = 8 * 24 * time.Hour
 
+// waTarget is a target of a job's chain.
+type waTarget struct {
+	To      string  `json:"to"`                // where it goes
+	Known   string  `json:"known,omitempty"`   // the same user as the service names him
+	Address *string `json:"address,omitempty"` // the target's; nil when it has not had its turn yet, or that was with an older version
+}
+
+// is says that one of a user's names is the target's.
+func (t waTarget) is(user []string) bool {
+	return slices.Contains(user, t.To) || slices.Contains(user, t.Known)
+}
+
 // progress is how far a job has come with one recipient: no attempt repeats
 // what arrived.
 type progress struct {
-	To       string    `json:"to"`      // whom all this is about
-	Mailbox  string    `json:"mailbox"` // whose note it is
-	Of       string    `json:"of"`      // the note's id
-	Line     string    `json:"line,omitempty"`
-	Lost     bool      `json:"lost,omitempty"`     // the line's answer was lost, and its status has not come
-	Marked   bool      `json:"marked,omitempty"`   // the line says that the note may be there already
-	Begun    bool      `json:"begun,omitempty"`    // the note itself may have been sent
-	Note     string    `json:"note,omitempty"`     // the message that the service took last: a failure of another is old
-	Invited  time.Time `json:"invited,omitzero"`   // how long the invitation is waited for
-	Returned bool      `json:"returned,omitempty"` // the service took it once and could not deliver it: it had its second chance
+	waTarget
+	Others   []waTarget `json:"others,omitempty"` // that had their turn before, or will again when the job is driven again
+	Mailbox  string     `json:"mailbox"`          // whose note it is
+	Of       string     `json:"of"`               // the note's id
+	Line     string     `json:"line,omitempty"`
+	Lost     bool       `json:"lost,omitempty"`     // the line's answer was lost, and its status has not come
+	Marked   bool       `json:"marked,omitempty"`   // the line says that the note may be there already
+	Begun    bool       `json:"begun,omitempty"`    // the note itself may have been sent
+	Note     string     `json:"note,omitempty"`     // the message that the service took last: a failure of another is old
+	Took     bool       `json:"took,omitempty"`     // the service has the note, as its answer or a status said, and has not given it back
+	Invited  time.Time  `json:"invited,omitzero"`   // how long the invitation is waited for
+	Returned bool       `json:"returned,omitempty"` // the service took it once and could not deliver it: it had its second chance
+}
+
+// of is the target that goes to a user, and whether it is another than the one
+// that has its turn; zero where it is not known.
+func (p progress) of(user []string) (t waTarget, another bool) {
+	if p.is(user) {
+		return p.waTarget, false
+	}
+	if i := slices.IndexFunc(p.Others, func(o waTarget) bool { return o.is(user) }); i >= 0 {
+		return p.Others[i], true
+	}
+	return waTarget{}, false
+}
+
+// others are a job's other targets when one to a user has its turn. If that had
+// its turn before, the job was driven again: then so did some that come later,
+// and all are to come.
+func (p progress) others(user string) []waTarget {
+	all := append(slices.Clone(p.Others), p.waTarget)
+	again := slices.ContainsFunc(all, func(t waTarget) bool { return t.To == user && t.Address != nil })
+	all = slices.DeleteFunc(all, func(t waTarget) bool { return t.To == user || t.To == "" })
+	for i := range all {
+		if again {
+			all[i].Address = nil
+		}
+	}
+	return all
 }
 
 func (w *whatsapp) progressOf(ctx context.Context, job string) (p progress, err error) {
@@ -63,6 +105,7 @@ func (a *waAttempt) keep(ctx context.Context, change func(*progress)) error {
 		if p.To != a.user {
 			*p = a.done
 		}
+		p.waTarget = waTarget{a.user, a.known, &a.p.Address}
 		change(p)
 		a.done = *p
 		return true
@@ -72,10 +115,13 @@ func (a *waAttempt) keep(ctx context.Context, change func(*progress)) error {
 // accepted keeps what the service said when it took a message. The message is
 // there: what cannot be kept now must not send it again.
 func (a *waAttempt) accepted(ctx context.Context, change func(*progress), user string) {
-	err := a.keep(ctx, change)
-	if user != "" && user != a.known && err == nil {
-		// In some countries the number in use is not the one that was given.
+	// In some countries the number in use is not the one that was given.
+	other := user != "" && user != a.known
+	if other {
 		a.known = user
+	}
+	err := a.keep(ctx, change)
+	if other && err == nil {
 		err = a.env.keepJSON(ctx, delivery.Entry{Key: keyUser + a.user, For: jobLife, Mailbox: a.p.Note.Recipient.Number, Note: a.p.Note.ID}, user)
 	}
 	if err != nil {

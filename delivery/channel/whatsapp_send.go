@@ -42,6 +42,9 @@ func (w *whatsapp) Send(ctx context.Context, p delivery.Parcel) (delivery.Receip
 	if err != nil {
 		return delivery.Receipt{}, err
 	}
+	if taken, err := a.taken(ctx); taken || err != nil {
+		return delivery.Receipt{ID: a.done.Note, Detail: "not sent again: the service has it from an earlier attempt"}, err
+	}
 	switch w.way(open.state(a.begun)) {
 	case wayInvite:
 		return a.invite(ctx)
@@ -91,7 +94,9 @@ func (w *whatsapp) begin(ctx context.Context, p delivery.Parcel) (*waAttempt, wi
 		a.done, err = w.progressOf(ctx, p.Key)
 	}
 	if a.done.To != a.user { // none, or of the target before
-		a.fresh, a.done = true, progress{To: a.user, Mailbox: p.Note.Recipient.Number, Of: p.Note.ID}
+		a.fresh, a.done = true, progress{
+			waTarget: waTarget{To: a.user}, Others: a.done.others(a.user), Mailbox: p.Note.Recipient.Number, Of: p.Note.ID,
+		}
 	}
 	var open window
 	if err == nil {
@@ -160,6 +165,20 @@ func (a *waAttempt) note(ctx context.Context) (delivery.Receipt, error) {
 	return receipt, err
 }
 
+// taken says that the note is not to be sent again: the service has it from an
+// attempt of whose outcome the job knows nothing. One that is driven again, from
+// its first attempt on, is sent all the same.
+func (a *waAttempt) taken(ctx context.Context) (bool, error) {
+	if a.done.Took && a.p.Attempt == 1 {
+		return false, a.keep(ctx, func(p *progress) { p.Took = false })
+	}
+	if !a.done.Took || !a.p.Repeat {
+		return false, nil
+	}
+	failed, err := a.seen(ctx, a.done.Note+"/failed") // which may have been told before the answer came
+	return !failed, err
+}
+
 // repeat says that the note, or the line before it, may be there already.
 func (a *waAttempt) repeat() bool {
 	return a.done.Lost || (a.p.Repeat && (a.done.Begun || a.fresh))
@@ -212,8 +231,8 @@ func (a *waAttempt) line(ctx context.Context, words string) (waReply, error) {
 
 // main sends the message that is the note.
 func (a *waAttempt) main(ctx context.Context, m waMessage) (delivery.Receipt, error) {
-	if !a.done.Begun || a.done.Note != "" {
-		if err := a.keep(ctx, func(p *progress) { p.Begun, p.Note = true, "" }); err != nil {
+	if !a.done.Begun || a.done.Note != "" || a.done.Took {
+		if err := a.keep(ctx, func(p *progress) { p.Begun, p.Note, p.Took = true, "", false }); err != nil {
 			return delivery.Receipt{}, err
 		}
 	}
@@ -222,7 +241,7 @@ func (a *waAttempt) main(ctx context.Context, m waMessage) (delivery.Receipt, er
 	if err != nil {
 		return delivery.Receipt{Detail: said.detail}, err
 	}
-	a.accepted(ctx, func(p *progress) { p.Note = said.id }, said.user)
+	a.accepted(ctx, func(p *progress) { p.Note, p.Took = said.id, true }, said.user)
 	return delivery.Receipt{ID: said.id, Detail: said.detail}, nil
 }
 

@@ -256,16 +256,13 @@ func waFailing(status, code int) func(*waServer) http.HandlerFunc {
 
 func waLosing(*waServer) http.HandlerFunc { return waLost }
 
-// A missed call is one message: it is marked by itself, and after a lost answer
-// only its status settles it.
+// A missed call is one message: it is marked by itself.
 func TestWhatsAppMissedTwice(t *testing.T) {
 	r := newWhatsApp(t, nil)
 	p := waParcel(waTo)
 	p.Note.Kind, p.Open = delivery.Missed, nil
 	r.service.strike("text", waLost)
 	_ = r.fails(p, delivery.Unknown)
-	r.post(r.status("sent", "wamid.1", p.Key, 0))
-	r.wantTold("accepted " + p.Key)
 	p.Attempt, p.Repeat = 2, true
 	r.sends(p)
 	if !strings.Contains(r.service.last("text").message.Text.Body, "second copy") {

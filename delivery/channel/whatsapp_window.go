@@ -38,7 +38,7 @@ type window struct {
 // heard is a recipient's last message or call.
 type heard struct {
 	At    time.Time `json:"at"`    // when it became known, by our clock: what refusals are held against
-	Until time.Time `json:"until"` // 24 hours after it, by the service's clock
+	Until time.Time `json:"until"` // 24 hours after it
 }
 
 // state is where the window stands. What was refused before the recipient was
@@ -57,12 +57,9 @@ func (w window) state(now time.Time) windowState {
 	}
 }
 
-// hear is the window after a message or call of the recipient at a time by the
-// service's clock; one that came late opens nothing and closes nothing.
+// hear is the window after a message or call of the recipient at a time, now or
+// before; one that came late opens nothing and closes nothing.
 func (w window) hear(at, now time.Time) window {
-	if at.After(now) {
-		at = now
-	}
 	if until := at.Add(windowLife); now.Before(until) {
 		w.heard = heard{At: now, Until: later(until, w.heard.Until)}
 	}
@@ -136,15 +133,16 @@ func (w *whatsapp) window(ctx context.Context, user string) (known window, err e
 }
 
 // heard opens the windows of a user, who may have two names, and asks for all
-// notes that were only waiting for it.
+// notes that were only waiting for it. The time is by the service's clock.
 func (w *whatsapp) heard(ctx context.Context, users []string, at time.Time) error {
+	at = w.ours(ctx, at)
 	for _, user := range users {
 		invited, err := w.opens(ctx, user, at)
 		if err != nil {
 			return err
 		}
 		for _, job := range invited {
-			if err := w.report(ctx, delivery.Report{Job: job, What: delivery.WasAsked, At: at, Detail: "the recipient wrote"}); err != nil {
+			if err := w.report(ctx, delivery.Report{Job: job, What: delivery.WasAsked, At: at, Detail: "the recipient wrote"}, users); err != nil {
 				return err
 			}
 		}

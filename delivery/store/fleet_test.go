@@ -89,7 +89,7 @@ func fleetSuite() map[string]func(*testing.T, composition) {
 		"operator is told of a dead note": testOperatorIsToldOfADeadNote, "operator jobs block nothing": testOperatorJobsBlockNothing,
 		"no operator": testNoOperator, "start": testStart,
 		"waiting is settled": testWaitingIsSettled, "waiting is over": testWaitingIsOver, "late report": testLateReport,
-		"report settles the unknown": testReportSettlesTheUnknown, "refused": testRefused, "delivered is not refused": testDeliveredIsNotRefused,
+		"report settles the unknown": testReportSettlesTheUnknown, "report of a target": testReportOfATarget, "refused": testRefused, "delivered is not refused": testDeliveredIsNotRefused,
 		"asked for": testAskedFor, "bounced": testBounced, "report while sending": testReportWhileSending, "erase takes reports": testEraseTakesReports,
 		"erase beside a send": testEraseBesideASend,
 		"operator events":     testOperatorEvents, "delivered is not dead": testDeliveredIsNotDead,

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -20,7 +21,8 @@ import (
 type relay struct {
 	job     shared.Job // ID; what is known of Note, Home and Shard; Round, once Redis has it
 	channel string
-	mailbox string // the note's, as alias; "" while it is not known
+	address *string // as in delivery.Report; not in its row, but in the body
+	mailbox string  // the note's, as alias; "" while it is not known
 	said    shared.Said
 	at      time.Time
 }
@@ -28,7 +30,8 @@ type relay struct {
 // relayed is a report as the note's home hears it.
 type relayed struct {
 	Channel string        `json:"channel"`
-	What    delivery.What `json:"what,omitempty"` // "" from an older machine: as the message is named
+	Address *string       `json:"address,omitempty"` // nil from an older machine, too
+	What    delivery.What `json:"what,omitempty"`    // "" from an older machine: as the message is named
 	At      time.Time     `json:"at"`
 	Detail  string        `json:"detail"`
 	Settles bool          `json:"settles"`
@@ -79,10 +82,10 @@ func (f *Fleet) Report(ctx context.Context, channel string, r delivery.Report, m
 // relayOf is a report as this machine keeps it.
 func (f *Fleet) relayOf(r heardOf) (rel relay, err error) {
 	rel = relay{
-		job: shared.Job{ID: r.Job, Shard: unknownShard, Round: presentRound}, channel: r.channel, at: f.Now(),
+		job: shared.Job{ID: r.Job, Shard: unknownShard, Round: presentRound}, channel: r.channel, address: r.Address, at: f.Now(),
 		said: shared.Said{What: string(r.What), Step: -1, Settles: r.Settles, Arrived: r.Arrived},
 	}
-	rel.said.Event, err = f.common.sealJSON("report", relayed{r.channel, r.What, r.At, r.Detail, r.Settles, r.Arrived})
+	rel.said.Event, err = f.common.sealJSON("report", relayed{r.channel, r.Address, r.What, r.At, r.Detail, r.Settles, r.Arrived})
 	return rel, err
 }
 
@@ -128,7 +131,7 @@ func (rel *relay) about(b *box, j shared.Job) error {
 		return err
 	}
 	rel.job = shared.Job{ID: j.ID, Note: j.Note, Home: j.Home, Shard: j.Shard, Round: presentRound}
-	if rel.said.Step = stepOf(l.Chain, rel.channel, j.Step); rel.said.Step < 0 {
+	if rel.said.Step = stepOf(l.Chain, rel.channel, rel.address, j.Step); rel.said.Step < 0 {
 		return delivery.ErrNotFound
 	}
 	return nil
@@ -191,6 +194,10 @@ func (f *Fleet) find(ctx context.Context, rel *relay) error {
 	if len(j.Chain) == 0 { // a tombstone
 		return nil
 	}
+	var r relayed
+	if err := f.common.openJSON("report", bytes.Clone(rel.said.Event), &r); err == nil { // else the job's home cannot read it either
+		rel.address = r.Address
+	}
 	return rel.about(opened.box, j)
 }
 
@@ -228,7 +235,7 @@ func (f *Fleet) hearReport(tx *txn, j shared.Job, m shared.Message) (h heard, er
 	}
 	told := heardOf{
 		r.Channel,
-		delivery.Report{Job: j.ID, What: cmp.Or(r.What, delivery.What(m.Name)), At: r.At, Detail: r.Detail},
+		delivery.Report{Job: j.ID, Address: r.Address, What: cmp.Or(r.What, delivery.What(m.Name)), At: r.At, Detail: r.Detail},
 		delivery.Meaning{Settles: r.Settles, Arrived: r.Arrived},
 	}
 	if h, err = tx.report(told, f.Now()); err != nil {
@@ -244,7 +251,7 @@ func (f *Fleet) hearReport(tx *txn, j shared.Job, m shared.Message) (h heard, er
 		}
 		return h, err
 	}
-	step := stepOf(s.chain, r.Channel, s.step)
+	step := stepOf(s.chain, r.Channel, r.Address, s.step)
 	back, err := tx.tookBack(j.ID, told.What, step)
 	if err != nil {
 		return h, err
@@ -270,5 +277,5 @@ func (f *Fleet) askAgain(tx *txn, j standing, r heardOf) error {
 func (f *Fleet) relayHome(rel *relay, j standing) {
 	rel.mailbox = f.vault.alias(j.Recipient.Number)
 	rel.job.Note, rel.job.Home, rel.job.Shard = j.ID, f.machine, shared.ShardOf(rel.mailbox)
-	rel.said.Step = stepOf(j.chain, rel.channel, j.step)
+	rel.said.Step = stepOf(j.chain, rel.channel, rel.address, j.step)
 }

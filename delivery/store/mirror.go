@@ -90,8 +90,8 @@ func (f *Fleet) stands(tx *txn, j shared.Job, w weight, receipt string) error {
 
 func (t *txn) mirror(j shared.Job, state shared.State, w weight, receipt string) (changed int64, err error) {
 	if state == shared.Delivered { // of which Redis may not know more
-		return t.exec(`UPDATE job SET shared = 2, state = ?1, step = min(?2, steps - 1), epoch = max(epoch, ?3), receipt = iif(?4 = '', receipt, ?4), waits = 0
-			WHERE id = ?5 AND shared > 0 AND state <> ?1 AND void <= ?6`, state, j.Step, j.Epoch, receipt, j.ID, j.Round)
+		return t.exec(`UPDATE job SET shared = 2, state = ?1, step = min(?2, steps - 1), unknown = unknown | ?7, epoch = max(epoch, ?3), receipt = iif(?4 = '', receipt, ?4), waits = 0
+			WHERE id = ?5 AND shared > 0 AND state <> ?1 AND void <= ?6`, state, j.Step, j.Epoch, receipt, j.ID, j.Round, j.Unknown)
 	}
 	// What waits for a report, or did, is a thread of its own.
 	return t.exec(`UPDATE job SET shared = 2, state = ?1, step = ?2, attempt = ?3, unknown = unknown | ?4, round = ?5, epoch = ?6, first_at = ?7, next_at = ?8,
@@ -235,6 +235,10 @@ func (f *Fleet) hearAttempt(tx *txn, n kept, j shared.Job, m shared.Message) err
 		_, err = tx.exec(unsent, m.Job, m.Epoch)
 	default:
 		err = tx.addEvent(m.Note, m.Job, m.Name, line, m.Epoch)
+	}
+	if err == nil && j.State == shared.Delivered { // where a report said so first, an attempt at another target says more
+		_, err = tx.exec("UPDATE job SET step = iif(?, min(?, steps - 1), step), unknown = unknown | ? WHERE id = ? AND shared > 0 AND state = 'delivered' AND void <= ?",
+			m.Name == string(delivery.Done), j.Step, j.Unknown, j.ID, j.Round)
 	}
 	if err != nil {
 		return err

@@ -34,14 +34,18 @@ func (t *txn) standing(job string) (j standing, err error) {
 	return j, j.box.openJSON("chain", chain, &j.chain)
 }
 
-// stepOf is the target of a chain that a channel's report is about: the last
-// one up to where the job stands, else the first; -1 for none.
-func stepOf(c delivery.Chain, channel string, at int) int {
+// stepOf is the target of a chain that a channel's report is about: of those
+// with its address, or of all where that is not known, the last one up to where
+// the job stands, else the first; -1 for none.
+func stepOf(c delivery.Chain, channel string, address *string, at int) int {
 	step := -1
 	for i, target := range c {
-		if target.Channel == channel && (i <= at || step < 0) {
+		if target.Channel == channel && (address == nil || target.Address == *address) && (i <= at || step < 0) {
 			step = i
 		}
+	}
+	if step < 0 && address != nil { // an address that the channel knows better than the chain
+		return stepOf(c, channel, nil, at)
 	}
 	return step
 }

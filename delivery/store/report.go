@@ -57,7 +57,7 @@ func (t *txn) report(r heardOf, now time.Time) (h heard, err error) {
 	if err != nil {
 		return h, err
 	}
-	step := stepOf(j.chain, r.channel, j.step)
+	step := stepOf(j.chain, r.channel, r.Address, j.step)
 	if step < 0 {
 		return h, delivery.ErrNotFound
 	}

@@ -23,7 +23,7 @@ if outcome == 'done' and not (mine and refused(j, step)) then
     set(j, { done = 1, at = step, receipt = receipt, arrived = arrived })
     tell(j, machine, 'done', event)
   elseif j.state ~= 'delivered' and j.state ~= 'erased' then
-    set(j, { step = step, arrived = arrived })
+    set(j, { step = step, arrived = arrived, done = '', at = '' }) -- it counts more than what a report said of another target
     early = conclude(j, 'delivered')
     set(j, { receipt = receipt })
     tell(j, machine, 'done', event)
@@ -35,6 +35,7 @@ if not mine then return gate() and 'FENCED' or 'GATE' end
 redis.call('ZREM', P .. 'leases', id) -- first: a server that is full runs what begins by freeing
 local waited = outcome == 'waiting' and waits or outcome == 'dead' and j.waits -- for what
 if j.done == '1' then
+  if outcome == 'unknown' then set(j, { unknown = doubted(j) }) end -- for when its service takes that back
   early = conclude(j, 'delivered')
 elseif refused(j, j.step) then
   early, otherwise = onward(j), outcome ~= 'dead'
