@@ -179,7 +179,7 @@ func (g *gateway) run(ctx context.Context, abort <-chan struct{}) error {
 			rooms.Go(func() error { g.listen(listening, name, runner); return nil })
 		}
 	}
-	rooms.Go(func() error { return g.path.Run(work) })
+	rooms.Go(func() error { g.path.Run(work); return nil })
 	rooms.Go(func() error { g.retain(work); return nil })
 	rooms.Go(func() error { g.tellLamps(work); return nil })
 	rooms.Go(func() error { g.directory.Run(work); return nil })

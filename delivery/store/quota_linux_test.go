@@ -135,6 +135,19 @@ func TestRefusedWrite(t *testing.T) {
 	}
 }
 
+// Room that comes while the disk is asked is used, though no ballast is there to
+// be dropped: to try to put it back takes for a moment what there is.
+func TestRoomBelowAQuota(t *testing.T) {
+	allow := func() {}
+	s, err := open(Options{Path: t.TempDir()}, quiet(), quotaDisk(func() bool { allow(); return true }, func() {}))
+	check(t, err)
+	defer closeStore(t, s)
+	l := keep(t, s, newNote("101", "201"), chainTo("crm"))[0]
+	s.ballast.aboard.Store(false)
+	allow = refuseWrites(t, s)
+	finish(t, s, l, delivery.Result{Outcome: delivery.Done})
+}
+
 // A folder that takes writes is below every quota, and nothing is left of the
 // asking.
 func TestBelowQuota(t *testing.T) {

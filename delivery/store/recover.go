@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -173,8 +174,15 @@ func (s *Store) takeLeft(ctx context.Context, n kept) (_ kept, t *tape, torn boo
 			return n, nil, false, err
 		}
 	}
-	if t, torn, err = s.recoverTape(s.tapePath(n.ID), n.box); err != nil && s.unread.tells(n.ID, s.Now()) {
-		s.log.Error("a tape cannot be read and its note waits; it is tried again every 10 minutes: mend the disk, or put the tape back from a copy",
+	path := s.tapePath(n.ID)
+	if s.left.looked { // then it was there at the start: whoever mends it has it aside, or an erasure got that far
+		_, err = os.Lstat(path)
+	}
+	if err == nil {
+		t, torn, err = s.recoverTape(path, n.box)
+	}
+	if err != nil && s.unread.tells(n.ID, s.Now()) {
+		s.log.Error("a tape cannot be read and its note waits; it is tried again every 10 minutes: mend the disk, or put the tape back from a copy, renamed into its place",
 			"note_id", n.ID, "error", err)
 	}
 	return n, t, torn, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -63,7 +64,13 @@ func (u *unread) tells(note string, now time.Time) bool {
 	if last, ok := u.told[note]; ok && now.Sub(last) < unreadAgain {
 		return false
 	}
-	if u.told == nil || len(u.told) == maxUnread {
+	if len(u.told) >= maxUnread {
+		maps.DeleteFunc(u.told, func(_ string, at time.Time) bool { return now.Sub(at) >= unreadAgain })
+		if len(u.told) >= maxUnread {
+			return false // enough was said of the others
+		}
+	}
+	if u.told == nil {
 		u.told = map[string]time.Time{}
 	}
 	u.told[note] = now

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -109,6 +110,28 @@ func TestUnreadableKey(t *testing.T) {
 			t.Errorf("with its key: %+v", got)
 		}
 	})
+}
+
+// TestUnreadTellsOnce: however many notes cannot be read, of none it is told twice
+// within the hour.
+func TestUnreadTellsOnce(t *testing.T) {
+	var u unread
+	now := time.Now()
+	said := func() (n int) {
+		for i := range maxUnread + 900 {
+			if u.tells(strconv.Itoa(i), now) {
+				n++
+			}
+		}
+		return n
+	}
+	if first, second := said(), said(); first != maxUnread || second != 0 {
+		t.Errorf("told of %d, then of %d; want %d, then none", first, second, maxUnread)
+	}
+	now = now.Add(unreadAgain)
+	if n := said(); n != maxUnread {
+		t.Errorf("told of %d an hour later, want %d", n, maxUnread)
+	}
 }
 
 // A start goes on without what it cannot read, and a later one takes that up.

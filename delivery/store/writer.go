@@ -115,7 +115,7 @@ func (w *writer) gather(first operation) []operation {
 func (w *writer) commit(batch []operation) {
 	err := w.transact(batch)
 	full := w.full(err)
-	if (full && w.ballast.drop(isRefused(err))) || (!full && isRefused(err)) {
+	if dropped := full && w.ballast.drop(isRefused(err)); dropped || isRefused(err) {
 		err = w.transact(batch)
 		full = w.full(err)
 	}

@@ -3,7 +3,6 @@ package call
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -17,18 +16,18 @@ const (
 	againAtEnd = 5 * time.Minute
 )
 
-// lookAgain is how often it is looked whether more of what an earlier process left
-// can be read.
-const lookAgain = 10 * time.Minute
+// It is looked again whether more of what an earlier process left can be read, and
+// sooner where nothing could be taken up.
+const (
+	lookAgain = 10 * time.Minute
+	lookSoon  = time.Minute
+)
 
 // Run finishes the drafts that an earlier process left, as soon as they can be
 // read, and those that a full disk or a panic held up, until ctx ends.
-func (p *Path) Run(ctx context.Context) error {
-	due, err := p.unfinished(ctx)
-	if err != nil {
-		return fmt.Errorf("what the last run left unfinished cannot be read: %w", err)
-	}
-	tick, look := time.NewTicker(again), time.NewTicker(lookAgain)
+func (p *Path) Run(ctx context.Context) {
+	due, next := p.unfinished(ctx)
+	tick, look := time.NewTicker(again), time.NewTimer(next)
 	defer tick.Stop()
 	defer look.Stop()
 	for {
@@ -39,28 +38,31 @@ func (p *Path) Run(ctx context.Context) error {
 		wg.Wait()
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-tick.C:
 			due = p.held.due(time.Now())
 		case <-look.C:
-			if due, err = p.unfinished(ctx); err != nil {
-				p.Log.Error("what the last run left unfinished cannot be read; trying again", "error", err)
-			}
+			due, next = p.unfinished(ctx)
+			look.Reset(next)
 		}
 	}
 }
 
-// unfinished are the drafts of an earlier process that can be read.
-func (p *Path) unfinished(ctx context.Context) ([]*deposit, error) {
+// unfinished are the drafts of an earlier process that can be read now. More may be
+// after next.
+func (p *Path) unfinished(ctx context.Context) (due []*deposit, next time.Duration) {
 	drafts, err := p.Drafts.Unfinished(ctx)
+	if err != nil {
+		p.Log.Error("what the last run left unfinished cannot be taken up; trying again", "error", err)
+		return nil, lookSoon
+	}
 	if len(drafts) > 0 {
 		p.Log.Info("finishing what the last run left", "drafts", len(drafts))
 	}
-	due := make([]*deposit, len(drafts))
-	for i, draft := range drafts {
-		due[i] = &deposit{draft: draft, left: true, cutOff: draft.Note().Partial}
+	for _, draft := range drafts {
+		due = append(due, &deposit{draft: draft, left: true, cutOff: draft.Note().Partial})
 	}
-	return due, err
+	return due, lookAgain
 }
 
 // mailbox is the one a note is for; one that was taken out of the directory

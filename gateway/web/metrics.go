@@ -128,7 +128,7 @@ func readMetrics() []Metric {
 		{LampPeers, Gauge, "Phones and PBXs that subscribe to the message lamp of a mailbox.", nil, nil},
 		{LampNotices, Counter, "NOTIFYs about waiting messages, by result: taken, or failed, which are refused or not answered.", []string{"result"}, nil},
 		{ActiveCalls, Gauge, "Calls in progress.", nil, nil},
-		{HeldUp, Gauge, "Recordings that could not be made into notes yet, and are tried again.", nil, nil},
+		{HeldUp, Gauge, "Recordings that could not be made into notes, or forgotten, yet, and are tried again.", nil, nil},
 		{QueueDepth, Gauge, "Jobs in the queue, by state.", []string{"state"}, nil},
 		{Mailboxes, Gauge, "Mailboxes, ranges and wildcards that the configuration and the CSV file name.", nil, nil},
 		{DirectoryUp, Gauge, "0 while the CSV file of mailboxes cannot be read, or the directory service does not answer: what was known before counts.", nil, nil},
