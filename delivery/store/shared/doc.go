@@ -25,6 +25,7 @@
 //	due fresh leases         sorted sets: heads of threads by their time, those never tried, leases by their end
 //	head:THREAD thread:THREAD    the one job of a thread that may be sent, and those behind it
 //	inbox:MAILBOX            the notes of a mailbox, by id
+//	shown                    the era in which each machine last showed all its notes
 //	erasures erasing applied the last note erased of each mailbox, how often that changed, and which machine took how much of it in
 //	home:MACHINE             what other machines changed of a machine's notes
 //	depth                    jobs by state
