@@ -105,8 +105,11 @@ func (t *txn) shift(by time.Duration) error {
 	if by < 0 {
 		query = "UPDATE job SET next_at = next_at + ?1, " + first + unfinished
 	}
-	if _, err := t.exec(query, by.Microseconds()); err != nil {
-		return err
+	const waited = "UPDATE attempt SET next_at = next_at + ?1 WHERE outcome = 'waiting'" // as the others are told of it
+	for _, query := range []string{query, waited} {
+		if _, err := t.exec(query, by.Microseconds()); err != nil {
+			return err
+		}
 	}
 	hold, err := scanTime(t.row(selectSetting, settingHold))
 	if err != nil || hold.IsZero() {

@@ -11,15 +11,22 @@ import (
 	"github.com/afterbeep/afterbeep/delivery/store/shared"
 )
 
-// eraseWithin is how long Erase waits for the other machines.
-const eraseWithin = 5 * time.Second
+// How long Erase waits for the other machines: until they have told what Redis may
+// have forgotten, and until they have erased.
+const (
+	wholeWithin = 10 * time.Second
+	eraseWithin = 5 * time.Second
+)
 
 // Erase takes out every note of a mailbox on every machine, the links to its
 // inbox and what channels remember of it, see Store.Erase. It begins with Redis,
-// and does nothing while that is away. Calls under way are not touched on any
-// machine; those elsewhere are not counted.
+// and does nothing while that is away, or does not know all notes yet. Calls under
+// way are not touched on any machine; those elsewhere are not counted.
 func (f *Fleet) Erase(ctx context.Context, mailbox string) (delivery.Erasure, error) {
 	alias := f.vault.alias(mailbox)
+	if err := f.awaitWhole(ctx, alias); err != nil {
+		return delivery.Erasure{}, notErased(err)
+	}
 	e, homes, err := f.eraseEverywhere(ctx, mailbox, alias)
 	f.changed(mailbox)
 	if err != nil {
@@ -37,6 +44,25 @@ func (f *Fleet) Erase(ctx context.Context, mailbox string) (delivery.Erasure, er
 	}
 }
 
+func notErased(err error) error {
+	return fmt.Errorf("erase a mailbox on all machines: %w; erase again when that is mended", err)
+}
+
+// awaitWhole waits until Redis knows all notes of a mailbox: one that is shown
+// after the erasure would be there again.
+func (f *Fleet) awaitWhole(ctx context.Context, alias string) (err error) {
+	for began := time.Now(); ; {
+		if err = f.shared.Whole(ctx, alias); !errors.Is(err, shared.ErrGate) || time.Since(began) > wholeWithin {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wholeWithin / 100):
+		}
+	}
+}
+
 // eraseEverywhere erases a mailbox in Redis, then here, and returns the homes of
 // the notes that are other machines'.
 func (f *Fleet) eraseEverywhere(ctx context.Context, mailbox, alias string) (e delivery.Erasure, homes []string, err error) {
@@ -44,7 +70,7 @@ func (f *Fleet) eraseEverywhere(ctx context.Context, mailbox, alias string) (e d
 	defer f.erasing.Unlock()
 	upto, homes, err := f.eraseShared(ctx, mailbox)
 	if err != nil {
-		return e, nil, fmt.Errorf("erase a mailbox on all machines: %w; erase again when that is mended", err)
+		return e, nil, notErased(err)
 	}
 	if e, err = f.eraseUpTo(ctx, f.vault.mailbox(mailbox), alias, ""); err != nil {
 		return e, nil, err

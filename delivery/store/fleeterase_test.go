@@ -362,6 +362,38 @@ func TestFleetEraseByClockAhead(t *testing.T) {
 	})
 }
 
+// A Redis that has forgotten a mailbox's notes is asked to erase them once every
+// machine has shown them again: what it does not know is not erased.
+func TestFleetEraseAfterAFlush(t *testing.T) {
+	t.Parallel()
+	onDuos(t, func(t *testing.T, p duo) {
+		const mailbox = "+4930555001"
+		eventually(t, "a knows b", func() bool { return p.a.peers.Load() == 2 })
+		n := newNote(mailbox, "+491705550101")
+		finish(t, p.b, keep(t, p.b, n, chainTo("inbox"))[0], done())
+		p.b.erasing.Lock() // which keeps b from showing it
+		p.setup.Servers[0].Do("FLUSHALL")
+		_, err := p.a.Erase(t.Context(), mailbox)
+		p.b.erasing.Unlock()
+		if !errors.Is(err, shared.ErrGate) || !strings.Contains(err.Error(), "erase again") {
+			t.Errorf("erased while b was yet to show a note: %v", err)
+		}
+		eventually(t, "it is seen again", func() bool {
+			thread, err := p.a.Thread(t.Context(), mailbox, "", 10)
+			return err == nil && len(thread) == 1
+		})
+		if err == nil {
+			return
+		}
+		eventually(t, "it is erased", func() bool {
+			_, err = p.a.Erase(t.Context(), mailbox)
+			return err == nil
+		})
+		p.a.gone(t, n)
+		p.b.gone(t, n)
+	})
+}
+
 // A machine that has not heard of an erasure yet delivers the note of a call
 // itself, and publishes none that the erasure takes.
 func TestFleetEraseUnheard(t *testing.T) {

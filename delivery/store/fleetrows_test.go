@@ -129,6 +129,42 @@ func TestFleetClockAtAStart(t *testing.T) {
 	}
 }
 
+// TestFleetWaitingAtAStart: what a machine tells a Redis that has forgotten of a
+// note that waits for its service's report leaves out the time in which the machine
+// was off, or by which its clock was set: its job's row, and its attempt's.
+func TestFleetWaitingAtAStart(t *testing.T) {
+	t.Parallel()
+	const wait = 20 * time.Minute
+	for name, by := range map[string]time.Duration{"back": -year, "forth": year} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var wall wallClock
+			o := Options{Path: t.TempDir(), Wall: wall.now}
+			f := alone(t, o)
+			note, _ := f.shares(t, chainTo("wa:1"))
+			leases, err := f.take(t.Context(), []shared.Lease{f.granted(t, note)})
+			check(t, err)
+			finish(t, f, leases[0], waiting(wait))
+			check(t, f.Close())
+			wall.set(by)
+			f = alone(t, o)
+			told := map[shared.Kind]time.Time{}
+			check(t, ledger{f}.Recall(t.Context(), ^shared.Shards(0), func(fact shared.Fact) error {
+				told[fact.Kind] = fact.Job.Next
+				if fact.Kind == shared.IsPending {
+					told[fact.Kind] = fact.Note.Jobs[0].Next
+				}
+				return nil
+			}))
+			for _, kind := range []shared.Kind{shared.IsWaiting, shared.IsPending} {
+				if left := time.Until(told[kind]); (left - wait).Abs() > time.Minute {
+					t.Errorf("it is told as %s for %v", kind, left)
+				}
+			}
+		})
+	}
+}
+
 // TestFleetLosesAFile: a note whose file is gone keeps no other note from being
 // told: it goes out as far as it can.
 func TestFleetLosesAFile(t *testing.T) {

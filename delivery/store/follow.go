@@ -72,6 +72,9 @@ func (f *Fleet) catchUp(ctx context.Context, done *followed) error {
 	if err == nil {
 		err = f.showNotes(ctx, from)
 	}
+	if err == nil && eras != done.shown {
+		err = f.shared.Shown(ctx, eras)
+	}
 	if err == nil {
 		done.shown = eras
 		done.unseen.take()

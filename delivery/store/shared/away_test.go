@@ -202,7 +202,80 @@ func TestServerSetBack(t *testing.T) {
 	}
 }
 
-// TestLateReport: a job that waits for a report is not moved on where nobody was
+// later sets the server's clock forth in m's shard, by time in which a machine was
+// served, then by time in which none was.
+func (m *machine) later(t *testing.T, setup *redistest.Setup, served, away time.Duration) {
+	t.Helper()
+	key := prefix(ShardOf("m"))
+	setup.Servers[0].Do(fmt.Sprintf("INCRBY %sahead %d", key, (served + away).Milliseconds()))
+	setup.Servers[0].Do(fmt.Sprintf("INCRBY %sserved %d", key, served.Milliseconds()))
+	m.beat(t.Context())
+	if away > 0 {
+		if ls := m.claim(t, 1); len(ls) != 0 { // whoever is back tells first
+			t.Errorf("claimed at once: %+v", ls)
+		}
+	}
+	setup.Servers[0].Do(fmt.Sprintf("DEL %sback", key)) // a lease's time has passed
+}
+
+// TestWaitsWhileServed: a job that a report may end waits as long as it is to
+// while some machine is served: no report is heard while none is. One that an
+// older machine has wait, which counts nothing, is put off for a lease's time.
+func TestWaitsWhileServed(t *testing.T) {
+	t.Parallel()
+	const wait, slack = 20 * time.Minute, time.Minute
+	for name, tt := range map[string]struct {
+		before time.Duration // that it waited when nobody was served
+		away   time.Duration
+		again  time.Duration // a minute later
+		older  bool
+		left   time.Duration
+	}{
+		"served":              {before: 15 * time.Minute, left: 5 * time.Minute},
+		"away in between":     {before: 5 * time.Minute, away: 10 * time.Minute, left: 15 * time.Minute},
+		"away overnight":      {before: 5 * time.Minute, away: 12 * time.Hour, left: 15 * time.Minute},
+		"away twice":          {before: 5 * time.Minute, away: time.Hour, again: 30 * time.Minute, left: 14 * time.Minute},
+		"clock set forth":     {away: 365 * 24 * time.Hour, left: wait},
+		"by an older machine": {before: 5 * time.Minute, away: time.Hour, older: true},
+	} {
+		for what, takes := range map[string]Result{
+			"reported":  {Outcome: "waiting", Waits: ForReport, Wait: wait},
+			"asked for": {Outcome: "waiting", Waits: ToBeAsked, Wait: wait},
+			"in doubt":  {Outcome: "unknown", Wait: wait},
+		} {
+			t.Run(name+", "+what, func(t *testing.T) {
+				t.Parallel()
+				setup := redistest.Single(t)
+				a := still(t, Options{URL: setup.URL, Machine: "a", Patience: time.Hour})
+				a.tellAndOpen(t)
+				a.later(t, setup, 0, time.Hour) // of no concern to it
+				j, _, err := a.Finish(t.Context(), a.publish(t, "m", "1", true), takes)
+				check(t, err)
+				if tt.older {
+					key := prefix(ShardOf("m"))
+					setup.Servers[0].Do(fmt.Sprintf("HINCRBY %sjob:%s next 1", key, j.ID))
+				}
+				a.later(t, setup, tt.before, tt.away)
+				if tt.again > 0 {
+					a.later(t, setup, time.Minute, 0)
+					a.later(t, setup, 0, tt.again)
+				}
+				if !tt.older {
+					a.later(t, setup, tt.left-slack, 0)
+					if ls := a.claim(t, 1); len(ls) != 0 {
+						t.Errorf("claimed too early: %+v", ls)
+					}
+				}
+				a.later(t, setup, 2*slack, 0)
+				if ls := a.claim(t, 1); len(ls) != 1 || ls[0].Waiting() != (takes.Waits > 0) || ls[0].Step != 0 {
+					t.Errorf("claimed %+v", ls)
+				}
+			})
+		}
+	}
+}
+
+// TestLateReport: a job whose wait is over is not moved on where nobody was
 // served until a moment ago: whoever heard the report could not tell it. It is put
 // off once, however often nobody is served.
 func TestLateReport(t *testing.T) {
@@ -211,28 +284,21 @@ func TestLateReport(t *testing.T) {
 	a := still(t, Options{URL: setup.URL, Machine: "a", Patience: time.Hour})
 	b := still(t, Options{URL: setup.URL, Machine: "b", Patience: time.Hour})
 	a.tellAndOpen(t)
-	key := prefix(ShardOf("m"))
-	hourAgo := time.Now().Add(-time.Hour).UnixMilli()
-	away := func(j Job) {
-		setup.Servers[0].Do(fmt.Sprintf("SET %sserved %d", key, hourAgo))
-		setup.Servers[0].Do(fmt.Sprintf("ZADD %sdue %d %s", key, hourAgo, j.ID))
-		b.beat(t.Context())
-	}
 	waiting := func(note string) Job {
 		j := a.publish(t, "m", note, true)
 		_, _, err := a.Finish(t.Context(), j, Result{Outcome: "waiting", Waits: ForReport, Wait: time.Minute})
 		check(t, err)
-		away(j)
-		if ls := b.claim(t, 1); len(ls) != 0 {
-			t.Errorf("claimed %+v", ls)
-		}
+		b.later(t, setup, 2*time.Minute, time.Hour)
 		return j
 	}
 	told := waiting("1")
 	_, err := a.Report(t.Context(), told, Said{What: "delivered", Settles: true})
 	check(t, err)
 	a.depth(t, 0, 0, 0)
-	away(waiting("2"))
+	waiting("2")
+	b.later(t, setup, 0, time.Hour) // before that time has passed
+	b.later(t, setup, b.o.Lease, 0)
+	setup.Servers[0].Do(fmt.Sprintf("SET %sback 1", prefix(ShardOf("m"))))
 	if ls := b.claim(t, 1); len(ls) != 1 || !ls[0].Waiting() {
 		t.Errorf("claimed %+v", ls)
 	}

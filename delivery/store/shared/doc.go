@@ -20,10 +20,12 @@
 //	job:ID                   hash of a job with what was said of it (said:STEP:WHAT), or its tombstone for 10 days
 //	note:ID audio:ID         hash of a note (body, mailbox, home, jobs, read, played, the erasure that it outlives), its audio
 //	served back              when a machine was last served that had heard the answer before; that none was, until a moment ago
+//	unserved                 for how many ms in all none was
 //	ahead                    how many ms times are ahead of the server's clock, which was set back
 //	due fresh leases         sorted sets: heads of threads by their time, those never tried, leases by their end
 //	head:THREAD thread:THREAD    the one job of a thread that may be sent, and those behind it
 //	inbox:MAILBOX            the notes of a mailbox, by id
+//	shown                    the era in which each machine last showed all its notes
 //	erasures erasing applied the last note erased of each mailbox, how often that changed, and which machine took how much of it in
 //	home:MACHINE             what other machines changed of a machine's notes
 //	depth                    jobs by state
@@ -54,8 +56,9 @@
 // Time in which no machine is served, but for the first two seconds, counts
 // neither to leases nor to the 30 s, nor as time in which a machine did not beat:
 // who holds a lease could not renew it, nor say that its note arrived. Jobs fall
-// due in that time; those that a report may end are put off by a lease's time. A
-// server's clock that is set forth counts as such a time.
+// due in that time, but for those that a report may end: they wait on for as long
+// as was left, and for a lease's time at least. A server's clock that is set forth
+// counts as such a time.
 //
 // # Reports
 //

@@ -56,6 +56,35 @@ func (s *Shared) Era(shard int) string {
 	return s.state[shard].era
 }
 
+// Shown keeps that all notes of this machine are in the shards, whose eras these
+// are.
+func (s *Shared) Shown(ctx context.Context, eras [Count]string) error {
+	cmds := everywhere(s.scripts.shown)
+	for shard, era := range eras {
+		cmds[shard].args = []any{s.o.Machine, era}
+	}
+	for _, r := range s.client.all(ctx, cmds) {
+		if r.err != nil {
+			return fmt.Errorf("keep that all notes were shown: %w", r.err)
+		}
+	}
+	return nil
+}
+
+// Whole says that a mailbox's notes are here as far as the machines that beat have
+// them. ErrGate while one of them is yet to tell it or to show them, in the first
+// ten minutes of an era.
+func (s *Shared) Whole(ctx context.Context, mailbox string) error {
+	value, err := s.run(ctx, ShardOf(mailbox), s.scripts.whole, s.o.Machine, showWithin.Milliseconds())
+	if err == nil {
+		err = refused(value)
+	}
+	if err != nil {
+		return fmt.Errorf("see whether all notes are known: %w", err)
+	}
+	return nil
+}
+
 // EraseApplied keeps that this machine has taken out of its own store what was
 // erased in a shard, up to a version as ErasureVersion had it.
 func (s *Shared) EraseApplied(ctx context.Context, shard int, version string) error {

@@ -162,3 +162,48 @@ func TestUnreadablePeers(t *testing.T) {
 		}
 	}
 }
+
+// TestWhole: what a server may have forgotten of a mailbox it is taken to know once
+// each machine that beats has told and shown it, and ten minutes later.
+func TestWhole(t *testing.T) {
+	t.Parallel()
+	setup := redistest.Single(t)
+	a := still(t, Options{URL: setup.URL, Machine: "a"})
+	b := still(t, Options{URL: setup.URL, Machine: "b"})
+	shows := func(m *machine) {
+		t.Helper()
+		var eras [Count]string
+		for shard := range eras {
+			eras[shard] = m.Era(shard)
+		}
+		check(t, m.Shown(t.Context(), eras))
+	}
+	a.beat(t.Context())
+	expect(t, a.Whole(t.Context(), "m"), ErrGate)
+	a.tellAndOpen(t)
+	check(t, a.Whole(t.Context(), "m"))
+	b.beat(t.Context())
+	expect(t, a.Whole(t.Context(), "m"), ErrGate)
+	shows(b)
+	check(t, a.Whole(t.Context(), "m"))
+	setup.Flush()
+	shows(b) // to what it did not see forget
+	a.meets(t, b)
+	expect(t, a.Whole(t.Context(), "m"), ErrGate)
+	expect(t, b.Whole(t.Context(), "m"), ErrGate)
+	a.later(t, setup, showWithin+time.Second, 0)
+	b.beat(t.Context())
+	check(t, a.Whole(t.Context(), "m"))
+}
+
+// meets has two machines tell an empty server what they know until leases are given
+// out.
+func (m *machine) meets(t *testing.T, other *machine) {
+	t.Helper()
+	for range 2 {
+		m.beat(t.Context())
+		other.beat(t.Context())
+	}
+	m.recall(t.Context(), m.untold())
+	other.tellAndOpen(t)
+}

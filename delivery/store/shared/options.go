@@ -32,6 +32,7 @@ const (
 	heldMargin = 5 // a lease in its last fifth is not started
 
 	answerWithin = time.Second // of a running Redis
+	showWithin   = 10 * time.Minute
 
 	recallBatch = 200 // facts in one round trip
 	eraseBatch  = 100 // notes in one script call

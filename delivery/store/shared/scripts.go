@@ -19,7 +19,7 @@ type scripts struct {
 	jobs, rebody, withdraw                      *redis.Script
 	report, find, proclaim                      *redis.Script
 	remember, forget, disown                    *redis.Script
-	recollect, unrecord                         *redis.Script
+	recollect, unrecord, shown, whole           *redis.Script
 }
 
 // loadScripts puts lua/common.lua before each of the others.
@@ -34,6 +34,7 @@ func loadScripts(from fs.ReadFileFS) (s scripts, err error) {
 		"redrive": &s.redrive, "mark": &s.mark, "erase": &s.erase, "retire": &s.retire, "take": &s.take, "due": &s.nextDue,
 		"jobs": &s.jobs, "rebody": &s.rebody, "withdraw": &s.withdraw, "report": &s.report, "find": &s.find, "proclaim": &s.proclaim,
 		"remember": &s.remember, "forget": &s.forget, "disown": &s.disown, "recollect": &s.recollect, "unrecord": &s.unrecord,
+		"shown": &s.shown, "whole": &s.whole,
 	} {
 		body, err := from.ReadFile("lua/" + name + ".lua")
 		if err != nil {

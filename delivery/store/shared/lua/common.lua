@@ -7,13 +7,15 @@
 
 local P = KEYS[1]
 local clock = redis.call('TIME')
-local kept = redis.call('MGET', P .. 'served', P .. 'ahead')
-local last, ahead = tonumber(kept[1] or 0), tonumber(kept[2] or 0)
+local kept = redis.call('MGET', P .. 'served', P .. 'ahead', P .. 'unserved')
+local last, ahead, unserved = tonumber(kept[1] or 0), tonumber(kept[2] or 0), tonumber(kept[3] or 0)
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + ahead
 if now < last then
   ahead = ahead + last - now
   now = last
 end
+local away = last > 0 and math.max(now - last - 2000, 0) or 0 -- nobody was served for so long, see served
+unserved = unserved + away -- in all
 
 local KEEP = 864000 -- how long the tombstone of a job lives, in seconds
 local counted = { queued = true, sending = true, dead = true }
@@ -102,9 +104,11 @@ local function read(id)
   return j
 end
 
--- set changes fields of a job, in the table and in its hash.
+-- set changes fields of a job, in the table and in its hash. Beside when it is due
+-- stands for how long nobody had been served when that was said, see hesitate.
 local function set(j, fields)
   local flat = {}
+  if fields.next then fields.unserved = fields.next .. ':' .. unserved end
   for name, value in pairs(fields) do
     j[name] = tostring(value)
     flat[#flat + 1] = name
@@ -294,7 +298,7 @@ local function conclude(j, state)
   local at = state == 'delivered' and j.done == '1' and (j.at or '') ~= '' and j.at or j.step or 0
   become(j, state, { owner = '', done = '', waits = 0, step = at })
   if state ~= 'dead' then
-    redis.call('HDEL', P .. 'job:' .. j.id, 'chain', 'thread', 'done', 'owner', 'at')
+    redis.call('HDEL', P .. 'job:' .. j.id, 'chain', 'thread', 'done', 'owner', 'at', 'unserved')
     j.chain, j.thread = nil, nil
     redis.call('EXPIRE', P .. 'job:' .. j.id, KEEP)
   end
@@ -356,10 +360,9 @@ end
 -- later; and for as long as a lease lasts those who are back can tell what they
 -- know. To be called once. Returns the ms that count.
 local function served(ttl)
-  local counts = last > 0 and math.min(now - last, 2000) or 0
-  local away = last > 0 and now - last - counts or 0
+  local counts = last > 0 and now - last - away or 0
   evenFull()
-  redis.call('MSET', P .. 'served', now, P .. 'ahead', ahead)
+  redis.call('MSET', P .. 'served', now, P .. 'ahead', ahead, P .. 'unserved', unserved)
   if away == 0 then return counts end
   redis.call('SET', P .. 'back', 1, 'PX', ttl)
   local leases = redis.call('ZRANGE', P .. 'leases', 0, -1, 'WITHSCORES')
@@ -377,13 +380,21 @@ local function served(ttl)
   return counts
 end
 
--- hesitate puts a job off, once, that a report would end or move on, where nobody
--- was served until a moment ago: whoever heard the report could not tell it. True
--- when so.
+-- hesitate puts a job off that a report would end or move on: by the time in which
+-- nobody was served since its wait began, as no report was heard then; and once
+-- where nobody was until a moment ago: whoever heard the report could not tell it.
+-- Of a wait that an older machine set it is not known when it began. True when so.
 local function hesitate(j, ttl)
-  local at = j.step .. ':' .. j.attempt .. ':' .. (j.waits or 0)
-  if j.late == at or not (waiting(j) or inDoubt(j)) or redis.call('EXISTS', P .. 'back') == 0 then return false end
-  set(j, { next = now + ttl, late = at })
+  if not (waiting(j) or inDoubt(j)) then return false end
+  local due, before = (j.unserved or ''):match('^(.+):(%d+)$')
+  local over = j.next + (due == j.next and unserved - before or 0)
+  if over <= now then
+    local at = j.step .. ':' .. j.attempt .. ':' .. (j.waits or 0)
+    if j.late == at or redis.call('EXISTS', P .. 'back') == 0 then return false end
+    set(j, { late = at })
+    over = now + ttl
+  end
+  set(j, { next = over })
   schedule(j)
   return true
 end
