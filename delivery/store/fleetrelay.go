@@ -83,7 +83,7 @@ func (f *Fleet) proclaim(ctx context.Context, rel relay) error {
 		return err
 	}
 	_, err := write(ctx, f.Store, func(tx *txn) (int64, error) {
-		return tx.exec("UPDATE relay SET told = max(told + 1, ?) WHERE job = ? AND channel = ? AND what = ?", relayProclaimed, rel.job.ID, rel.channel, rel.said.What)
+		return tx.exec("UPDATE relay SET told = max(told + 1, ?) WHERE job = ? AND channel = ? AND what = ?", relayProclaimed, rel.job.ID, rel.row, rel.said.What)
 	})
 	return err
 }
@@ -98,7 +98,7 @@ func (f *Fleet) foreignMarked(ctx context.Context, id string) {
 // toldReport keeps that Redis has a report, and how the job stands there: zero
 // when it has none.
 func (f *Fleet) toldReport(tx *txn, rel relay, j shared.Job) error {
-	_, err := tx.exec("UPDATE relay SET told = ?, round = ? WHERE job = ? AND channel = ? AND what = ?", relayTold, j.Round, rel.job.ID, rel.channel, rel.said.What)
+	_, err := tx.exec("UPDATE relay SET told = ?, round = ? WHERE job = ? AND channel = ? AND what = ?", relayTold, j.Round, rel.job.ID, rel.row, rel.said.What)
 	if err != nil || rel.job.Home != f.machine {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/afterbeep/afterbeep/delivery"
@@ -21,6 +22,7 @@ import (
 type relay struct {
 	job     shared.Job // ID; what is known of Note, Home and Shard; Round, once Redis has it
 	channel string
+	row     string  // the channel in its row: each target has a row of its own
 	address *string // as in delivery.Report; not in its row, but in the body
 	mailbox string  // the note's, as alias; "" while it is not known
 	said    shared.Said
@@ -84,6 +86,9 @@ func (f *Fleet) relayOf(r heardOf) (rel relay, err error) {
 	rel = relay{
 		job: shared.Job{ID: r.Job, Shard: unknownShard, Round: presentRound}, channel: r.channel, address: r.Address, at: f.Now(),
 		said: shared.Said{What: string(r.What), Step: -1, Settles: r.Settles, Arrived: r.Arrived},
+	}
+	if rel.row = r.channel; r.Address != nil {
+		rel.row += fmt.Sprintf(":%x", f.vault.index("target", *r.Address))
 	}
 	rel.said.Event, err = f.common.sealJSON("report", relayed{r.channel, r.Address, r.What, r.At, r.Detail, r.Settles, r.Arrived})
 	return rel, err
@@ -208,7 +213,7 @@ func (t *txn) keepRelay(rel relay) error {
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (job, channel, what) DO UPDATE SET note = excluded.note, mailbox = excluded.mailbox, home = excluded.home, shard = excluded.shard,
 			step = excluded.step, round = excluded.round, settles = excluded.settles, arrived = excluded.arrived, body = excluded.body, told = 0`,
-		j.ID, rel.channel, rel.said.What, j.Note, rel.mailbox, j.Home, j.Shard, rel.said.Step, j.Round, rel.said.Settles, rel.said.Arrived,
+		j.ID, rel.row, rel.said.What, j.Note, rel.mailbox, j.Home, j.Shard, rel.said.Step, j.Round, rel.said.Settles, rel.said.Arrived,
 		rel.said.Event, micros(rel.at))
 	return err
 }
@@ -219,9 +224,10 @@ const relayColumns = "job, channel, what, note, mailbox, home, shard, step, roun
 func scanRelay(row scanner) (rel relay, err error) {
 	var at int64
 	j, said := &rel.job, &rel.said
-	err = row.Scan(&j.ID, &rel.channel, &said.What, &j.Note, &rel.mailbox, &j.Home, &j.Shard, &said.Step, &j.Round, &said.Settles, &said.Arrived,
+	err = row.Scan(&j.ID, &rel.row, &said.What, &j.Note, &rel.mailbox, &j.Home, &j.Shard, &said.Step, &j.Round, &said.Settles, &said.Arrived,
 		&said.Event, &at)
 	rel.at = instant(at)
+	rel.channel, _, _ = strings.Cut(rel.row, ":")
 	return rel, found(err)
 }
 

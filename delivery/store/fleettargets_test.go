@@ -92,3 +92,29 @@ func TestFleetReportOfATargetWithoutRedis(t *testing.T) {
 	nothingDue(t, a, b)
 	becomes(t, a, l.Note.ID, delivery.JobQueued, 1)
 }
+
+// TestFleetReportsOfTargetsWithoutRedis: what is told of one target does not take
+// the place of what was told of another.
+func TestFleetReportsOfTargetsWithoutRedis(t *testing.T) {
+	t.Parallel()
+	for name, home := range map[string]bool{"at home": true, "elsewhere": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			setup := redistest.Single(t, "appendonly yes")
+			a, ear := pair(t, setup, 0)
+			l := waitsAtSecond(t, a, a)
+			if home {
+				ear = a
+			}
+			setup.Servers[0].Kill()
+			eventually(t, "its absence is noticed", func() bool { return !ear.shared.Up() })
+			tellOfTarget(t, ear, l, "2", delivery.WasRefused, delivery.Meaning{})
+			tellOfTarget(t, ear, l, "1", delivery.WasRefused, delivery.Meaning{})
+			setup.Servers[0].Start()
+			eventually(t, "Redis has it", func() bool { return ear.count(t, "relay WHERE told = 0") == 0 })
+			if next := claimOne(t, a); next.Job != l.Job || next.Step != 2 {
+				t.Errorf("claimed %+v", next)
+			}
+		})
+	}
+}

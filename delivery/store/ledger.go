@@ -126,7 +126,7 @@ func (l ledger) reports(ctx context.Context, in shared.Shards, say func(shared.F
 			return err
 		}
 		for _, rel := range page {
-			job, channel, what = rel.job.ID, rel.channel, rel.said.What
+			job, channel, what = rel.job.ID, rel.row, rel.said.What
 			if rel.job.Shard == unknownShard || !in.Has(rel.job.Shard) {
 				continue
 			}
