@@ -137,7 +137,7 @@ func panicked(cause any) error {
 }
 
 func (w *Worker) parcel(l Lease) Parcel {
-	p := Parcel{Key: l.Job, Note: l.Note, Address: l.Target().Address, Attempt: l.Attempt, Repeat: l.Unknown}
+	p := Parcel{Key: l.Job, Note: l.Note, Address: l.Target().Address, Attempt: l.Attempt, Round: l.Round, Repeat: l.Unknown}
 	if l.Note.Kind != Missed {
 		p.Page = func(expires time.Time) string { return w.o.Page(l.Note.ID, expires) }
 		p.Open = func(ctx context.Context) (io.ReadSeekCloser, error) {

@@ -83,6 +83,7 @@ type Parcel struct {
 	Note    Note
 	Address string // the part of the target after the colon; "" for the chat that the mailbox is linked to
 	Attempt int
+	Round   int  // how often the note was driven again
 	Repeat  bool // an earlier attempt may have arrived: say so where the service cannot tell
 
 	// Open reads the note's file; nil for a missed note.

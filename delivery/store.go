@@ -78,6 +78,7 @@ type Lease struct {
 	Chain   Chain
 	Step    int       // the target of the chain whose turn it is
 	Attempt int       // 1 for the first attempt at this target
+	Round   int       // how often the job was driven again
 	Waited  bool      // the time of Waiting is over, and no report settled it: the next target's turn
 	Unknown bool      // an earlier attempt's outcome is unknown: this one may be a repeat
 	First   time.Time // when the time for this target began: with the note's rendering, or the first attempt at a later target

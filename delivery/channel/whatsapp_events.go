@@ -107,7 +107,7 @@ func (s waStatus) job() (job, part string) {
 
 // found keeps that a part arrived whose answer was lost: it is not sent again.
 func (s waStatus) found(p *progress, part string, within time.Duration) bool {
-	if !p.is(s.user()) {
+	if !p.is(s.user()) || p.lost(s.ID) {
 		return false
 	}
 	switch {
@@ -155,7 +155,7 @@ func (s waStatus) failed(ctx context.Context, w *whatsapp, job, part string) err
 			what = delivery.WasBounced
 		}
 		// Before the report: the attempt that follows from it may begin at once.
-		if err := w.change(ctx, job, func(p *progress) bool { return p.gone(part) }); err != nil {
+		if err := w.change(ctx, job, func(p *progress) bool { return p.gone(part, s.ID) }); err != nil {
 			return err
 		}
 	}
@@ -172,13 +172,20 @@ func (s waStatus) failed(ctx context.Context, w *whatsapp, job, part string) err
 	return w.done(ctx, id)
 }
 
+// lost says that the service has given a message back.
+func (p *progress) lost(id string) bool { return id != "" && id == p.Gone }
+
 // gone keeps that the service has given a part back: nothing waits for it.
-func (p *progress) gone(part string) (had bool) {
+func (p *progress) gone(part, id string) (had bool) {
+	if p.To == "" { // erased meanwhile
+		return false
+	}
+	had, p.Gone = p.Gone != id, id
 	if part == partInvitation {
-		had, p.Invited = !p.Invited.IsZero(), time.Time{}
+		had, p.Invited = had || !p.Invited.IsZero(), time.Time{}
 		return had
 	}
-	had, p.Took = p.Took, false
+	had, p.Took = had || p.Took, false
 	return had
 }
 

@@ -52,6 +52,8 @@ type progress struct {
 	Begun    bool       `json:"begun,omitempty"`    // the note itself may have been sent
 	Note     string     `json:"note,omitempty"`     // the message that the service took last: a failure of another is old
 	Took     bool       `json:"took,omitempty"`     // the service has the note, as its answer or a status said, and has not given it back
+	Gone     string     `json:"gone,omitempty"`     // the message that the service gave back last: no late word of it counts
+	Round    int        `json:"round,omitempty"`    // how often it was driven again when the note was sent last
 	Invited  time.Time  `json:"invited,omitzero"`   // how long the invitation is waited for
 	Returned bool       `json:"returned,omitempty"` // the service took it once and could not deliver it: it had its second chance
 }

@@ -42,8 +42,8 @@ func (w *whatsapp) Send(ctx context.Context, p delivery.Parcel) (delivery.Receip
 	if err != nil {
 		return delivery.Receipt{}, err
 	}
-	if taken, err := a.taken(ctx); taken || err != nil {
-		return delivery.Receipt{ID: a.done.Note, Detail: "not sent again: the service has it from an earlier attempt"}, err
+	if a.taken() {
+		return delivery.Receipt{ID: a.done.Note, Detail: "not sent again: the service has it from an earlier attempt"}, nil
 	}
 	switch w.way(open.state(a.begun)) {
 	case wayInvite:
@@ -166,17 +166,10 @@ func (a *waAttempt) note(ctx context.Context) (delivery.Receipt, error) {
 }
 
 // taken says that the note is not to be sent again: the service has it from an
-// attempt of whose outcome the job knows nothing. One that is driven again, from
-// its first attempt on, is sent all the same.
-func (a *waAttempt) taken(ctx context.Context) (bool, error) {
-	if a.done.Took && a.p.Attempt == 1 {
-		return false, a.keep(ctx, func(p *progress) { p.Took = false })
-	}
-	if !a.done.Took || !a.p.Repeat {
-		return false, nil
-	}
-	failed, err := a.seen(ctx, a.done.Note+"/failed") // which may have been told before the answer came
-	return !failed, err
+// attempt of whose outcome the job knows nothing. One that is driven again is sent
+// all the same.
+func (a *waAttempt) taken() bool {
+	return a.done.Took && a.p.Repeat && a.done.Round == a.p.Round
 }
 
 // repeat says that the note, or the line before it, may be there already.
@@ -231,8 +224,8 @@ func (a *waAttempt) line(ctx context.Context, words string) (waReply, error) {
 
 // main sends the message that is the note.
 func (a *waAttempt) main(ctx context.Context, m waMessage) (delivery.Receipt, error) {
-	if !a.done.Begun || a.done.Note != "" || a.done.Took {
-		if err := a.keep(ctx, func(p *progress) { p.Begun, p.Note, p.Took = true, "", false }); err != nil {
+	if !a.done.Begun || a.done.Note != "" || a.done.Took || a.done.Round != a.p.Round {
+		if err := a.keep(ctx, func(p *progress) { p.Begun, p.Note, p.Took, p.Round = true, "", false, a.p.Round }); err != nil {
 			return delivery.Receipt{}, err
 		}
 	}
@@ -241,7 +234,7 @@ func (a *waAttempt) main(ctx context.Context, m waMessage) (delivery.Receipt, er
 	if err != nil {
 		return delivery.Receipt{Detail: said.detail}, err
 	}
-	a.accepted(ctx, func(p *progress) { p.Note, p.Took = said.id, true }, said.user)
+	a.accepted(ctx, func(p *progress) { p.Note, p.Took = said.id, !p.lost(said.id) }, said.user)
 	return delivery.Receipt{ID: said.id, Detail: said.detail}, nil
 }
 
@@ -261,7 +254,11 @@ func (a *waAttempt) invite(ctx context.Context) (delivery.Receipt, error) {
 	if err != nil {
 		return delivery.Receipt{Detail: said.detail}, err
 	}
-	a.accepted(ctx, func(p *progress) { p.Invited = time.Now().Add(a.o.Within) }, said.user)
+	a.accepted(ctx, func(p *progress) {
+		if !p.lost(said.id) {
+			p.Invited = time.Now().Add(a.o.Within)
+		}
+	}, said.user)
 	// He may have tapped before the job waits for it.
 	if open, err := a.window(ctx, a.known); err == nil && open.state(time.Now()) == windowOpen {
 		return a.note(ctx)

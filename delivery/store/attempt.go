@@ -56,7 +56,7 @@ func (t *txn) leased(j shared.Job, n kept, now time.Time) (l delivery.Lease, err
 // lease is the lease of a shared job of the note.
 func (n kept) lease(j shared.Job) (delivery.Lease, error) {
 	l := delivery.Lease{
-		Job: j.ID, Note: n.Note, Step: j.Step, Attempt: j.Attempt, Unknown: j.Unknown>>j.Step&1 == 1, First: j.First, Epoch: int64(j.Epoch),
+		Job: j.ID, Note: n.Note, Step: j.Step, Attempt: j.Attempt, Round: j.Round, Unknown: j.Unknown>>j.Step&1 == 1, First: j.First, Epoch: int64(j.Epoch),
 		Waited: j.Waiting(),
 	}
 	if err := n.box.openJSON("chain", bytes.Clone(j.Chain), &l.Chain); err != nil { // it stays sealed where it goes

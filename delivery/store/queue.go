@@ -69,9 +69,9 @@ func (t *txn) attempt(id string, now time.Time) (l delivery.Lease, err error) {
 		first int64
 	)
 	n, err := t.vault.scanNote(t.row("SELECT "+noteColumns+`,
-		job.chain, job.step, job.attempt + 1 - (job.waits & 1), (job.unknown >> job.step) & 1, iif(job.first_at = 0, ?2, job.first_at), job.waits & 1
+		job.chain, job.step, job.attempt + 1 - (job.waits & 1), job.round, (job.unknown >> job.step) & 1, iif(job.first_at = 0, ?2, job.first_at), job.waits & 1
 		FROM job JOIN note ON note.id = job.note WHERE job.id = ?1`, id, micros(now)),
-		&chain, &l.Step, &l.Attempt, &l.Unknown, &first, &l.Waited)
+		&chain, &l.Step, &l.Attempt, &l.Round, &l.Unknown, &first, &l.Waited)
 	if err != nil {
 		return l, err
 	}
