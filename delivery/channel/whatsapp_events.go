@@ -107,7 +107,7 @@ func (s waStatus) job() (job, part string) {
 
 // found keeps that a part arrived whose answer was lost: it is not sent again.
 func (s waStatus) found(p *progress, part string, within time.Duration) bool {
-	if !p.is(s.user()) || p.lost(s.ID) {
+	if !p.is(s.user()) || p.gaveBack(s.ID) {
 		return false
 	}
 	switch {
@@ -172,8 +172,8 @@ func (s waStatus) failed(ctx context.Context, w *whatsapp, job, part string) err
 	return w.done(ctx, id)
 }
 
-// lost says that the service has given a message back.
-func (p *progress) lost(id string) bool { return id != "" && id == p.Gone }
+// gaveBack says that the service has given a message back.
+func (p *progress) gaveBack(id string) bool { return id != "" && id == p.Gone }
 
 // gone keeps that the service has given a part back: nothing waits for it.
 func (p *progress) gone(part, id string) (had bool) {

@@ -234,7 +234,7 @@ func (a *waAttempt) main(ctx context.Context, m waMessage) (delivery.Receipt, er
 	if err != nil {
 		return delivery.Receipt{Detail: said.detail}, err
 	}
-	a.accepted(ctx, func(p *progress) { p.Note, p.Took = said.id, !p.lost(said.id) }, said.user)
+	a.accepted(ctx, func(p *progress) { p.Note, p.Took = said.id, !p.gaveBack(said.id) }, said.user)
 	return delivery.Receipt{ID: said.id, Detail: said.detail}, nil
 }
 
@@ -255,7 +255,7 @@ func (a *waAttempt) invite(ctx context.Context) (delivery.Receipt, error) {
 		return delivery.Receipt{Detail: said.detail}, err
 	}
 	a.accepted(ctx, func(p *progress) {
-		if !p.lost(said.id) {
+		if !p.gaveBack(said.id) {
 			p.Invited = time.Now().Add(a.o.Within)
 		}
 	}, said.user)
