@@ -43,7 +43,7 @@
 // a second (flush.go). The disk's first refusal to sync ends the store's work:
 // what a failed fsync dropped, a second one reports as written. A disk that is
 // full, or a quota of it that is used up, ends nothing: no call is taken, and the
-// ballast makes room to record what becomes of the notes that are there. A note that cannot be opened, since its
-// key is missing or its row is damaged, is told of and keeps none of the others
-// back; put right, it goes out (unread.go).
+// ballast makes room to record what becomes of the notes that are there. A note
+// that cannot be opened, since its key is missing or its row is damaged, is told of
+// and keeps none of the others back; put right, it goes out (unread.go).
 package store

@@ -102,31 +102,41 @@ func TestFleetEndedIsPublished(t *testing.T) {
 	}
 }
 
-// TestFleetClockAtAStart: a clock that was set between two runs makes a shared
-// job fall due neither too late nor too early, nor given up.
-func TestFleetClockAtAStart(t *testing.T) {
-	t.Parallel()
+// onClocks runs a test over a machine alone whose clock is set a year back or forth
+// while it is off: restart stops it, sets its clock and starts it.
+func onClocks(t *testing.T, do func(t *testing.T, f *Fleet, restart func() *Fleet)) {
 	for name, by := range map[string]time.Duration{"back": -year, "forth": year} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var wall wallClock
 			o := Options{Path: t.TempDir(), Wall: wall.now}
 			f := alone(t, o)
-			note, _ := f.shares(t, chainTo("crm"))
-			check(t, f.Close())
-			wall.set(by)
-			f = alone(t, o)
-			j := f.granted(t, note).Job
-			p, err := f.publication(t.Context(), note)
-			check(t, err)
-			if wait := time.Until(j.Next); wait > time.Minute {
-				t.Errorf("due in %v", wait)
-			}
-			if age := time.Since(p.Jobs[0].First); age > time.Minute {
-				t.Errorf("tried for %v", age)
-			}
+			do(t, f, func() *Fleet {
+				check(t, f.Close())
+				wall.set(by)
+				return alone(t, o)
+			})
 		})
 	}
+}
+
+// TestFleetClockAtAStart: a clock that was set between two runs makes a shared
+// job fall due neither too late nor too early, nor given up.
+func TestFleetClockAtAStart(t *testing.T) {
+	t.Parallel()
+	onClocks(t, func(t *testing.T, f *Fleet, restart func() *Fleet) {
+		note, _ := f.shares(t, chainTo("crm"))
+		f = restart()
+		j := f.granted(t, note).Job
+		p, err := f.publication(t.Context(), note)
+		check(t, err)
+		if wait := time.Until(j.Next); wait > time.Minute {
+			t.Errorf("due in %v", wait)
+		}
+		if age := time.Since(p.Jobs[0].First); age > time.Minute {
+			t.Errorf("tried for %v", age)
+		}
+	})
 }
 
 // TestFleetWaitingAtAStart: what a machine tells a Redis that has forgotten of a
@@ -135,34 +145,26 @@ func TestFleetClockAtAStart(t *testing.T) {
 func TestFleetWaitingAtAStart(t *testing.T) {
 	t.Parallel()
 	const wait = 20 * time.Minute
-	for name, by := range map[string]time.Duration{"back": -year, "forth": year} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var wall wallClock
-			o := Options{Path: t.TempDir(), Wall: wall.now}
-			f := alone(t, o)
-			note, _ := f.shares(t, chainTo("wa:1"))
-			leases, err := f.take(t.Context(), []shared.Lease{f.granted(t, note)})
-			check(t, err)
-			finish(t, f, leases[0], waiting(wait))
-			check(t, f.Close())
-			wall.set(by)
-			f = alone(t, o)
-			told := map[shared.Kind]time.Time{}
-			check(t, ledger{f}.Recall(t.Context(), ^shared.Shards(0), func(fact shared.Fact) error {
-				told[fact.Kind] = fact.Job.Next
-				if fact.Kind == shared.IsPending {
-					told[fact.Kind] = fact.Note.Jobs[0].Next
-				}
-				return nil
-			}))
-			for _, kind := range []shared.Kind{shared.IsWaiting, shared.IsPending} {
-				if left := time.Until(told[kind]); (left - wait).Abs() > time.Minute {
-					t.Errorf("it is told as %s for %v", kind, left)
-				}
+	onClocks(t, func(t *testing.T, f *Fleet, restart func() *Fleet) {
+		note, _ := f.shares(t, chainTo("wa:1"))
+		leases, err := f.take(t.Context(), []shared.Lease{f.granted(t, note)})
+		check(t, err)
+		finish(t, f, leases[0], waiting(wait))
+		f = restart()
+		told := map[shared.Kind]time.Time{}
+		check(t, ledger{f}.Recall(t.Context(), ^shared.Shards(0), func(fact shared.Fact) error {
+			told[fact.Kind] = fact.Job.Next
+			if fact.Kind == shared.IsPending {
+				told[fact.Kind] = fact.Note.Jobs[0].Next
 			}
-		})
-	}
+			return nil
+		}))
+		for _, kind := range []shared.Kind{shared.IsWaiting, shared.IsPending} {
+			if left := time.Until(told[kind]); (left - wait).Abs() > time.Minute {
+				t.Errorf("it is told as %s for %v", kind, left)
+			}
+		}
+	})
 }
 
 // TestFleetLosesAFile: a note whose file is gone keeps no other note from being

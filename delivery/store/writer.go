@@ -110,12 +110,12 @@ func (w *writer) gather(first operation) []operation {
 }
 
 // commit runs a batch in one transaction and answers each of its operations.
-// On a full disk it drops the ballast and runs the batch again; and after a write
-// that was refused for no quota that is used up now, since it may have been then.
+// On a full disk it drops the ballast and runs the batch again; and after any write
+// that was refused, since there may be room again.
 func (w *writer) commit(batch []operation) {
 	err := w.transact(batch)
 	full := w.full(err)
-	if dropped := full && w.ballast.drop(isRefused(err)); dropped || isRefused(err) {
+	if (full && w.ballast.drop(isRefused(err))) || isRefused(err) {
 		err = w.transact(batch)
 		full = w.full(err)
 	}
